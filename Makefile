@@ -1,0 +1,62 @@
+# Few verbs, each one line of meaning. CI calls the same.
+.DEFAULT_GOAL := help
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
+# How long each fuzz target runs.
+T       ?= 30s
+# Where the vulnerability database is, when the network is not: file:///path.
+VULNDB  ?=
+
+.PHONY: help
+help: ## say what there is
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## mail from simulated Gmail and Outlook mailboxes on a stream, with no account and no network
+	$(GO) run ./cmd/mailflume demo
+
+.PHONY: build
+build: ## the binary, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/mailflume ./cmd/mailflume
+
+.PHONY: test
+test: ## all tests, race detector on, with a real Dovecot
+	scripts/test-deps.sh
+	$(GO) test -race -shuffle=on -timeout 8m ./...
+
+.PHONY: check
+check: ## format, vet, staticcheck, tidy modules, known vulnerabilities
+	test -z "$$($(TOOL) gofumpt -l cmd configs event fetcher internal mailbox parser publish scripts state token web | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) mod tidy -diff
+	scripts/govulncheck.sh '$(VULNDB)'
+
+.PHONY: ci
+ci: ## the longer families in their short form
+	scripts/test-deps.sh
+	$(MAKE) chaos SHORT=1
+	$(MAKE) container
+	$(MAKE) fuzz T=10s
+
+.PHONY: chaos
+chaos: ## kill -9 on the way, two replicas, a broker outside: nothing lost, nothing twice
+	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout 20m -v ./internal/chaos
+
+.PHONY: bench
+bench: ## the benchmarks, compared by benchstat
+	scripts/bench.sh
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for T (30s)
+	scripts/fuzz.sh $(T)
+
+.PHONY: image
+image: ## the container image, with docker, podman or buildah
+	scripts/image.sh
+
+.PHONY: container
+container: ## build the image with buildah and run its root read-only as uid 65532 against Dovecot
+	scripts/container-test.sh
