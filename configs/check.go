@@ -1,0 +1,149 @@
+package configs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// check reports what is wrong with the settings together, each of which is sound by itself, and fills in what follows
+// from others. It says nothing about settings that have a mistake already.
+func check(c *Config, r *reader) {
+	checkSizes(c, r)
+	checkServer(c, r)
+	checkServerLogin(c, r)
+	checkSealing(c, r)
+	for i := range c.Clients {
+		checkClient(c, r, i)
+	}
+	checkMailboxes(c, r)
+}
+
+func checkSizes(c *Config, r *reader) {
+	if c.Limits.MessageSize == 0 && r.sound("limits.message_size") {
+		r.say("limits.message_size", "is 0", "allow at least 1MiB")
+	}
+	if c.Memory < c.Limits.MessageSize && r.sound("memory", "limits.message_size") {
+		at := "memory"
+		if !r.set(at) {
+			at = "limits.message_size"
+		}
+		r.say(at, fmt.Sprintf("memory (%v) is smaller than limits.message_size (%v)", c.Memory, c.Limits.MessageSize),
+			"the largest message must fit: raise memory or lower limits.message_size")
+	}
+}
+
+func checkServer(c *Config, r *reader) {
+	n := &c.NATS
+	outside := r.set("nats.url")
+	if outside && r.set("nats.embedded") {
+		r.say("nats.embedded", "is for the server inside mailflume, but nats.url names one outside", "keep one of the two")
+	}
+	if !outside {
+		for _, key := range keysOf(natsFields) {
+			if key != "embedded" && key != "url" && r.set("nats."+key) && r.sound("nats.url") {
+				r.say("nats."+key, "goes with nats.url, which is not set", "set nats.url or remove it")
+			}
+		}
+		if c.Stream.Replicas > 1 && r.sound("nats.url") {
+			r.say("stream.replicas", "the embedded server is a single one", "write 1, or set nats.url to a cluster")
+		}
+	}
+	if c.Stream.Replicas == 0 {
+		c.Stream.Replicas = 1
+		if outside {
+			c.Stream.Replicas = 3
+		}
+	}
+	r.follow("nats.embedded.key", n.Embedded.Key)
+	if (n.TLS.Cert == "") != n.TLS.Key.IsZero() && r.sound("nats.tls.cert", "nats.tls.key", "nats.tls") {
+		r.say("nats.tls", "has only one of cert and key", "set both: the certificate and its private key")
+	}
+	r.readable("nats.tls.ca", n.TLS.CA)
+	r.readable("nats.tls.cert", n.TLS.Cert)
+	r.follow("nats.tls.key", n.TLS.Key)
+}
+
+func checkServerLogin(c *Config, r *reader) {
+	n := &c.NATS
+	var ways []string
+	for _, key := range []string{"creds", "user", "token", "nkey"} {
+		if r.set("nats." + key) {
+			ways = append(ways, key)
+		}
+	}
+	if len(ways) > 1 {
+		r.say("nats."+ways[1], "there are several ways to log in: "+strings.Join(ways, ", "), "keep one of them")
+	}
+	if r.set("nats.user") && !r.set("nats.password") && r.sound("nats.password") {
+		r.say("nats.user", "has no password", "add password: file:PATH")
+	}
+	if r.set("nats.password") && !r.set("nats.user") && r.sound("nats.user") {
+		r.say("nats.password", "has no user", "add user: NAME")
+	}
+	if r.set("nats.jwt") && !r.set("nats.nkey") && r.sound("nats.nkey") {
+		r.say("nats.jwt", "has no seed", "add nkey: file:PATH with the seed, or use creds, which has both")
+	}
+	for key, ref := range map[string]Ref{"creds": n.Creds, "password": n.Password, "token": n.Token, "nkey": n.NKey, "jwt": n.JWT} {
+		r.follow("nats."+key, ref)
+	}
+}
+
+func checkSealing(c *Config, r *reader) {
+	if r.set("nats.url") && !r.set("sealing_key") && r.sound("sealing_key") {
+		r.say("nats.url", "needs sealing_key, so that all replicas can open the grants",
+			"add sealing_key: file:PATH at the top level; openssl rand -hex 32 makes a key")
+	}
+	r.follow("sealing_key", c.SealingKey)
+}
+
+// follow reports a reference to a secret that cannot be read.
+func (r *reader) follow(path string, ref Ref) {
+	if ref.IsZero() || !r.sound(path) {
+		return
+	}
+	if f := ref.check(); f != nil {
+		r.say(path, f.what, f.fix)
+	}
+}
+
+// readable reports a file that cannot be read.
+func (r *reader) readable(path, file string) {
+	if file == "" || !r.sound(path) {
+		return
+	}
+	if f := checkFile(file, "it must hold certificates in PEM"); f != nil {
+		r.say(path, f.what, f.fix)
+	}
+}
+
+func checkClient(c *Config, r *reader, i int) {
+	at := fmt.Sprintf("clients[%d]", i)
+	client := &c.Clients[i]
+	if !r.sound(at) {
+		return
+	}
+	for j := range i {
+		if client.Name != "" && c.Clients[j].Name == client.Name {
+			r.say(at+".name", fmt.Sprintf("%s is also the name of clients[%d]", quote(client.Name), j), "give each client a name of its own")
+			break
+		}
+	}
+	r.follow(at+".secret", client.Secret)
+	if r.set(at+".scopes") && len(client.Scopes) == 0 {
+		r.say(at+".scopes", "is empty", "remove it to get the provider's scopes")
+	}
+	if !r.sound(at + ".provider") {
+		return
+	}
+	if client.Provider != "microsoft" {
+		for _, key := range []string{"tenant", "cloud", "authority", "scope_host"} {
+			if p := at + "." + key; r.set(p) && r.sound(p) {
+				r.say(p, "is for provider microsoft only", "remove it, or correct provider")
+			}
+		}
+	}
+	if client.Provider == "other" && client.Endpoints.Token == "" && r.sound(at+".endpoints", at+".endpoints.token") {
+		r.say(at+".endpoints", "provider other needs a token endpoint", "add endpoints: {token: https://...}")
+	}
+	client.complete()
+}

@@ -1,0 +1,176 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+func checkMailboxes(c *Config, r *reader) {
+	if len(c.Mailboxes) == 0 && r.sound("mailboxes") {
+		r.say("mailboxes", "there is none", "add at least one; mailflume config example shows how")
+	}
+	names, ids, folders := map[string]int{}, map[string]int{}, map[string]string{}
+	for i := range c.Mailboxes {
+		at := fmt.Sprintf("mailboxes[%d]", i)
+		if !r.sound(at) {
+			continue
+		}
+		m := &c.Mailboxes[i]
+		client := checkLogin(c, r, at, m)
+		m.complete(client, c.Events.Raw)
+		checkIdentity(r, at, i, m, names, ids)
+		checkHosts(r, at, m, client)
+		checkFolders(r, at, m, folders)
+		if m.Start.Since.After(time.Now().Add(14*time.Hour)) && r.sound(at+".start") { // it is tomorrow already in the east
+			r.say(at+".start", m.Start.String()+" is in the future", "write now, all, or a date that has come")
+		}
+	}
+}
+
+// checkIdentity keeps names and ids apart: a mailbox without an id goes by its name.
+func checkIdentity(r *reader, at string, i int, m *Mailbox, names, ids map[string]int) {
+	const fix = "give each mailbox a name and id of its own"
+	if j, taken := names[m.Name]; taken && m.Name != "" {
+		r.say(at+".name", fmt.Sprintf("%s is also the name of mailboxes[%d]", quote(m.Name), j), fix)
+		return
+	}
+	names[m.Name] = i
+	id, key := m.ID, ".id"
+	if id == "" {
+		id, key = m.Name, ".name"
+	}
+	if j, taken := ids[id]; taken && id != "" {
+		r.say(at+key, fmt.Sprintf("%s is also the id of mailboxes[%d]", quote(id), j), fix)
+		return
+	}
+	ids[id] = i
+}
+
+// checkLogin checks the one way to log in that a mailbox must have, and returns the client, if it has a fitting one.
+func checkLogin(c *Config, r *reader, at string, m *Mailbox) *Client {
+	at += ".login"
+	if !r.sound(at) {
+		return nil
+	}
+	client, grant, password := r.set(at+".client"), r.set(at+".refresh_token"), r.set(at+".password")
+	r.follow(at+".refresh_token", m.Login.RefreshToken)
+	switch {
+	case password && (client || grant):
+		r.say(at, "has two ways to log in", "keep client and refresh_token, or password")
+		return nil
+	case password && m.Provider == "outlook":
+		r.say(at+".password", "Outlook accepts no passwords over IMAP", "log in with OAuth: a client of provider microsoft, and refresh_token")
+	case password:
+		r.follow(at+".password", m.Login.Password)
+	case !client && !grant:
+		r.loginMissing(at, m)
+	case !client && r.sound(at+".client"):
+		r.say(at, "has a refresh_token but no client", "add client: the name of one of the clients")
+	case !grant && r.sound(at+".refresh_token"):
+		r.say(at, "has a client but no refresh_token", "add refresh_token: file:PATH or env:NAME")
+	}
+	if !client {
+		return nil
+	}
+	return checkClientFits(c, r, at+".client", m)
+}
+
+func (r *reader) loginMissing(at string, m *Mailbox) {
+	if !r.sound(at+".client", at+".refresh_token", at+".password") {
+		return // it was meant to be there
+	}
+	fix := "add client and refresh_token (OAuth), or password: file:PATH"
+	if m.Provider == "outlook" {
+		fix = "add client and refresh_token"
+	}
+	r.say(at, "says no way to log in", fix)
+}
+
+func checkClientFits(c *Config, r *reader, at string, m *Mailbox) *Client {
+	if !r.sound(at) {
+		return nil
+	}
+	client := c.ClientOf(*m)
+	if client == nil {
+		var known []string
+		for i, other := range c.Clients {
+			if other.Name == "" || !r.sound(fmt.Sprintf("clients[%d]", i), fmt.Sprintf("clients[%d].name", i)) {
+				return nil // it may be this one
+			}
+			known = append(known, other.Name)
+		}
+		if !r.sound("clients") {
+			return nil
+		}
+		fix := "add it to clients"
+		if len(known) > 0 {
+			fix = "use " + orList(known) + ", or add it to clients"
+		}
+		if near, ok := closest(m.Login.Client, known); ok {
+			fix = "did you mean " + near + "?"
+		}
+		r.say(at, fmt.Sprintf("there is no client %s", quote(m.Login.Client)), fix)
+		return nil
+	}
+	want := map[string]string{"gmail": "google", "outlook": "microsoft"}[m.Provider]
+	if want != "" && client.Provider != "" && client.Provider != want && client.Provider != "other" {
+		r.say(at, fmt.Sprintf("client %s is of provider %s, the mailbox of provider %s", quote(client.Name), client.Provider, m.Provider),
+			"use a client of provider "+want)
+		return nil
+	}
+	return client
+}
+
+func checkHosts(r *reader, at string, m *Mailbox, client *Client) {
+	if m.Provider == "imap" && m.Host == "" && r.sound(at+".host") {
+		r.say(at+".host", "is missing", "provider imap needs it: add host: imap.example.com")
+	}
+	if m.Provider != "outlook" && m.Provider != "" && r.set(at+".cloud") && r.sound(at+".cloud") {
+		r.say(at+".cloud", "is for provider outlook only", "remove it")
+	}
+	if m.Provider == "outlook" && m.Cloud != "" && client != nil && client.Cloud != "" && client.Cloud != m.Cloud {
+		r.say(at+".cloud", fmt.Sprintf("is %s, but that of its client is %s", m.Cloud, client.Cloud), "remove it here, or use a client of that cloud")
+	}
+	if m.Security == "plain" && !loopback(m.Host) && m.Provider != "" && r.sound(at+".host") {
+		r.say(at+".security", "plain would send secrets in clear text", "use tls or starttls; plain is for hosts on this machine")
+	}
+	r.readable(at+".ca", m.CA)
+}
+
+// checkFolders refuses what would publish a message twice.
+func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
+	if !r.sound(at + ".folders") {
+		return
+	}
+	if len(m.Folders) == 0 {
+		r.say(at+".folders", "is empty", "name at least one, or remove it to get INBOX")
+		return
+	}
+	var own []string
+	for i, name := range m.Folders {
+		item := fmt.Sprintf("%s.folders[%d]", at, i)
+		if !r.sound(item) {
+			continue
+		}
+		if strings.EqualFold(name, "INBOX") {
+			name = "INBOX"
+			m.Folders[i] = name
+		}
+		if slices.Contains(own, name) {
+			r.say(item, quote(name)+" is listed twice", "remove one")
+			continue
+		}
+		own = append(own, name)
+		if m.Address == "" {
+			continue
+		}
+		account := strings.ToLower(m.Address) + " " + m.Provider + " " + strings.ToLower(m.Host) + fmt.Sprint(" ", m.Port) + " " + name
+		if other, ok := taken[account]; ok {
+			r.say(item, fmt.Sprintf("%s of %s is read by %s already", name, m.Address, other), "read each folder once: remove it from one of the two")
+			continue
+		}
+		taken[account] = at
+	}
+}

@@ -1,0 +1,147 @@
+package configs
+
+import "time"
+
+// Config is a valid configuration: defaults and presets are filled in, paths are absolute or relative to the working
+// directory, and every secret is a reference that could be followed when the file was loaded.
+type Config struct {
+	File       string    `mapstructure:"-"` // where it was read from
+	Data       string    `mapstructure:"data"`
+	SealingKey Ref       `mapstructure:"sealing_key"` // unset: generate one in Data (embedded server only)
+	Memory     Size      `mapstructure:"memory"`
+	Log        Log       `mapstructure:"log"`
+	HTTP       HTTP      `mapstructure:"http"`
+	Limits     Limits    `mapstructure:"limits"`
+	Replica    Replica   `mapstructure:"replica"`
+	NATS       NATS      `mapstructure:"nats"`
+	Stream     Stream    `mapstructure:"stream"`
+	Events     Events    `mapstructure:"events"`
+	Clients    []Client  `mapstructure:"clients"`
+	Mailboxes  []Mailbox `mapstructure:"mailboxes"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `mapstructure:"level"`  // debug, info, warn, error
+	Format string `mapstructure:"format"` // text, json
+}
+
+// HTTP is the status page, health and metrics.
+type HTTP struct {
+	Listen string `mapstructure:"listen"` // host:port, or "off"
+}
+
+// Limits bound what one message may cost.
+type Limits struct {
+	MessageSize Size `mapstructure:"message_size"`
+}
+
+// Replica is this process among those that share the mailboxes.
+type Replica struct {
+	Name  string        `mapstructure:"name"` // empty: the host's name
+	Lease time.Duration `mapstructure:"lease"`
+}
+
+// NATS is the server: the embedded one if URL is empty.
+type NATS struct {
+	Embedded Embedded `mapstructure:"embedded"`
+	URL      string   `mapstructure:"url"` // one URL, or several with commas between them
+	Creds    Ref      `mapstructure:"creds"`
+	User     string   `mapstructure:"user"`
+	Password Ref      `mapstructure:"password"`
+	Token    Ref      `mapstructure:"token"`
+	NKey     Ref      `mapstructure:"nkey"` // the seed
+	JWT      Ref      `mapstructure:"jwt"`  // goes with NKey
+	TLS      TLS      `mapstructure:"tls"`
+}
+
+// External reports whether a server outside the process is used.
+func (n NATS) External() bool { return n.URL != "" }
+
+// Embedded is the NATS server inside the process.
+type Embedded struct {
+	Listen string `mapstructure:"listen"` // host:port
+	Key    Ref    `mapstructure:"key"`    // encrypts the files of the server; unset: they are plain
+}
+
+// TLS is how the connection to an external server is secured.
+type TLS struct {
+	CA   string `mapstructure:"ca"`   // path
+	Cert string `mapstructure:"cert"` // path
+	Key  Ref    `mapstructure:"key"`  // goes with Cert
+}
+
+// Stream is the stream of events and what lies beside it.
+type Stream struct {
+	Name     string        `mapstructure:"name"`
+	MaxAge   time.Duration `mapstructure:"max_age"`
+	MaxBytes Size          `mapstructure:"max_bytes"` // 0: no limit
+	Replicas int           `mapstructure:"replicas"`
+	State    string        `mapstructure:"state"`   // KV bucket
+	Objects  string        `mapstructure:"objects"` // Object Store bucket
+}
+
+// Events is the shape of what is published.
+type Events struct {
+	Raw         string `mapstructure:"raw"`         // always, on_defect, never
+	Mode        string `mapstructure:"mode"`        // structured, binary
+	Attachments string `mapstructure:"attachments"` // store, omit
+}
+
+// Client is an OAuth client that mailboxes share. Endpoints and Scopes are filled in from the presets.
+type Client struct {
+	Name      string    `mapstructure:"name"`
+	Provider  string    `mapstructure:"provider"` // google, microsoft, other
+	ID        string    `mapstructure:"id"`
+	Secret    Ref       `mapstructure:"secret"` // unset: a public client
+	Tenant    string    `mapstructure:"tenant"`
+	Cloud     string    `mapstructure:"cloud"`
+	Authority string    `mapstructure:"authority"`
+	ScopeHost string    `mapstructure:"scope_host"`
+	Endpoints Endpoints `mapstructure:"endpoints"`
+	Scopes    []string  `mapstructure:"scopes"`
+}
+
+// Endpoints are the URLs of an OAuth provider.
+type Endpoints struct {
+	Authorize string `mapstructure:"authorize"`
+	Token     string `mapstructure:"token"`
+	Device    string `mapstructure:"device"`
+}
+
+// Mailbox is one mailbox to read. Host, Port, Security and Cloud are filled in from the presets, Raw from Events.
+type Mailbox struct {
+	Name        string        `mapstructure:"name"`
+	ID          string        `mapstructure:"id"` // empty: the name when it was first seen
+	Address     string        `mapstructure:"address"`
+	Provider    string        `mapstructure:"provider"` // gmail, outlook, imap
+	Cloud       string        `mapstructure:"cloud"`
+	Host        string        `mapstructure:"host"`
+	Port        int           `mapstructure:"port"`
+	Security    string        `mapstructure:"security"` // tls, starttls, plain
+	CA          string        `mapstructure:"ca"`       // path; empty: the system's authorities
+	User        string        `mapstructure:"user"`     // login name; Address unless set
+	Login       Login         `mapstructure:"login"`
+	Folders     []string      `mapstructure:"folders"` // names, or special uses such as \Junk
+	Start       Start         `mapstructure:"start"`
+	Raw         string        `mapstructure:"raw"` // always, on_defect, never
+	IdleRefresh time.Duration `mapstructure:"idle_refresh"`
+	Poll        time.Duration `mapstructure:"poll"`
+}
+
+// Login is how a mailbox logs in: with Client and RefreshToken, or with Password.
+type Login struct {
+	Client       string `mapstructure:"client"`
+	RefreshToken Ref    `mapstructure:"refresh_token"`
+	Password     Ref    `mapstructure:"password"`
+}
+
+// ClientOf returns the OAuth client that the mailbox logs in with, or nil if it uses a password.
+func (c *Config) ClientOf(m Mailbox) *Client {
+	for i := range c.Clients {
+		if c.Clients[i].Name == m.Login.Client {
+			return &c.Clients[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,404 @@
+package configs
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// field is one key of the configuration file. The whole of what we know of it is here.
+type field struct {
+	key      string
+	doc      string  // for the example and the schema
+	kind     *kind   // of a scalar, or of the items of a list
+	group    []field // the keys of a mapping, or of each item of a list of mappings
+	list     bool
+	required bool
+	def      string // default, as YAML writes it
+	show     string // what the example shows instead of the default
+	active   bool   // the example sets it; otherwise it stands there behind a #
+	more     string // further items that the example shows, as YAML
+}
+
+const day = 24 * time.Hour
+
+// fields is the table of all keys. Everything else about keys is made from it.
+var fields = []field{
+	{
+		key: "mailboxes", list: true, group: mailboxFields, required: true, active: true, more: moreMailboxes,
+		doc: "The mailboxes to read. Each has a connection of its own; none can hold up another.",
+	},
+	{
+		key: "clients", list: true, group: clientFields, active: true, more: moreClients,
+		doc: "The OAuth clients (app registrations) that mailboxes log in with. Many mailboxes may share one.",
+	},
+	{
+		key: "nats", group: natsFields, active: true,
+		doc: "The NATS server that keeps the stream. Without url, the one inside mailflume runs and keeps its files in data.",
+	},
+	{
+		key: "stream", group: streamFields, active: true,
+		doc: "The JetStream stream that events go to. It is created when it is missing.",
+	},
+	{
+		key: "events", group: eventFields, active: true,
+		doc: "What events contain.",
+	},
+	{
+		key: "data", kind: path, def: "data",
+		doc: "Directory for what must survive a restart: the embedded server's files, its lock, and the generated sealing key. It is created when it is missing.",
+	},
+	{
+		key: "sealing_key", kind: ref, show: "file:secrets/sealing-key",
+		doc: "The key that seals OAuth grants at rest: any text of 32 characters or more, the same for all replicas. Without it, the embedded server's is generated in data; with nats.url it must be set.",
+	},
+	{
+		key: "memory", kind: size, def: "256MiB",
+		doc: "Budget for the bytes of all messages in flight. A message that does not fit waits for its turn, so this must be at least limits.message_size.",
+	},
+	{
+		key: "limits", active: true, doc: "What one message may cost.",
+		group: []field{{
+			key: "message_size", kind: size, def: "64MiB",
+			doc: "A larger message is published as dead, with its headers and size but without its bytes.",
+		}},
+	},
+	{
+		key: "replica", active: true, doc: "This process among those that share one external NATS server and split the mailboxes.",
+		group: []field{
+			{key: "name", kind: name, show: "worker-1", doc: "Its name in logs and on the page. Default: the name of the host."},
+			{
+				key: "lease", kind: durations(time.Second, time.Hour), def: "15s",
+				doc: "How long a silent replica keeps its mailboxes before the others take them over.",
+			},
+		},
+	},
+	{
+		key: "http", active: true, doc: "Status page, /healthz, /readyz and /metrics.",
+		group: []field{{
+			key: "listen", kind: httpAddr, def: "127.0.0.1:8080",
+			doc: "Where to listen. The page has no login, so keep it to this machine or a private network. off: nowhere.",
+		}},
+	},
+	{
+		key: "log", active: true, doc: "The log, on standard error.",
+		group: []field{
+			{key: "level", kind: oneOf("debug", "info", "warn", "error"), def: "info", doc: "debug, info, warn or error."},
+			{key: "format", kind: oneOf("text", "json"), def: "text", doc: "text or json."},
+		},
+	},
+}
+
+var mailboxFields = []field{
+	{
+		key: "name", kind: name, required: true, active: true, show: "sales",
+		doc: "What you call it, in logs and on the page.",
+	},
+	{
+		key: "id", kind: name, show: "sales",
+		doc: "What subjects and events call it. Default: the name when it was first seen, so that a later change of name or address keeps it.",
+	},
+	{
+		key: "address", kind: address, required: true, active: true, show: "sales@gmail.com",
+		doc: "Its mail address.",
+	},
+	{
+		key: "provider", kind: oneOf("gmail", "outlook", "imap"), required: true, active: true, show: "gmail",
+		doc: "gmail (Gmail, Google Workspace), outlook (Outlook.com, Microsoft 365), or imap (any other server). The first two bring host, port and security along.",
+	},
+	{
+		key: "login", active: true, required: true, show: "{client: NAME, refresh_token: file:PATH}",
+		doc: "How it logs in: with client and refresh_token, or with password.",
+		group: []field{
+			{key: "client", kind: name, show: "google", active: true, doc: "The name of one of the clients."},
+			{
+				key: "refresh_token", kind: ref, show: "file:secrets/sales-refresh-token", active: true,
+				doc: "The grant to begin with. Later ones are kept, sealed, in NATS.",
+			},
+			{
+				key: "password", kind: ref, show: "env:SALES_PASSWORD",
+				doc: "For imap servers, or an app password of Gmail, in place of the two above. Outlook takes none.",
+			},
+		},
+	},
+	{
+		key: "folders", list: true, kind: folder, def: "[INBOX]", show: `[INBOX, '\Junk']`, active: true,
+		doc: `Folders by name, or by special use whatever they are called: \All, \Archive, \Drafts, \Flagged, \Important, \Junk, \Sent, \Trash. Use single quotes around a backslash. Default: [INBOX].`,
+	},
+	{
+		key: "start", kind: start, def: "now",
+		doc: "Which mail to read of what is there when the mailbox is first seen: now (none), all, or a date (YYYY-MM-DD: what arrived then or later, UTC).",
+	},
+	{
+		key: "raw", kind: rawKind, show: "always",
+		doc: "events.raw, for this mailbox alone.",
+	},
+	{
+		key: "user", kind: text, show: "alice@example.com",
+		doc: "The user to log in as. Default: the address. A shared mailbox of Microsoft 365 logs in with its own address and a grant of a user who may read it.",
+	},
+	{
+		key: "cloud", kind: cloudKind, show: "worldwide",
+		doc: "For outlook: worldwide, gcc, gcc-high, dod or china. Default: that of its client.",
+	},
+	{key: "host", kind: host, show: "imap.gmail.com", doc: "The IMAP server. The provider has it; imap needs it."},
+	{key: "port", kind: integers(1, 65535), show: "993", doc: "Default: 993, and 143 for starttls and plain."},
+	{
+		key: "security", kind: oneOf("tls", "starttls", "plain"), def: "tls",
+		doc: "tls, starttls, or plain (on this machine only).",
+	},
+	{
+		key: "ca", kind: path, show: "certs/ca.pem",
+		doc: "Certificates (PEM) to trust instead of the system's, for a server of your own.",
+	},
+	{
+		key: "idle_refresh", kind: durations(100*time.Millisecond, 29*time.Minute), def: "9m",
+		doc: "How often to renew IDLE and look whether the server forgot to report mail.",
+	},
+	{
+		key: "poll", kind: durations(100*time.Millisecond, day), def: "5m",
+		doc: "How often to look for mail where the server has no IDLE.",
+	},
+}
+
+const moreMailboxes = `
+- name: support            # a shared mailbox of Microsoft 365, read with the grant of a member
+  address: support@example.com
+  provider: outlook
+  login:
+    client: microsoft
+    refresh_token: file:secrets/support-refresh-token
+  start: 2026-01-01
+
+- name: invoices           # any other IMAP server
+  address: invoices@example.org
+  provider: imap
+  host: imap.example.org
+  login:
+    password: file:secrets/invoices-password
+`
+
+var clientFields = []field{
+	{
+		key: "name", kind: name, required: true, active: true, show: "google",
+		doc: "What mailboxes call it.",
+	},
+	{
+		key: "provider", kind: oneOf("google", "microsoft", "other"), required: true, active: true, show: "google",
+		doc: "google, microsoft, or other (then endpoints and scopes are yours to set).",
+	},
+	{
+		key: "id", kind: text, required: true, active: true, show: "123456789012-abc.apps.googleusercontent.com",
+		doc: "The client id. Microsoft calls it application id.",
+	},
+	{
+		key: "secret", kind: ref, active: true, show: "file:secrets/google-client-secret",
+		doc: "The client secret. Microsoft: its value, not its id; leave it out for a public client.",
+	},
+	{
+		key: "tenant", kind: tenant, show: "common",
+		doc: "For microsoft: the tenant's id or domain, or organizations, consumers or common. Default: common.",
+	},
+	{
+		key: "cloud", kind: cloudKind, show: "worldwide",
+		doc: "For microsoft: worldwide, gcc, gcc-high, dod or china. Default: worldwide.",
+	},
+	{
+		key: "authority", kind: endpoint, show: "https://login.microsoftonline.com",
+		doc: "For microsoft: the login server, instead of the cloud's.",
+	},
+	{
+		key: "scope_host", kind: host, show: "outlook.office.com",
+		doc: "For microsoft: the host in the scope, instead of the cloud's.",
+	},
+	{
+		key: "endpoints", doc: "The provider's URLs, instead of the known ones.",
+		group: []field{
+			{key: "authorize", kind: endpoint, show: "https://accounts.google.com/o/oauth2/v2/auth", doc: "Where a person consents."},
+			{key: "token", kind: endpoint, show: "https://oauth2.googleapis.com/token", doc: "Where grants are exchanged for access tokens."},
+			{key: "device", kind: endpoint, show: "https://login.example.com/oauth2/devicecode", doc: "Where device codes are issued."},
+		},
+	},
+	{
+		key: "scopes", list: true, kind: text, show: `["https://mail.google.com/"]`,
+		doc: "The scopes, instead of the provider's.",
+	},
+}
+
+const moreClients = `
+- name: microsoft
+  provider: microsoft
+  id: 00000000-0000-0000-0000-000000000000
+  tenant: common
+`
+
+var natsFields = []field{
+	{
+		key: "embedded", active: true, doc: "The server inside mailflume.",
+		group: []field{
+			{
+				key: "listen", kind: listen, def: "127.0.0.1:4222",
+				doc: "Where subscribers connect. It asks them for no login, so it listens on this machine unless you say otherwise.",
+			},
+			{
+				key: "key", kind: ref, show: "file:secrets/nats-key",
+				doc: "Encrypts the server's files with this key. Without it, they are plain.",
+			},
+		},
+	},
+	{
+		key: "url", kind: natsURLs, show: "nats://nats.example.com:4222",
+		doc: "A server (2.12 or newer, with JetStream) of your own instead; several with commas between them. Several replicas of mailflume need one. The keys below go with it.",
+	},
+	{key: "creds", kind: ref, show: "file:secrets/mailflume.creds", doc: "Log in with a credentials file."},
+	{key: "user", kind: text, show: "mailflume", doc: "Log in with user and password."},
+	{key: "password", kind: ref, show: "file:secrets/nats-password", doc: "Goes with user."},
+	{key: "token", kind: ref, show: "file:secrets/nats-token", doc: "Log in with a token."},
+	{key: "nkey", kind: ref, show: "file:secrets/nats-seed", doc: "Log in with an NKey: its seed."},
+	{key: "jwt", kind: ref, show: "file:secrets/nats-jwt", doc: "A user JWT; its seed is nkey."},
+	{
+		key: "tls", doc: "For servers with certificates of their own.",
+		group: []field{
+			{key: "ca", kind: path, show: "certs/nats-ca.pem", doc: "Certificates (PEM) to trust instead of the system's."},
+			{key: "cert", kind: path, show: "certs/nats-client.pem", doc: "Our certificate (PEM), if the server asks for one."},
+			{key: "key", kind: ref, show: "file:secrets/nats-client.key", doc: "Its private key (PEM)."},
+		},
+	},
+}
+
+var streamFields = []field{
+	{key: "name", kind: natsNames("a stream"), def: "MAIL", doc: "Its name. Its subjects are mail.> and mailbox.>."},
+	{
+		key: "max_age", kind: durations(time.Minute, 3650*day), def: "30d",
+		doc: "How long events are kept. Attachments are kept twice as long.",
+	},
+	{
+		key: "max_bytes", kind: size, def: "0", show: "10GiB",
+		doc: "How large it may grow; 0: no limit. A full stream takes no more mail until there is room: nothing is dropped.",
+	},
+	{
+		key: "replicas", kind: replicasKind, show: "3",
+		doc: "Copies in a cluster: 1, 3 or 5. Default: 1 for the embedded server, 3 with url.",
+	},
+	{key: "state", kind: natsNames("a bucket"), def: "mailflume", doc: "Key-value bucket for positions, owners and sealed grants."},
+	{key: "objects", kind: natsNames("a bucket"), def: "mail", doc: "Object Store bucket for attachments and raw messages."},
+}
+
+var eventFields = []field{
+	{
+		key: "raw", kind: rawKind, def: "on_defect",
+		doc: "Keep the raw message: always, on_defect (if the parser had to repair something), or never. Dead mail always keeps it.",
+	},
+	{
+		key: "mode", kind: oneOf("structured", "binary"), def: "structured",
+		doc: "CloudEvents mode: structured (one JSON object) or binary (attributes as NATS headers).",
+	},
+	{
+		key: "attachments", kind: oneOf("store", "omit"), def: "store",
+		doc: "store: put attachments into the Object Store and name them in the event. omit: describe them in the event only.",
+	},
+}
+
+var (
+	rawKind   = oneOf("always", "on_defect", "never")
+	cloudKind = oneOf(cloudNames()...)
+
+	replicasKind = &kind{
+		schema: schemaOf{"enum": []int{1, 3, 5}},
+		read: func(s string, at place) (any, error) {
+			switch n, err := integers(1, 5).read(s, at); {
+			case err != nil:
+				return nil, err
+			case n == 2 || n == 4:
+				return nil, flawf("write 1, 3 or 5", "an even number of copies tolerates no more failures than one less")
+			default:
+				return n, nil
+			}
+		},
+	}
+)
+
+func find(in []field, key string) *field {
+	for i := range in {
+		if in[i].key == key {
+			return &in[i]
+		}
+	}
+	return nil
+}
+
+func keysOf(in []field) []string {
+	keys := make([]string, len(in))
+	for i, f := range in {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+// eachScalar visits the scalars outside lists: those that an environment variable can set.
+func eachScalar(in []field, at string, visit func(path string, f *field)) {
+	for i := range in {
+		f := &in[i]
+		switch path := join(at, f.key); {
+		case f.list:
+		case f.group != nil:
+			eachScalar(f.group, path, visit)
+		default:
+			visit(path, f)
+		}
+	}
+}
+
+// each visits every field, with [] for the items of lists in its path.
+func each(in []field, at string, visit func(path string, f *field)) {
+	for i := range in {
+		f := &in[i]
+		path := join(at, f.key)
+		visit(path, f)
+		if f.list && f.group != nil {
+			path += "[]"
+		}
+		each(f.group, path, visit)
+	}
+}
+
+// homesOf lists the groups that have a key of this name.
+func homesOf(key string) []string {
+	var homes []string
+	each(fields, "", func(path string, f *field) {
+		if home := strings.TrimSuffix(path, "."+key); f.key == key && home != path {
+			homes = append(homes, home)
+		}
+	})
+	return homes
+}
+
+// sample is a value that the field could have.
+func (f *field) sample() string {
+	if f.show != "" {
+		return f.show
+	}
+	return f.def
+}
+
+// byDefault returns the default of a field: nil if it has none.
+func (f *field) byDefault(path string, at place) any {
+	if f.def == "" {
+		return nil
+	}
+	at.path = path
+	if !f.list {
+		v, err := f.kind.read(f.def, at)
+		if err != nil {
+			panic(fmt.Sprintf("configs: default of %s: %v", path, err)) // a test reads every default
+		}
+		return v
+	}
+	var items []any
+	if err := yaml.Unmarshal([]byte(f.def), &items); err != nil {
+		panic(fmt.Sprintf("configs: default of %s: %v", path, err))
+	}
+	return items
+}
