@@ -1,0 +1,88 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Place is where a message lies.
+type Place struct {
+	Mailbox     string // id
+	Folder      string
+	UIDValidity uint32
+	UID         uint32
+}
+
+func (p Place) String() string {
+	return fmt.Sprintf("%s %s %d:%d", p.Mailbox, p.Folder, p.UIDValidity, p.UID)
+}
+
+// Published is an event on the stream, as far as it is judged.
+type Published struct {
+	Place
+	Seq    uint64 // in the stream
+	ID     string // of the event
+	SHA256 string // of the raw bytes in the object store
+	Dead   bool
+}
+
+// Verdict is what Check found. Each fault is one line.
+type Verdict struct {
+	Events, Dead int
+	Lost         []string // on the server and not on the stream
+	Duplicate    []string // more than one event of a place, or of an event id
+	Disorder     []string // UIDs of a folder not ascending
+	Wrong        []string // bytes that are not the server's, and events of no message
+}
+
+// Check compares the stream, in its order, with the servers' own view: the sha256 of every message by its place.
+func Check(server map[Place]string, stream []Published) Verdict {
+	v := Verdict{Events: len(stream)}
+	seen := map[Place]uint64{}
+	ids := map[string]uint64{}
+	newest := map[Place]Published{} // by folder: UID is 0 in the key
+	for _, e := range stream {
+		if e.Dead {
+			v.Dead++
+		}
+		if first, twice := seen[e.Place]; twice {
+			v.Duplicate = append(v.Duplicate, fmt.Sprintf("%v at %d and %d", e.Place, first, e.Seq))
+		} else if first, twice := ids[e.ID]; twice {
+			v.Duplicate = append(v.Duplicate, fmt.Sprintf("id %s at %d and %d", e.ID, first, e.Seq))
+		}
+		seen[e.Place], ids[e.ID] = e.Seq, e.Seq
+		switch sum, known := server[e.Place]; {
+		case !known:
+			v.Wrong = append(v.Wrong, fmt.Sprintf("%v at %d is not on the server", e.Place, e.Seq))
+		case sum != e.SHA256:
+			v.Wrong = append(v.Wrong, fmt.Sprintf("%v at %d has the raw bytes %.12s, the server's are %.12s", e.Place, e.Seq, e.SHA256, sum))
+		}
+		folder := e.Place
+		folder.UID = 0
+		if last, ok := newest[folder]; ok && (last.UID >= e.UID || last.Seq >= e.Seq) {
+			v.Disorder = append(v.Disorder, fmt.Sprintf("%v at %d comes after %v at %d", e.Place, e.Seq, last.Place, last.Seq))
+		}
+		newest[folder] = e
+	}
+	for place := range server {
+		if _, there := seen[place]; !there {
+			v.Lost = append(v.Lost, place.String())
+		}
+	}
+	slices.Sort(v.Lost)
+	return v
+}
+
+// Err is nil if nothing was found.
+func (v Verdict) Err() error {
+	all := slices.Concat(v.Lost, v.Duplicate, v.Disorder, v.Wrong)
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) > 20 {
+		all = append(all[:20], "...")
+	}
+	return fmt.Errorf("%d lost, %d duplicate, %d out of order, %d wrong:\n%s",
+		len(v.Lost), len(v.Duplicate), len(v.Disorder), len(v.Wrong), strings.Join(all, "\n"))
+}

@@ -1,0 +1,66 @@
+package chaos
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// tokens is an OAuth token endpoint and the registry behind it. Like Microsoft's, it hands out a new refresh token with
+// every exchange, and the old ones stay good.
+type tokens struct {
+	mu        sync.Mutex
+	refresh   map[string]string // refresh token -> user
+	access    map[string]string // access token -> user
+	exchanges int
+}
+
+func newTokens() *tokens {
+	return &tokens{refresh: map[string]string{}, access: map[string]string{}}
+}
+
+// grant makes a refresh token for a user.
+func (t *tokens) grant(user string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	token := "refresh-" + rand.Text()
+	t.refresh[token] = user
+	return token
+}
+
+// lookup says whose an access token is.
+func (t *tokens) lookup(token string) (string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	user, ok := t.access[token]
+	return user, ok
+}
+
+// count returns how many exchanges there were.
+func (t *tokens) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.exchanges
+}
+
+// ServeHTTP answers a refresh_token grant (RFC 6749, section 6).
+func (t *tokens) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	user, ok := t.refresh[q.PostFormValue("refresh_token")]
+	if !ok || !strings.HasSuffix(q.URL.Path, "/token") || q.PostFormValue("grant_type") != "refresh_token" {
+		w.WriteHeader(http.StatusBadRequest)
+		json.NewEncoder(w).Encode(map[string]string{"error": "invalid_grant"}) // the client fails if it does
+		return
+	}
+	t.exchanges++
+	access, refresh := "access-"+rand.Text(), "refresh-"+rand.Text()
+	t.access[access], t.refresh[refresh] = user, user
+	json.NewEncoder(w).Encode(map[string]any{ // the client fails if it does
+		"token_type": "Bearer", "expires_in": 3599, "access_token": access, "refresh_token": refresh,
+		"scope": "https://outlook.office.com/IMAP.AccessAsUser.All",
+	})
+}

@@ -1,0 +1,252 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/dovecot"
+)
+
+// Options are the settings of a World.
+type Options struct {
+	Binary    string        // mailflume
+	NATS      string        // nats-server; empty: the embedded server is used
+	Mailboxes int           // 2 if zero
+	Lease     time.Duration // the default if zero
+	Seed      uint64        // of everything random
+}
+
+// World is the machinery around the binary under test.
+type World struct {
+	Dovecot *dovecot.Server
+	Config  string // the configuration file
+
+	o      Options
+	dir    string
+	rng    *rand.Rand // of the goroutine that uses the World; the feeder has its own
+	boxes  []mailbox
+	tokens *tokens
+	oauth  *http.Server
+	broker *Process // nil: embedded
+	conn   *nats.Conn
+	js     jetstream.JetStream
+}
+
+// mailbox is a mailbox of the configuration.
+type mailbox struct {
+	name, provider, address string
+	folders                 []string // as the server calls them
+}
+
+// New sets everything up but the binary. The caller closes the World.
+func New(ctx context.Context, o Options) (*World, error) {
+	if o.Mailboxes == 0 {
+		o.Mailboxes = 2
+	}
+	w := &World{o: o, tokens: newTokens(), rng: rand.New(rand.NewPCG(o.Seed, 1))}
+	for i := range o.Mailboxes {
+		box := mailbox{fmt.Sprintf("box-%d", i), "gmail", fmt.Sprintf("box-%d@example.org", i), []string{"INBOX"}}
+		if i%2 == 1 {
+			box.provider, box.folders = "outlook", []string{"INBOX", "Junk"}
+		}
+		w.boxes = append(w.boxes, box)
+	}
+	if err := w.setUp(ctx); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (w *World) setUp(ctx context.Context) (err error) {
+	if w.dir, err = os.MkdirTemp("", "mf-chaos-"); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	if w.Dovecot, err = dovecot.Run(ctx, dovecot.Options{Lookup: w.tokens.lookup}); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for token requests: %w", err)
+	}
+	w.oauth = &http.Server{Handler: w.tokens, ReadHeaderTimeout: 10 * time.Second}
+	go w.oauth.Serve(listener) // ends with ErrServerClosed
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	if w.o.NATS != "" {
+		if err := w.startBroker(ctx, port); err != nil {
+			return err
+		}
+	}
+	if err := w.writeConfig("http://"+listener.Addr().String(), port); err != nil {
+		return err
+	}
+	// With the embedded server there is nothing to connect to as yet, and later it comes and goes.
+	w.conn, err = nats.Connect("nats://127.0.0.1:"+port, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1))
+	if err != nil {
+		return fmt.Errorf("connect to NATS: %w", err)
+	}
+	w.js, err = jetstream.New(w.conn)
+	return err
+}
+
+// startBroker starts a nats-server of its own process that syncs every write.
+func (w *World) startBroker(ctx context.Context, port string) error {
+	file := filepath.Join(w.dir, "nats.conf")
+	text := fmt.Sprintf("listen: 127.0.0.1:%s\njetstream {store_dir: %q, sync_interval: always}\n", port, filepath.Join(w.dir, "nats"))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	var err error
+	w.broker, err = spawn(context.WithoutCancel(ctx), w.dir, nil, w.o.NATS, "-c", file)
+	if err != nil {
+		return err
+	}
+	for {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			return conn.Close()
+		}
+		if err := errors.Join(ctx.Err(), w.broker.Running()); err != nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// The secrets of the configuration.
+var secrets = []string{
+	"CHAOS_CLIENT_SECRET=a client secret",
+	"CHAOS_SEALING_KEY=0123456789abcdef0123456789abcdef",
+}
+
+func (w *World) writeConfig(oauth, port string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "data: data\nhttp: {listen: \"off\"}\nevents: {raw: always}\nlog: {level: debug}\n")
+	if w.o.Lease != 0 {
+		fmt.Fprintf(&b, "replica: {lease: %v}\n", w.o.Lease)
+	}
+	if w.broker == nil {
+		fmt.Fprintf(&b, "nats: {embedded: {listen: \"127.0.0.1:%s\"}}\n", port)
+	} else {
+		fmt.Fprintf(&b, "nats: {url: \"nats://127.0.0.1:%s\"}\nstream: {replicas: 1}\nsealing_key: env:CHAOS_SEALING_KEY\n", port)
+	}
+	fmt.Fprintf(&b, `clients:
+  - {name: google, provider: google, id: google-id, secret: env:CHAOS_CLIENT_SECRET, endpoints: {token: %q}}
+  - {name: microsoft, provider: microsoft, id: microsoft-id, authority: %q}
+mailboxes:
+`, oauth+"/token", oauth)
+	_, imapPort, _ := net.SplitHostPort(w.Dovecot.TLSAddr)
+	for _, box := range w.boxes {
+		file := filepath.Join(w.dir, box.name+".refresh-token")
+		if err := os.WriteFile(file, []byte(w.tokens.grant(box.address)), 0o600); err != nil {
+			return fmt.Errorf("write grant: %w", err)
+		}
+		client, folders := "google", "[INBOX]"
+		if box.provider == "outlook" {
+			client, folders = "microsoft", `[INBOX, '\Junk']`
+		}
+		fmt.Fprintf(&b, `  - name: %s
+    address: %s
+    provider: %s
+    host: 127.0.0.1
+    port: %s
+    ca: %s
+    login: {client: %s, refresh_token: "file:%s"}
+    folders: %s
+    start: all
+    idle_refresh: 5s
+`, box.name, box.address, box.provider, imapPort, w.Dovecot.CAFile, client, file, folders)
+	}
+	w.Config = filepath.Join(w.dir, "mailflume.yaml")
+	if err := os.WriteFile(w.Config, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+// Start starts the binary; env is added to its environment.
+func (w *World) Start(ctx context.Context, env ...string) (*Process, error) {
+	return spawn(ctx, w.dir, append(secrets, env...), w.o.Binary, "run", "--config", w.Config)
+}
+
+// Exchanges returns how many times a refresh token was exchanged.
+func (w *World) Exchanges() int { return w.tokens.count() }
+
+// Deliver puts messages into the mailboxes, in folders taken at random.
+func (w *World) Deliver(ctx context.Context, rng *rand.Rand, mails ...[]byte) error {
+	type place struct {
+		box    int
+		folder string
+	}
+	piles := map[place][][]byte{}
+	for _, m := range mails {
+		i := rng.IntN(len(w.boxes))
+		p := place{i, w.boxes[i].folders[rng.IntN(len(w.boxes[i].folders))]}
+		piles[p] = append(piles[p], m)
+	}
+	for p, pile := range piles {
+		if _, err := w.Dovecot.Append(ctx, w.boxes[p.box].address, p.folder, time.Time{}, pile...); err != nil {
+			return fmt.Errorf("deliver: %w", err)
+		}
+	}
+	return nil
+}
+
+// Served returns the servers' own view: the sha256 of every message by its place.
+func (w *World) Served(ctx context.Context) (map[Place]string, error) {
+	all := map[Place]string{}
+	for _, box := range w.boxes {
+		for _, folder := range box.folders {
+			f, err := w.Dovecot.FetchAll(ctx, box.address, folder)
+			if err != nil {
+				return nil, fmt.Errorf("look into %s of %s: %w", folder, box.name, err)
+			}
+			for uid, m := range f.Mails {
+				all[Place{box.name, folder, f.UIDValidity, uid}] = m.SHA256
+			}
+		}
+	}
+	return all, nil
+}
+
+// Close stops what New started and removes the files.
+func (w *World) Close() error {
+	var errs []error
+	if w.conn != nil {
+		w.conn.Close()
+	}
+	if w.broker != nil {
+		w.broker.Kill()
+	}
+	if w.oauth != nil {
+		errs = append(errs, w.oauth.Close())
+	}
+	if w.Dovecot != nil {
+		errs = append(errs, w.Dovecot.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
