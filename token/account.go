@@ -1,0 +1,83 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+)
+
+// Account is what the configuration says of a mailbox that logs in by OAuth.
+type Account struct {
+	Mailbox string // the mailbox's id: the key of its grant
+	User    string // the address that the grant is for; only said in sentences
+	Client  Client
+
+	// RefreshToken reads the configured refresh token anew at each call; nil if there is none. It is taken over when there
+	// is no stored grant, and when it is one that was never taken over before: then somebody has connected the mailbox
+	// again. Otherwise the stored grant, which moves on with each renewal, wins.
+	RefreshToken func() (string, error)
+}
+
+// Client is an OAuth client as it is registered with a provider.
+type Client struct {
+	Name     string                 // as the configuration calls it
+	ID       string                 // client_id
+	Secret   func() (string, error) // read anew for each exchange; nil for a public client, which must not send one
+	TokenURL string
+	Scopes   []string // sent with each exchange
+}
+
+func (a Account) check() error {
+	var errs []error
+	if a.Mailbox == "" {
+		errs = append(errs, errors.New("the mailbox has no id"))
+	}
+	if a.Client.ID == "" {
+		errs = append(errs, fmt.Errorf("OAuth client %s has no id", a.Client.Name))
+	}
+	if u, err := url.Parse(a.Client.TokenURL); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		errs = append(errs, fmt.Errorf("the token endpoint of OAuth client %s is not a URL", a.Client.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// key tells clients apart: the names are the configuration's own affair and may change.
+func (c Client) key() string { return c.TokenURL + "\n" + c.ID }
+
+// secret reads the client's secret; a public client has none.
+func (c Client) secret() (Secret, error) {
+	if c.Secret == nil {
+		return Secret{}, nil
+	}
+	text, err := c.Secret()
+	if err != nil {
+		return Secret{}, err
+	}
+	if text == "" {
+		return Secret{}, errors.New("the client secret is empty")
+	}
+	return NewSecret(text), nil
+}
+
+// Static hands out what read returns, such as a password, and reads it anew at each login, so that a changed file is seen.
+type Static func() (string, error)
+
+// Token reads the text. A rejected one is not held back: only its owner can change it.
+func (s Static) Token(ctx context.Context, _ string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", context.Cause(ctx)
+	}
+	return s()
+}
+
+// Source hands out the access tokens of one account; it is what fetcher logs in with.
+type Source struct {
+	manager *Manager
+	account Account
+}
+
+// Token is Manager.Token for the account.
+func (s *Source) Token(ctx context.Context, rejected string) (string, error) {
+	return s.manager.Token(ctx, s.account, rejected)
+}

@@ -1,0 +1,177 @@
+package token
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// State says where a grant stands.
+type State string
+
+// The states of a grant.
+const (
+	Absent      State = "absent"       // there is none
+	Idle        State = "idle"         // nobody is renewing it
+	Refreshing  State = "refreshing"   // By is renewing it; this is the lock and the intent in one
+	NeedsPerson State = "needs_person" // the provider refused it; see Problem
+)
+
+// record is what the store holds of a mailbox, one key for each.
+//
+// Grant is readable by anybody; Refresh and Access are sealed. Both are bound (as associated data) to the mailbox, to
+// their own name and to the very bytes of Grant, which hold the revision that counts the writes of this record. So a
+// field cannot be moved to another mailbox, into the other field or into another revision of the record, and no byte of
+// Grant can be changed either. What this cannot see is a whole record put back as it once was; that is what Revision is
+// for: every Manager remembers the highest it has seen and refuses a later write that holds a lower one. A Manager that
+// started after the roll-back has nothing to compare with, and takes the older grant for good.
+type record struct {
+	V       int             `json:"v"`
+	Grant   json.RawMessage `json:"grant"`
+	Refresh string          `json:"refresh"`
+	Access  string          `json:"access"`
+}
+
+const recordVersion = 1
+
+// grant is the content of a record. Fields are only ever added.
+type grant struct {
+	Revision uint64 `json:"revision"` // of the record: each write has a higher one than the last
+	State    State  `json:"state"`
+
+	By          string    `json:"by,omitempty"`          // Refreshing: the session that does it
+	Attempt     uint64    `json:"attempt"`               // counts the exchanges
+	Interrupted bool      `json:"interrupted,omitempty"` // an answer to this refresh token may have been lost
+	Expiry      time.Time `json:"expiry,omitzero"`       // of the access token
+	ObtainedAt  time.Time `json:"obtained_at,omitzero"`  // the access token
+	Refused     bool      `json:"refused,omitempty"`     // a server refused the access token before its expiry
+	RefreshAt   time.Time `json:"refresh_at,omitzero"`   // when this refresh token was obtained
+
+	ImportedAt time.Time `json:"imported_at,omitzero"` // when the last configured refresh token was taken over
+	Imported   []string  `json:"imported,omitempty"`   // fingerprints of the configured refresh tokens ever taken over, newest last
+
+	Failures  int       `json:"failures,omitempty"`    // in a row
+	NotBefore time.Time `json:"not_before,omitzero"`   // no exchange before; with NeedsPerson and zero: none at all
+	Problem   *Problem  `json:"problem,omitempty"`     // of the last exchange, if it failed
+	Kind      string    `json:"problem_of,omitempty"`  // whose the problem is: owner, operator, nobody
+	Scope     string    `json:"scope,omitempty"`       // as granted
+	Client    string    `json:"client_name,omitempty"` // the OAuth client that renewed it last
+
+	refresh, access Secret
+	stored          uint64 // the store's revision that this was read at; 0: not stored
+}
+
+const maxImported = 16
+
+// encode seals g for the store.
+func (g *grant) encode(k *Keyring, mailbox string) ([]byte, error) {
+	plain, err := json.Marshal(g)
+	if err != nil {
+		return nil, fmt.Errorf("encode the grant of mailbox %s: %w", mailbox, err)
+	}
+	value, err := json.Marshal(record{
+		V: recordVersion, Grant: plain,
+		Refresh: k.seal(g.refresh, fieldBinding(mailbox, "refresh", plain)),
+		Access:  k.seal(g.access, fieldBinding(mailbox, "access", plain)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode the grant of mailbox %s: %w", mailbox, err)
+	}
+	return value, nil
+}
+
+// decode opens what encode made. The error is a *SealError.
+func decode(k *Keyring, mailbox string, value []byte) (*grant, error) {
+	var r record
+	dec := json.NewDecoder(bytes.NewReader(value))
+	dec.DisallowUnknownFields() // what stands outside Grant is not bound
+	if err := dec.Decode(&r); err != nil || r.V != recordVersion || dec.More() {
+		return nil, &SealError{
+			Mailbox: mailbox, Reason: "it is not a record that this version knows",
+			Hint: "The record was damaged, or written by a newer version of this program; use that version, or delete the grant and connect the mailbox again.",
+		}
+	}
+	g := new(grant)
+	var err error
+	if g.refresh, err = k.open(r.Refresh, fieldBinding(mailbox, "refresh", r.Grant)); err == nil {
+		g.access, err = k.open(r.Access, fieldBinding(mailbox, "access", r.Grant))
+	}
+	if err != nil {
+		var sealed *SealError
+		if errors.As(err, &sealed) {
+			sealed.Mailbox = mailbox
+		}
+		return nil, err
+	}
+	if err := json.Unmarshal(r.Grant, g); err != nil {
+		return nil, fmt.Errorf("decode the grant of mailbox %s: %w", mailbox, err)
+	}
+	return g, nil
+}
+
+func fieldBinding(mailbox, field string, plain []byte) []byte {
+	return binding([]byte(mailbox), []byte(field), plain)
+}
+
+// next returns a copy of g to be changed and written over it. The revision follows the clock where it can, so that a
+// record that is made anew after an erasure does not look like an old one.
+func (g *grant) next(now time.Time) *grant {
+	n := *g
+	n.Imported = slices.Clone(g.Imported)
+	n.Revision = max(g.Revision+1, uint64(max(now.UnixMilli(), 0)))
+	return &n
+}
+
+// take makes g the grant of a configured refresh token, whatever it was before.
+func (g *grant) take(refresh Secret, fingerprint string, now time.Time) {
+	*g = grant{
+		Revision: g.Revision, stored: g.stored, Attempt: g.Attempt, State: Idle,
+		RefreshAt: now, ImportedAt: now, Imported: append(g.Imported, fingerprint), refresh: refresh,
+	}
+	if n := len(g.Imported); n > maxImported {
+		g.Imported = g.Imported[n-maxImported:]
+	}
+}
+
+// fingerprintOf tells configured refresh tokens apart without keeping them: a hash of text with that much entropy gives
+// nothing away.
+func fingerprintOf(mailbox string, refresh Secret) string {
+	sum := sha256.Sum256(binding([]byte(mailbox), []byte("imported"), []byte(refresh.Reveal())))
+	return hex.EncodeToString(sum[:16])
+}
+
+const (
+	early       = 10 * time.Minute // renew when less is left
+	earlyJitter = 2 * time.Minute  // more or less
+)
+
+// earliness is how long before its expiry the access token is renewed. It differs from mailbox to mailbox and from token to
+// token, so that a common start does not become a common renewal, and it is the same for all replicas. A token that lives
+// shortly is used for three quarters of its life at least.
+func (g *grant) earliness(mailbox string) time.Duration {
+	sum := sha256.Sum256(binding([]byte(mailbox), []byte(g.ObtainedAt.Format(time.RFC3339Nano))))
+	jitter := time.Duration(binary.BigEndian.Uint64(sum[:])%uint64(2*earlyJitter)) - earlyJitter
+	return min(early+jitter, g.life()/4)
+}
+
+func (g *grant) life() time.Duration { return g.Expiry.Sub(g.ObtainedAt) }
+
+// fresh reports whether the access token can be handed out without a thought of renewing it. rejected is a token that a
+// server has refused.
+func (g *grant) fresh(mailbox string, rejected Secret, now time.Time) bool {
+	return g.good(rejected, now) && now.Before(g.Expiry.Add(-g.earliness(mailbox)))
+}
+
+// good reports whether the access token still works, as far as we know. What is left must suffice to log in.
+func (g *grant) good(rejected Secret, now time.Time) bool {
+	if g.access.IsZero() || g.State == NeedsPerson || g.Refused || !rejected.IsZero() && g.access.Equal(rejected) {
+		return false
+	}
+	return now.Before(g.Expiry.Add(-min(20*time.Second, g.life()/10)))
+}

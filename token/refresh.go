@@ -1,0 +1,515 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+)
+
+const (
+	storeTimeout = 5 * time.Second  // of one Get or Set
+	saveTimeout  = 30 * time.Second // of all tries to save
+	savePause    = 500 * time.Millisecond
+	lostPause    = 20 * time.Millisecond
+
+	othersWait    = 20 * time.Second       // how long a call waits for another replica's renewal
+	othersPoll    = 100 * time.Millisecond // at first, then longer
+	othersPollMax = time.Second
+	stuckAfter    = time.Minute // an intent that stands unchanged for so long is over: an exchange takes exchangeTimeout at most
+
+	firstWait   = 5 * time.Second // after a failure of the endpoint, doubled each time
+	longestWait = 100 * time.Second
+	clientRetry = 5 * time.Minute // how often a refused client is tried again with the same secret
+)
+
+// errLost says that the record is not what it was: somebody else has written it.
+var errLost = errors.New("the record of the grant has changed")
+
+// renew is one flight: it returns an access token, and goes through the five steps if the stored one does not do.
+func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret, error) {
+	poll, deadline := othersPoll, time.Now().Add(othersWait)
+	again := false // the record was read again after the provider had refused the grant
+	for {
+		g, err := m.load(ctx, a)
+		if err != nil {
+			return Secret{}, err
+		}
+		if usable(a, g, rejected) {
+			return g.access, nil
+		}
+		if g.State == Refreshing && !m.orphaned(a.Mailbox, g) {
+			if g.good(rejected, time.Now()) {
+				return g.access, nil
+			}
+			if err := pause(ctx, min(poll, time.Until(deadline))); err != nil || !time.Now().Before(deadline) {
+				return Secret{}, m.busy(a, g)
+			}
+			poll = min(poll*3/2, othersPollMax)
+			continue
+		}
+		secret, err := m.mayExchange(a, g)
+		if err != nil {
+			return m.fallBack(a, g, rejected, err)
+		}
+		held, err := m.lock(ctx, a, g, rejected)
+		if errors.Is(err, errLost) {
+			_ = pause(ctx, lostPause) // if the flight's time is up, load says so
+			continue
+		}
+		if err != nil {
+			return m.fallBack(a, g, rejected, err)
+		}
+		got, failed := m.exchange(ctx, a, held, secret)
+		if failed != nil && failed.who == owner && !again && m.changed(ctx, a, held) {
+			again = true
+			continue
+		}
+		next, problem := m.outcome(a, held, secret, got, failed)
+		if err := m.save(ctx, a, next); errors.Is(err, errLost) {
+			continue // somebody took the intent over: what is stored is newer than ours
+		} else if err != nil {
+			return Secret{}, err
+		}
+		if problem != nil {
+			return m.fallBack(a, next, rejected, problem)
+		}
+		return next.access, nil
+	}
+}
+
+// lock is the first step: it writes our intent over g, at the revision that g was read at, so that only one replica goes
+// on and nothing that it knows is out of date. errLost if another was faster.
+func (m *Manager) lock(ctx context.Context, a Account, g *grant, rejected Secret) (*grant, error) {
+	held := g.next(time.Now())
+	if g.State == Refreshing {
+		held.Interrupted = true
+		m.log.Warn("taking over an interrupted renewal", "mailbox", a.Mailbox, "of", g.By, "attempt", g.Attempt)
+	}
+	held.State, held.By = Refreshing, m.session.ID()
+	held.Attempt++
+	held.Refused = g.Refused || !rejected.IsZero() && g.access.Equal(rejected)
+	return held, m.put(ctx, a.Mailbox, held)
+}
+
+// load is the second step: it reads the record, opens it, and takes a newly configured refresh token over (in memory; the
+// lock writes it). Without a record there is nothing to lock, so it comes before as well as after the lock: lock's
+// compare-and-set proves that nothing has changed since.
+func (m *Manager) load(ctx context.Context, a Account) (*grant, error) {
+	g, err := m.read(ctx, a.Mailbox)
+	if err != nil {
+		return nil, err
+	}
+	if g, err = m.finish(ctx, a, g); err != nil {
+		return nil, err
+	}
+	if g == nil {
+		g = &grant{State: Absent}
+	}
+	configured, err := configuredToken(a)
+	switch {
+	case err != nil && g.State == Absent:
+		return nil, &ClientError{Client: a.Client.Name, Err: err, Problem: Problem{
+			Code: "refresh_token_unreadable", At: time.Now(),
+			Sentence: "The configured refresh token of mailbox " + a.Mailbox + " cannot be read.",
+			Hint:     "Check the file or the environment variable that it refers to.",
+		}}
+	case err != nil:
+		m.log.Warn("the configured refresh token cannot be read; the stored grant is used", "mailbox", a.Mailbox, "error", err)
+	case configured.IsZero() && g.State == Absent:
+		return nil, &GrantError{Mailbox: a.Mailbox, Problem: Problem{
+			Code: "no_grant", At: time.Now(), Sentence: "Mailbox " + a.Mailbox + " was never connected.",
+			Hint: "Sign in, and let the configuration of the mailbox point to the refresh token.",
+		}}
+	case configured.IsZero():
+	default:
+		if fp := fingerprintOf(a.Mailbox, configured); !slices.Contains(g.Imported, fp) {
+			g.take(configured, fp, stamp(time.Now()))
+			m.log.Info("taking over the configured refresh token", "mailbox", a.Mailbox)
+		}
+	}
+	return g, nil
+}
+
+// usable is the third step: another replica may have renewed the grant, or there was no need.
+func usable(a Account, g *grant, rejected Secret) bool {
+	return g.fresh(a.Mailbox, rejected, time.Now())
+}
+
+// exchange is the fourth step: it asks the token endpoint. It runs on the flight's context, which no caller can cancel,
+// for exchangeTimeout at most and only while our session is valid: after that another replica may take the intent over.
+func (m *Manager) exchange(ctx context.Context, a Account, g *grant, secret Secret) (answer, *verdict) {
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	ctx, stop := m.whileValid(ctx)
+	defer stop()
+	got, failed := post(ctx, m.http, a.Client, secret, url.Values{
+		"grant_type":    {"refresh_token"},
+		"refresh_token": {g.refresh.Reveal()},
+	})
+	if failed == nil {
+		return got, nil
+	}
+	v := classify(a, g, failed, stamp(time.Now()))
+	return answer{}, &v
+}
+
+// save is the fifth step: it writes next over the intent. While the store does not answer it goes on trying; what then
+// still could not be saved is kept in memory, for finish. errLost if the intent was taken over meanwhile.
+func (m *Manager) save(ctx context.Context, a Account, next *grant) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	for {
+		err := m.put(ctx, a.Mailbox, next)
+		switch {
+		case err == nil && next.Problem == nil:
+			m.log.Info("grant renewed", "mailbox", a.Mailbox, "client", a.Client.Name, "expiry", next.Expiry, "attempt", next.Attempt)
+			return nil
+		case err == nil:
+			return nil
+		case errors.Is(err, errLost):
+			m.log.Warn("the renewal was taken over before it was saved", "mailbox", a.Mailbox, "attempt", next.Attempt)
+			return err
+		}
+		if pause(ctx, savePause) != nil {
+			m.mu.Lock()
+			m.unsaved[a.Mailbox] = next
+			m.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// finish saves what an earlier flight of this process was granted and could not save, if the record g still waits for it,
+// and returns what is stored then.
+func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, error) {
+	m.mu.Lock()
+	next := m.unsaved[a.Mailbox]
+	m.mu.Unlock()
+	if next == nil {
+		return g, nil
+	}
+	if g != nil && g.stored < next.stored {
+		return nil, storeError(a.Mailbox, "read", errors.New("the store answers with an old record"))
+	}
+	m.mu.Lock()
+	delete(m.unsaved, a.Mailbox)
+	m.mu.Unlock()
+	if g == nil || g.State != Refreshing || g.By != m.session.ID() || g.Attempt != next.Attempt {
+		return g, nil
+	}
+	switch err := m.save(ctx, a, next); {
+	case errors.Is(err, errLost):
+		return m.read(ctx, a.Mailbox)
+	case err != nil:
+		return nil, err
+	}
+	return next, nil
+}
+
+// outcome is what the record becomes after the exchange, and what the callers are told if it failed.
+func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, failed *verdict) (*grant, error) {
+	now := stamp(time.Now())
+	next := held.next(now)
+	next.State, next.By, next.Client = Idle, "", a.Client.Name
+	next.Problem, next.Kind, next.NotBefore = nil, "", time.Time{}
+	if failed == nil {
+		m.clearFault(a.Client)
+		next.Interrupted, next.Refused, next.Failures = false, false, 0
+		next.access, next.ObtainedAt, next.Expiry, next.Scope = got.access, now, now.Add(got.life), got.scope
+		if !got.refresh.IsZero() {
+			next.refresh, next.RefreshAt = got.refresh, now
+		}
+		if !lacksScope(a.Client, got.scope) {
+			return next, nil
+		}
+		failed = scopeMissing(a, got, now)
+	}
+	if p := held.Problem; p != nil && p.Code == failed.problem.Code {
+		failed.problem.At = p.At
+	}
+	next.Problem = &failed.problem
+	next.Interrupted = held.Interrupted || failed.lost
+	switch failed.who {
+	case owner:
+		next.State, next.Kind, next.Failures = NeedsPerson, "owner", 0
+		if failed.retry > 0 {
+			next.NotBefore = now.Add(failed.retry)
+		}
+		if held.Interrupted && failed.problem.Code == "invalid_grant" {
+			next.Problem.Sentence += " An answer to an earlier renewal was lost: a provider that takes each refresh token only once does not forgive that."
+		}
+		return next, grantError(a.Mailbox, next)
+	case operator:
+		next.Kind = "operator"
+		return next, m.setFault(a.Client, secret, now, failed)
+	default:
+		next.Kind = "nobody"
+		next.Failures++
+		wait := max(backoff(next.Failures), failed.retry)
+		next.NotBefore = now.Add(wait)
+		return next, &UnavailableError{Problem: failed.problem, Wait: wait, Err: failed.err}
+	}
+}
+
+// backoff is the least time between two exchanges of a grant while the endpoint fails. It waits for nothing: whoever asks
+// earlier is told so. An hour of outage costs 40 exchanges at most, whatever the callers and the replicas do.
+func backoff(failures int) time.Duration {
+	return min(firstWait<<min(failures-1, 10), longestWait)
+}
+
+func scopeMissing(a Account, got answer, now time.Time) *verdict {
+	return &verdict{who: owner, retry: adminRetry, problem: Problem{
+		Code: "scope_missing", At: now, Detail: clean("granted: "+got.scope, nil),
+		Sentence: "The grant of " + or(a.User, a.Mailbox) + " does not include access to mail.",
+		Hint:     "Sign in again and leave every box ticked; the scopes of client " + a.Client.Name + " must be those for IMAP of one provider only.",
+	}}
+}
+
+func grantError(mailbox string, g *grant) *GrantError {
+	e := &GrantError{Mailbox: mailbox, Interrupted: g.Interrupted, RetryAt: g.NotBefore}
+	if g.Problem != nil {
+		e.Problem = *g.Problem
+	}
+	return e
+}
+
+// mayExchange says whether it is time to ask the endpoint, and reads the client's secret for it.
+func (m *Manager) mayExchange(a Account, g *grant) (Secret, error) {
+	now := time.Now()
+	if g.State == NeedsPerson && (g.NotBefore.IsZero() || now.Before(g.NotBefore)) {
+		return Secret{}, grantError(a.Mailbox, g)
+	}
+	if now.Before(g.NotBefore) {
+		e := &UnavailableError{Wait: g.NotBefore.Sub(now)}
+		if g.Problem != nil {
+			e.Problem = *g.Problem
+		}
+		return Secret{}, e
+	}
+	secret, err := a.Client.secret()
+	if err != nil {
+		return Secret{}, &ClientError{Client: a.Client.Name, Err: err, Problem: Problem{
+			Code: "secret_unreadable", At: now, Sentence: "The secret of the OAuth client cannot be read.",
+			Hint: "Check the file or the environment variable that the secret of client " + a.Client.Name + " refers to.",
+		}}
+	}
+	if err := m.fault(a.Client, secret, now); err != nil {
+		return Secret{}, err
+	}
+	if m.session.Remaining() <= 0 {
+		return Secret{}, &UnavailableError{Wait: time.Second, Problem: Problem{
+			Code: "session_lapsed", At: now, Sentence: "This replica's session has lapsed, so that it may not renew grants.",
+			Hint: "Nothing to do if it passes; else check the connection to NATS.",
+		}}
+	}
+	return secret, nil
+}
+
+// fallBack returns the access token that we have, if it still works and time or the operator will heal err; else err.
+func (m *Manager) fallBack(a Account, g *grant, rejected Secret, err error) (Secret, error) {
+	var needsPerson *GrantError
+	if errors.As(err, &needsPerson) || !g.good(rejected, time.Now()) {
+		return Secret{}, err
+	}
+	m.log.Warn("the grant could not be renewed; its access token still works", "mailbox", a.Mailbox, "expiry", g.Expiry, "error", err)
+	return g.access, nil
+}
+
+// busy is said when another replica has been renewing for too long.
+func (m *Manager) busy(a Account, g *grant) error {
+	return &UnavailableError{Wait: 5 * time.Second, Problem: Problem{
+		Code: "busy", At: time.Now(), Sentence: "Another replica (" + g.By + ") is renewing the grant of mailbox " + a.Mailbox + " and does not finish.",
+		Hint: "Nothing to do: it is taken over when that replica is dead, or after a minute.",
+	}}
+}
+
+// changed reports whether the record is not our intent any more, or another refresh token is configured by now: then the
+// refusal was an answer to a token of the past. It is the one re-read before a grant is given up.
+func (m *Manager) changed(ctx context.Context, a Account, held *grant) bool {
+	now, err := m.load(ctx, a)
+	return err == nil && (now.By != held.By || now.Attempt != held.Attempt)
+}
+
+// whileValid returns a context that ends when our session lapses. A session that is renewed meanwhile goes on.
+func (m *Manager) whileValid(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	// The channel hands the timer to the function that it runs, which may come first.
+	own := make(chan *time.Timer, 1)
+	t := time.AfterFunc(max(m.session.Remaining(), 0), func() {
+		t := <-own
+		if left := m.session.Remaining(); left > 0 && ctx.Err() == nil {
+			own <- t
+			t.Reset(left)
+			return
+		}
+		cancel(errLapsed)
+	})
+	own <- t
+	return ctx, func() { t.Stop(); cancel(nil) }
+}
+
+var errLapsed = errors.New("this replica's session lapsed during the exchange")
+
+// read gets the record and opens it; nil if there is none.
+func (m *Manager) read(ctx context.Context, mailbox string) (*grant, error) {
+	value, revision, err := m.get(ctx, mailbox)
+	if err != nil {
+		return nil, storeError(mailbox, "read", err)
+	}
+	if revision == 0 {
+		m.mu.Lock()
+		delete(m.highest, mailbox)
+		m.mu.Unlock()
+		return nil, nil
+	}
+	g, err := decode(m.keys, mailbox, value)
+	if err != nil {
+		return nil, err
+	}
+	g.stored = revision
+	return g, m.notRolledBack(mailbox, g)
+}
+
+// put writes g over the revision that it was read at. If the store gives an error the record tells whether g is there all
+// the same. errLost if something else is.
+func (m *Manager) put(ctx context.Context, mailbox string, g *grant) error {
+	value, err := g.encode(m.keys, mailbox)
+	if err != nil {
+		return err
+	}
+	ctxSet, cancel := context.WithTimeout(ctx, storeTimeout)
+	revision, err := m.store.Set(ctxSet, mailbox, value, g.stored)
+	cancel()
+	if err != nil {
+		current, at, errGet := m.get(ctx, mailbox)
+		switch {
+		case errGet != nil:
+			return storeError(mailbox, "write", errors.Join(err, errGet))
+		case at != 0 && bytes.Equal(current, value):
+			revision = at // the answer was lost, the write was not
+		case at != g.stored:
+			return errLost
+		default:
+			return storeError(mailbox, "write", err)
+		}
+	}
+	g.stored = revision
+	return m.notRolledBack(mailbox, g)
+}
+
+func (m *Manager) get(ctx context.Context, mailbox string) ([]byte, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return m.store.Get(ctx, mailbox)
+}
+
+func storeError(mailbox, verb string, err error) error {
+	return &UnavailableError{Wait: time.Second, Err: err, Problem: Problem{
+		Code: "store_unavailable", At: time.Now(), Sentence: fmt.Sprintf("Cannot %s the grant of mailbox %s in the store.", verb, mailbox),
+		Hint: "Nothing to do if it passes; else check NATS.",
+	}}
+}
+
+// mark is the newest record of a mailbox that this process has seen.
+type mark struct{ stored, revision uint64 }
+
+// notRolledBack refuses a record that was written after the newest that we know and is yet older inside. A record that was
+// written before it is but a stale read.
+func (m *Manager) notRolledBack(mailbox string, g *grant) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.highest[mailbox]
+	if g.stored > known.stored && g.Revision < known.revision {
+		return &SealError{
+			Mailbox: mailbox,
+			Reason:  fmt.Sprintf("it was rolled back: revision %d was stored before, and now it is %d", known.revision, g.Revision),
+			Hint:    "Somebody wrote an older record over the newer one. If a backup was restored on purpose, restart the program; else connect the mailbox again.",
+		}
+	}
+	if g.stored > known.stored {
+		m.highest[mailbox] = mark{stored: g.stored, revision: g.Revision}
+	}
+	return nil
+}
+
+// intent is the renewal of another session, and since when we see it stand.
+type intent struct {
+	by      string
+	attempt uint64
+	since   time.Time
+}
+
+// orphaned reports whether nobody works on the intent of g any more: its session is dead, or it is our own of an earlier
+// flight, or it stands so long that its exchange is over and its session did not manage to save.
+func (m *Manager) orphaned(mailbox string, g *grant) bool {
+	if g.By == m.session.ID() || !m.session.Alive(g.By) {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.intents[mailbox]
+	if seen.by != g.By || seen.attempt != g.Attempt {
+		seen = intent{by: g.By, attempt: g.Attempt, since: time.Now()}
+		m.intents[mailbox] = seen
+	}
+	return time.Since(seen.since) > stuckAfter
+}
+
+// clientFault is a client that its provider refuses.
+type clientFault struct {
+	secret Secret
+	until  time.Time
+	err    *ClientError
+}
+
+// fault returns what the provider said of the client, unless its secret is another by now or it is time to try again.
+func (m *Manager) fault(c Client, secret Secret, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.faults[c.key()]
+	if f == nil || !f.secret.Equal(secret) || !now.Before(f.until) {
+		return nil
+	}
+	return f.err
+}
+
+func (m *Manager) setFault(c Client, secret Secret, now time.Time, v *verdict) error {
+	err := &ClientError{Client: c.Name, Problem: v.problem, Err: v.err}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults[c.key()] = &clientFault{secret: secret, until: now.Add(clientRetry), err: err}
+	return err
+}
+
+func (m *Manager) clearFault(c Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.faults, c.key())
+}
+
+func configuredToken(a Account) (Secret, error) {
+	if a.RefreshToken == nil {
+		return Secret{}, nil
+	}
+	text, err := a.RefreshToken()
+	return NewSecret(text), err
+}
+
+// stamp is a time as a record holds it.
+func stamp(t time.Time) time.Time { return t.UTC().Round(0).Truncate(time.Millisecond) }
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
