@@ -1,0 +1,186 @@
+package publish
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// Atomic batches came with this version.
+const (
+	minMajor = 2
+	minMinor = 12
+)
+
+const connectTimeout = 5 * time.Second
+
+// connect opens the one connection of the process. Nothing is buffered while it is down: a send fails at once and the
+// caller, who alone knows what is still right to send, decides. It comes back by itself, for ever.
+func connect(ctx context.Context, c Config, srv *server.Server, d *denials, log *slog.Logger) (*nats.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	wait := connectTimeout
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
+	opts := []nats.Option{
+		nats.Name("mailflume"), nats.Timeout(wait), nats.ReconnectBufSize(-1), nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if !d.note(err) {
+				log.Warn("NATS reports an error", "error", err)
+			}
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("lost the connection to NATS", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("connected to NATS again") }),
+	}
+	more, err := securityOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, more...)
+	if srv != nil {
+		opts = append(opts, nats.InProcessServer(srv))
+	}
+	nc, err := nats.Connect(c.URL, opts...)
+	if err != nil {
+		return nil, connectError(c.where(), err)
+	}
+	if v := nc.ConnectedServerVersion(); !newEnough(v) {
+		nc.Close()
+		return nil, &VersionError{URL: c.where(), Version: v}
+	}
+	return nc, nil
+}
+
+func connectError(where string, err error) error {
+	var unknownCA x509.UnknownAuthorityError
+	var badCert *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
+		errors.Is(err, nats.ErrAccountAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported),
+		errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted),
+		errors.As(err, &unknownCA), errors.As(err, &badCert),
+		strings.Contains(err.Error(), "remote error: tls"):
+		return &LoginError{URL: where, Err: err}
+	}
+	return &UnreachableError{URL: where, Err: err}
+}
+
+// securityOptions reads the files that nats.auth and nats.tls name, so that a missing one is reported by its key.
+func securityOptions(c Config) ([]nats.Option, error) {
+	var opts []nats.Option
+	a, t := c.Auth, c.TLS
+	for _, f := range []struct{ key, path string }{
+		{"nats.auth.creds_file", a.CredsFile}, {"nats.auth.nkey_file", a.NKeyFile}, {"nats.tls.ca_file", t.CAFile},
+		{"nats.tls.cert_file", t.CertFile}, {"nats.tls.key_file", t.KeyFile},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.Stat(f.path); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.key, err)
+		}
+	}
+	switch {
+	case a.CredsFile != "":
+		opts = append(opts, nats.UserCredentials(a.CredsFile))
+	case a.NKeyFile != "":
+		o, err := nats.NkeyOptionFromSeed(a.NKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("nats.auth.nkey_file %s has no nkey seed: %w", a.NKeyFile, err)
+		}
+		opts = append(opts, o)
+	case a.User != "" || a.Password != "":
+		opts = append(opts, nats.UserInfo(a.User, string(a.Password)))
+	case a.Token != "":
+		opts = append(opts, nats.Token(string(a.Token)))
+	case a.JWT != "":
+		opts = append(opts, nats.UserJWTAndSeed(string(a.JWT), string(a.Seed)))
+	}
+	if t.CAFile != "" {
+		opts = append(opts, nats.RootCAs(t.CAFile))
+	}
+	if t.CertFile != "" {
+		opts = append(opts, nats.ClientCert(t.CertFile, t.KeyFile))
+	}
+	return opts, nil
+}
+
+// newEnough reads "2.12.0" or "2.12.0-RC.1". What it cannot read it takes for new.
+func newEnough(version string) bool {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, err1 := strconv.Atoi(major)
+	b, err2 := strconv.Atoi(minor)
+	if err1 != nil || err2 != nil {
+		return true
+	}
+	return a > minMajor || (a == minMajor && b >= minMinor)
+}
+
+// denials remembers what the server did not allow. It says so beside the request, which then only times out.
+type denials struct {
+	mu sync.Mutex
+	at map[PermissionError]time.Time
+}
+
+// maxDenials bounds the memory; subjects have no message ids in them, so there are few.
+const maxDenials = 1000
+
+var denialRE = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"]+)"`)
+
+// note records err if it is a denial.
+func (d *denials) note(err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return false
+	}
+	m := denialRE.FindStringSubmatch(err.Error())
+	if m == nil {
+		return false
+	}
+	op := "publish to"
+	if strings.EqualFold(m[1], "subscription") {
+		op = "subscribe to"
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at == nil || len(d.at) >= maxDenials {
+		d.at = map[PermissionError]time.Time{}
+	}
+	d.at[PermissionError{Op: op, Subject: m[2]}] = time.Now()
+	return true
+}
+
+// since returns the denial that explains why a request to subject, sent at or after start, had no answer. A denied
+// inbox explains all of them, whenever it was.
+func (d *denials) since(subject string, start time.Time) *PermissionError {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for e, at := range d.at {
+		published := e.Op == "publish to" && strings.EqualFold(e.Subject, subject) && !at.Before(start)
+		inbox := e.Op == "subscribe to" && strings.HasPrefix(strings.ToUpper(e.Subject), "_INBOX.")
+		if published || inbox {
+			return &e
+		}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package publish
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// embedded is the NATS server inside our process and the lock on its directory.
+type embedded struct {
+	srv     *server.Server
+	release func() error
+}
+
+// keyCheckName is the file in the store directory that tells whether the key is the one the store was written with.
+const keyCheckName = "mailflume.key-check"
+
+// startEmbedded locks the store directory and starts a server on it.
+func startEmbedded(ctx context.Context, c Embedded, log *slog.Logger) (*embedded, error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the NATS store %s: %w: create it, make it writable, or set nats.embedded.dir", c.Dir, err)
+	}
+	release, err := lockDir(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := startServer(ctx, c, log)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return &embedded{srv: srv, release: release}, nil
+}
+
+// stop waits until everything is on disk, and only then gives up the lock.
+func (e *embedded) stop() error {
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown()
+	return e.release()
+}
+
+func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Server, error) {
+	if err := checkKey(c.Dir, c.Key); err != nil {
+		return nil, err
+	}
+	opts, err := serverOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start the built-in NATS server in %s: %w", c.Dir, err)
+	}
+	l := &serverLog{log: log}
+	srv.SetLoggerV2(l, false, false, false)
+	srv.Start()
+	ready := readyWithin(ctx, srv)
+	if fatal := l.failure(); fatal != "" || !ready || !srv.JetStreamEnabled() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		if fatal == "" {
+			fatal = "it does not become ready"
+		}
+		return nil, fmt.Errorf("start the built-in NATS server in %s: %s: look at the space and the permissions of "+
+			"that directory, or set nats.embedded.dir", c.Dir, fatal)
+	}
+	if err := writeKeyCheck(c.Dir, c.Key); err != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, err
+	}
+	return srv, nil
+}
+
+// readyWithin waits for the server for at most 10 s, or as long as ctx allows.
+func readyWithin(ctx context.Context, srv *server.Server) bool {
+	wait := 10 * time.Second
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
+	return srv.ReadyForConnections(wait)
+}
+
+// serverOptions goes through a configuration text, because some options in the struct only count together with private
+// flags that the text sets (nats-server issues 6756, 6890, 8160).
+func serverOptions(c Embedded) (*server.Options, error) {
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString("server_name: mailflume\njetstream { sync_interval: always }\n"); err != nil {
+		return nil, fmt.Errorf("configure the built-in NATS server: %w", err)
+	}
+	opts.StoreDir = c.Dir
+	opts.JetStreamKey = string(c.Key)
+	if c.Key != "" {
+		opts.JetStreamCipher = server.ChaCha
+	}
+	opts.NoSigs = true
+	if c.Listen == noListener {
+		opts.DontListen = true
+		return opts, nil
+	}
+	host, port, err := listenAddress(c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	opts.Host, opts.Port = host, port
+	return opts, nil
+}
+
+// listenAddress tries the address, because a server that cannot bind it would only log so.
+func listenAddress(listen string) (string, int, error) {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("the built-in NATS server cannot listen on %s: %w: set nats.embedded.listen to a free "+
+			"address, or to none", listen, err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	if err := l.Close(); err != nil {
+		return "", 0, fmt.Errorf("the built-in NATS server cannot listen on %s: %w", listen, err)
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("nats.embedded.listen is %q: write host:port: %w", listen, err)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	return host, addr.Port, nil
+}
+
+// checkKey compares the key with the one the store was written with. With a wrong key nats-server skips the streams it
+// cannot read and we would make an empty one in their place.
+func checkKey(dir string, key Secret) error {
+	have, err := os.ReadFile(filepath.Join(dir, keyCheckName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("check the key of the NATS store %s: %w", dir, err)
+	}
+	switch {
+	case key == "":
+		return fmt.Errorf("the NATS store %s is encrypted and there is no key: set nats.embedded.key to the one it was made with", dir)
+	case !hmac.Equal([]byte(strings.TrimSpace(string(have))), []byte(keyCheck(key))):
+		return fmt.Errorf("the NATS store %s was made with another key: set nats.embedded.key to that one, or use an empty directory", dir)
+	}
+	return nil
+}
+
+func writeKeyCheck(dir string, key Secret) error {
+	if key == "" {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(dir, keyCheckName), []byte(keyCheck(key)+"\n"), 0o600); err != nil {
+		return fmt.Errorf("note the key of the NATS store %s: %w", dir, err)
+	}
+	return nil
+}
+
+func keyCheck(key Secret) string {
+	m := hmac.New(sha256.New, []byte(key))
+	m.Write([]byte("mailflume store key"))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// serverLog passes the server's warnings and errors on and remembers the first fatal one, which nats-server only logs.
+type serverLog struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	fatal string
+}
+
+func (l *serverLog) failure() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal
+}
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.mu.Lock()
+	if l.fatal == "" {
+		l.fatal = text
+	}
+	l.mu.Unlock()
+	l.log.Error("built-in NATS server: " + text)
+}
+
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.log.Error("built-in NATS server: " + fmt.Sprintf(format, v...))
+}
+
+func (l *serverLog) Warnf(format string, v ...any) {
+	l.log.Warn("built-in NATS server: " + fmt.Sprintf(format, v...))
+}
+
+func (l *serverLog) Noticef(string, ...any) {}
+func (l *serverLog) Debugf(string, ...any)  {}
+func (l *serverLog) Tracef(string, ...any)  {}

@@ -1,0 +1,125 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Entry is one message of a chain as the ledger knows it: everything but its body.
+type Entry struct {
+	Seq           uint64
+	Folder, Route string // tokens
+	ID            string
+	Position      string
+	Fingerprint   string
+	EmailID       string
+	Time          time.Time // when it was stored
+}
+
+const (
+	ledgerChunk = 1000             // messages asked for at a time
+	ledgerIdle  = 30 * time.Second // after which the server forgets an abandoned read
+)
+
+// errStop ends a read because the reader of the ledger has had enough.
+var errStop = errors.New("stopped")
+
+// Ledger reads the chain of a mailbox from its first message up to and including tail, which Recover told, without the
+// bodies. A batch that comes after tail knows of everything the ledger shows. The sequence ends with an error if the
+// chain cannot be read to its end; what came before is then no ledger.
+func (p *Publisher) Ledger(ctx context.Context, mailbox string, tail uint64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		err := p.ledger(ctx, mailbox, tail, func(e Entry) bool { return yield(e, nil) })
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Entry{}, fmt.Errorf("read the ledger of mailbox %s up to %d: %w", mailbox, tail, err))
+		}
+	}
+}
+
+func (p *Publisher) ledger(ctx context.Context, mailbox string, tail uint64, yield func(Entry) bool) error {
+	if err := checkTokens("mailbox", mailbox); err != nil {
+		return err
+	}
+	if tail == 0 {
+		return nil
+	}
+	stream := p.config.Stream.Name
+	cons, err := p.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		FilterSubject: chainFilter(mailbox), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy,
+		DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: ledgerIdle,
+	})
+	if err != nil {
+		return p.apiError("read the stream "+stream, "$JS.API.CONSUMER.CREATE."+stream, err)
+	}
+	name := cons.CachedInfo().Name
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.readWait)
+		defer cancel()
+		_ = p.js.DeleteConsumer(ctx, stream, name) // the server forgets it anyway
+	}()
+	for last, read := uint64(0), uint64(0); last < tail; {
+		before := read
+		if last, read, err = p.ledgerPart(ctx, cons, last, read, tail, yield); err != nil {
+			return err
+		}
+		if read == before {
+			return fmt.Errorf("%w: it ends at %d", ErrUnavailable, last)
+		}
+	}
+	return nil
+}
+
+// ledgerPart reads the next messages. read counts them: nothing is sent twice on such a consumer, so a gap in the
+// count is a message lost on the way.
+func (p *Publisher) ledgerPart(ctx context.Context, cons jetstream.Consumer, last, read, tail uint64,
+	yield func(Entry) bool,
+) (uint64, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.commitWait)
+	defer cancel()
+	got, err := cons.Fetch(ledgerChunk, jetstream.FetchContext(ctx))
+	if err != nil {
+		return last, read, p.apiError("read the stream", "", err)
+	}
+	for m := range got.Messages() {
+		meta, err := m.Metadata()
+		if err != nil {
+			return last, read, fmt.Errorf("%w: a message without metadata: %w", ErrUnavailable, err)
+		}
+		read++
+		if meta.Sequence.Consumer != read {
+			return last, read, fmt.Errorf("%w: messages were lost on the way after %d", ErrUnavailable, last)
+		}
+		if last = meta.Sequence.Stream; last > tail {
+			return last, read, nil
+		}
+		if !yield(entry(m, meta)) {
+			return last, read, errStop
+		}
+		if last == tail {
+			return last, read, nil
+		}
+	}
+	if err := got.Error(); err != nil {
+		return last, read, fmt.Errorf("%w: it ends at %d: %w", ErrUnavailable, last, err)
+	}
+	return last, read, nil
+}
+
+func entry(m jetstream.Msg, meta *jetstream.MsgMetadata) Entry {
+	h := m.Headers()
+	folder, route := folderOf(m.Subject())
+	id, err := url.PathUnescape(h.Get(headerEmailID))
+	if err != nil {
+		id = h.Get(headerEmailID) // not written by us
+	}
+	return Entry{
+		Seq: meta.Sequence.Stream, Folder: folder, Route: route, ID: h.Get(headerID), Position: h.Get(headerPosition),
+		Fingerprint: h.Get(headerFingerprint), EmailID: id, Time: meta.Timestamp,
+	}
+}

@@ -1,0 +1,58 @@
+//go:build unix
+
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockName is the file in the store directory that its owner holds locked.
+const lockName = "mailflume.lock"
+
+// lockDir makes dir ours until release is called or the process ends. Two servers on one directory lose acked data,
+// and nats-server itself does not look.
+func lockDir(dir string) (release func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the NATS store %s: %w: make the directory writable, or set nats.embedded.dir", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &InUseError{Dir: dir, PID: holder(f)}
+		}
+		return nil, fmt.Errorf("lock the NATS store %s: %w: use a file system that has locks", dir, err)
+	}
+	// The file stays when we go: removing it would let two processes lock two files of one name.
+	err = errors.Join(f.Truncate(0), writePID(f))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the NATS store %s: %w", dir, err), f.Close())
+	}
+	return f.Close, nil
+}
+
+func writePID(f *os.File) error {
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// holder reads the process id from a lock file, or 0.
+func holder(f *os.File) int {
+	b, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}

@@ -1,0 +1,198 @@
+package publish
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Chain is where the chain of a mailbox stands. The zero value is a chain without messages: a new mailbox, or one whose
+// messages retention has all removed; only a floor kept elsewhere tells which.
+type Chain struct {
+	Seq     uint64          // of its last message: what the next batch comes after
+	Folders map[string]Last // by token, of the folders that were asked for and have a message
+}
+
+// Last is the last message of a folder.
+type Last struct {
+	Seq      uint64
+	ID       string
+	Position string
+	Time     time.Time // when it was stored
+}
+
+// maxReads bounds how often Recover looks again because the chain moved while it read.
+const maxReads = 5
+
+// Recover reads the end of a mailbox's chain and the last message of each folder, all as of one moment. It asks the
+// stream's leader: a replica may be seconds behind.
+func (p *Publisher) Recover(ctx context.Context, mailbox string, folders []string) (Chain, error) {
+	c, err := p.recover(ctx, mailbox, folders)
+	if err != nil {
+		return Chain{}, fmt.Errorf("read the chain of mailbox %s: %w", mailbox, err)
+	}
+	return c, nil
+}
+
+func (p *Publisher) recover(ctx context.Context, mailbox string, folders []string) (Chain, error) {
+	if err := checkTokens("mailbox", mailbox); err != nil {
+		return Chain{}, err
+	}
+	for _, f := range folders {
+		if err := checkTokens("folder", f); err != nil {
+			return Chain{}, err
+		}
+	}
+	for range maxReads {
+		c, still, err := p.readChain(ctx, mailbox, folders)
+		if err != nil {
+			return Chain{}, err
+		}
+		if !still {
+			continue
+		}
+		if err := p.notBackwards(ctx, mailbox, c.Seq); err != nil {
+			return Chain{}, err
+		}
+		p.saw(mailbox, c.Seq)
+		return c, nil
+	}
+	return Chain{}, fmt.Errorf("%w %d times while it was read: someone else writes to it", ErrConflict, maxReads)
+}
+
+// readChain reads the tail, the folders and the tail again. still is false if they do not fit together.
+func (p *Publisher) readChain(ctx context.Context, mailbox string, folders []string) (c Chain, still bool, err error) {
+	tail, err := p.last(ctx, chainFilter(mailbox))
+	if err != nil {
+		return Chain{}, false, err
+	}
+	c = Chain{Seq: tail.Seq, Folders: make(map[string]Last, len(folders))}
+	if tail.Seq == 0 {
+		return c, true, nil
+	}
+	tailFolder, _ := folderOf(tail.Subject)
+	for _, folder := range folders {
+		m := tail
+		if folder != tailFolder {
+			if m, err = p.last(ctx, folderFilter(mailbox, folder)); err != nil {
+				return Chain{}, false, err
+			}
+		}
+		if m.Seq > tail.Seq {
+			return Chain{}, false, nil
+		}
+		if m.Seq > 0 {
+			c.Folders[folder] = Last{Seq: m.Seq, ID: m.Header.Get(headerID), Position: m.Header.Get(headerPosition), Time: m.Time}
+		}
+	}
+	if len(folders) == 0 || (len(folders) == 1 && folders[0] == tailFolder) {
+		return c, true, nil // it was one read
+	}
+	again, err := p.last(ctx, chainFilter(mailbox))
+	if err != nil {
+		return Chain{}, false, err
+	}
+	return c, again.Seq == tail.Seq, nil
+}
+
+// notBackwards refuses an answer that is older than what we know: it came from a leader that has been replaced and has
+// not noticed. An answer may be lower for good reasons too: retention or an operator removed the messages, or the
+// stream is a new one.
+func (p *Publisher) notBackwards(ctx context.Context, mailbox string, seq uint64) error {
+	p.mu.Lock()
+	highest, born := p.highest[mailbox], p.born
+	p.mu.Unlock()
+	if seq >= highest {
+		return nil
+	}
+	info, err := p.streamInfo(ctx, p.config.Stream.Name)
+	if err != nil {
+		return err
+	}
+	isNew := !born.IsZero() && !info.Created.Equal(born)
+	if !isNew && info.State.LastSeq < highest {
+		return fmt.Errorf("%w: the answer ends at %d and we know of %d: it came from a former leader", ErrUnavailable, seq, highest)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if isNew {
+		p.born = info.Created
+		clear(p.highest)
+	}
+	p.highest[mailbox] = seq
+	return nil
+}
+
+// stored is one message as the leader has it.
+type stored struct {
+	Subject string
+	Seq     uint64
+	Header  nats.Header
+	Time    time.Time
+}
+
+// last reads the last message under filter from the stream's leader; the zero value if there is none.
+func (p *Publisher) last(ctx context.Context, filter string) (stored, error) {
+	return p.lastIn(ctx, p.config.Stream.Name, filter, nil)
+}
+
+// lastIn does so in any stream; data gets the body, if it is not nil.
+func (p *Publisher) lastIn(ctx context.Context, stream, filter string, data *[]byte) (stored, error) {
+	ask, err := json.Marshal(map[string]string{"last_by_subj": filter})
+	if err != nil {
+		return stored{}, err
+	}
+	var answer struct {
+		Error   *answerError `json:"error"`
+		Message *struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := p.ask(ctx, "$JS.API.STREAM.MSG.GET."+stream, ask, &answer); err != nil {
+		return stored{}, err
+	}
+	m := answer.Message
+	switch {
+	case answer.Error != nil && answer.Error.Code == codeNoMessage:
+		return stored{}, nil
+	case answer.Error != nil:
+		return stored{}, fmt.Errorf("%w: %w", answer.Error.kind(), answer.Error)
+	case m == nil || m.Seq == 0:
+		return stored{}, fmt.Errorf("%w: NATS answers without a message", ErrUnavailable)
+	}
+	out := stored{Subject: m.Subject, Seq: m.Seq, Time: m.Time, Header: nats.Header{}}
+	if len(m.Header) > 0 {
+		if out.Header, err = nats.DecodeHeadersMsg(m.Header); err != nil {
+			return stored{}, fmt.Errorf("%w: message %d of %s has no readable headers: %w", ErrInvalid, m.Seq, stream, err)
+		}
+	}
+	if data != nil {
+		*data = m.Data
+	}
+	return out, nil
+}
+
+// ask is one question to the JetStream API. A missing answer to a question is harmless, hence ErrUnavailable.
+func (p *Publisher) ask(ctx context.Context, subject string, body []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, p.readWait)
+	defer cancel()
+	m, err := p.request(ctx, &nats.Msg{Subject: subject, Data: body})
+	if errors.Is(err, ErrUncertain) {
+		return fmt.Errorf("%w: the stream's leader does not answer: %w", ErrUnavailable, context.Cause(ctx))
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(m.Data, answer); err != nil {
+		return fmt.Errorf("%w: NATS answers what is not JSON: %w", ErrUnavailable, err)
+	}
+	return nil
+}
