@@ -1,0 +1,434 @@
+package fetcher
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Limits of what a server may say after login.
+const (
+	maxCommand   = 8000      // bytes of a command line; Exchange stops at 10,240
+	maxText      = 1 << 20   // bytes of one response, literals not counted
+	maxInline    = 64 << 10  // bytes of a literal that is no message
+	maxDepth     = 32        // nested lists
+	maxUntagged  = 20_000    // responses between two commands
+	drainFloor   = 256 << 20 // a literal up to this size is read and thrown away rather than the connection
+	idlePatience = 20 * time.Second
+	byePatience  = 5 * time.Second
+)
+
+// filter stands between go-imap and the connection. It reads every response with its own tolerant parser, bounds it, and
+// hands go-imap only the few kinds that we use, written anew in the plainest form: what go-imap sees, it understands.
+// What go-imap has no word for (Gmail's and OBJECTID's identifiers, the texts of BYE and ALERT, literals over the limit)
+// is kept for the session.
+//
+// One goroutine reads (go-imap's) and one writes (the session's).
+type filter struct {
+	*link
+	br         *bufio.Reader
+	maxMessage int64
+	extra      string // FETCH items to ask for beside the body, "" or with a space after it
+	debug      func(msg string, args ...any)
+
+	// Of the reader.
+	out  []byte       // rewritten, not yet read by go-imap
+	lit  int64        // bytes of a literal that follow out unchanged
+	rest func() error // what to do after that literal
+	room int          // bytes of text that the response may still have
+
+	// Of the writer.
+	line []byte // a command not yet complete
+
+	mu       sync.Mutex // guards what follows; never held across I/O
+	cmds     map[string]*command
+	untagged int
+	drained  int64
+	broken   error            // why the connection ended
+	bye      string           // the text of the last BYE
+	notice   error            // the last warning that came with a success
+	facts    map[uint32]*fact // of the FETCH that runs, by UID
+	lateUID  bool             // this server names the UID after the body
+	idle     *command         // the IDLE that runs
+	idleOver chan struct{}    // told when the server ends an IDLE that we did not
+}
+
+// command is a command that waits for its tagged response.
+type command struct {
+	verb string // "UID FETCH", "IDLE"
+	uids imap.UIDSet
+	one  uint32 // the UID, if it asks for only one
+	body bool   // it asks for a body
+	ran  bool   // of IDLE: the server has accepted it
+}
+
+// fact is what a FETCH told of one message beside what go-imap understands.
+type fact struct {
+	items    fetchItems
+	answered bool  // go-imap has got its response
+	size     int64 // of a literal that was over the limit and is thrown away
+	misnamed bool  // the response named another UID, or none
+}
+
+func newFilter(l *link, br *bufio.Reader, caps map[string]bool, maxMessage int64) *filter {
+	f := &filter{
+		link: l, br: br, maxMessage: maxMessage,
+		cmds: map[string]*command{}, facts: map[uint32]*fact{}, idleOver: make(chan struct{}, 1),
+		debug: func(string, ...any) {},
+	}
+	switch {
+	case caps["X-GM-EXT-1"]:
+		f.extra = "X-GM-MSGID X-GM-THRID X-GM-LABELS "
+	case caps["OBJECTID"]:
+		f.extra = "EMAILID THREADID "
+	}
+	// go-imap learns of no capability that could change what it sends.
+	f.out = []byte("* PREAUTH [CAPABILITY IMAP4rev1] ready\r\n")
+	return f
+}
+
+// Write passes commands on, line by line, and remembers what they ask for.
+func (f *filter) Write(p []byte) (int, error) {
+	f.line = append(f.line, p...)
+	for {
+		line, rest, ok := strings.Cut(string(f.line), "\r\n")
+		if !ok {
+			if len(f.line) > maxCommand {
+				return 0, fmt.Errorf("command of more than %d bytes", maxCommand)
+			}
+			return len(p), nil
+		}
+		f.line = append(f.line[:0], rest...)
+		if line = f.noteCommand(line); line == "" {
+			continue
+		}
+		if len(line) > maxCommand {
+			return 0, fmt.Errorf("command of %d bytes", len(line))
+		}
+		if _, err := io.WriteString(f.link, line+"\r\n"); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// noteCommand remembers a command and returns what to send in its place, "" for nothing.
+func (f *filter) noteCommand(line string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.untagged, f.drained = 0, 0
+	if line == "DONE" {
+		if f.idle == nil {
+			return "" // the server has ended this IDLE by itself
+		}
+		f.idle = nil
+		f.expect(idlePatience)
+		return line
+	}
+	tag, rest, _ := strings.Cut(line, " ")
+	verb, args, _ := strings.Cut(rest, " ")
+	cmd := &command{verb: verb}
+	if verb == "UID" {
+		word, more, _ := strings.Cut(args, " ")
+		cmd.verb, args = "UID "+word, more
+	}
+	f.cmds[tag] = cmd
+	switch cmd.verb {
+	case "UID FETCH":
+		clear(f.facts)
+		set, items, _ := strings.Cut(args, " ")
+		cmd.uids = parseUIDSet(set)
+		if nums, ok := cmd.uids.Nums(); ok && len(nums) == 1 {
+			cmd.one = uint32(nums[0])
+		}
+		if cmd.body = strings.Contains(items, "BODY"); cmd.body {
+			line = strings.Replace(line, "(UID ", "(UID "+f.extra, 1)
+		}
+		f.expect(0)
+	case "IDLE":
+		f.idle = cmd
+		f.expect(idlePatience)
+	case "LOGOUT":
+		f.expect(byePatience)
+	default:
+		f.expect(0)
+	}
+	return line
+}
+
+func parseUIDSet(s string) imap.UIDSet {
+	var set imap.UIDSet
+	for part := range strings.SplitSeq(s, ",") {
+		from, to, ranged := strings.Cut(part, ":")
+		a, errA := strconv.ParseUint(from, 10, 32)
+		b := a
+		var errB error
+		if ranged {
+			b, errB = strconv.ParseUint(to, 10, 32)
+		}
+		if errA == nil && errB == nil {
+			set.AddRange(imap.UID(a), imap.UID(b))
+		}
+	}
+	return set
+}
+
+// Read gives go-imap the rewritten responses.
+func (f *filter) Read(p []byte) (int, error) {
+	for {
+		switch {
+		case len(f.out) > 0:
+			n := copy(p, f.out)
+			f.out = f.out[n:]
+			return n, nil
+		case f.lit > 0:
+			n, err := f.br.Read(p[:min(int64(len(p)), f.lit)])
+			f.lit -= int64(n)
+			if n > 0 {
+				return n, nil
+			}
+			if err != nil {
+				return 0, f.fail(err)
+			}
+		case f.rest != nil:
+			rest := f.rest
+			f.rest = nil
+			f.advanced()
+			if err := rest(); err != nil {
+				return 0, f.fail(err)
+			}
+		default:
+			f.out = f.out[:0]
+			if err := f.response(); err != nil {
+				return 0, f.fail(err)
+			}
+		}
+	}
+}
+
+// fail records why the connection is of no more use; the first reason stays.
+func (f *filter) fail(err error) error {
+	err = notEOF(err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken == nil {
+		f.broken = err
+		if f.bye != "" && !isOwn(err) {
+			f.broken = classifyBye(f.bye)
+		}
+	}
+	return f.broken
+}
+
+// isOwn reports whether we ended the connection, not the server.
+func isOwn(err error) bool {
+	var limit *LimitError
+	var stall *StallError
+	return errors.As(err, &limit) || errors.As(err, &stall) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// cause returns why the connection ended, nil if it has not.
+func (f *filter) cause() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.broken
+}
+
+// takeFact returns what a FETCH told of a message beside what go-imap understands.
+func (f *filter) takeFact(uid uint32) fact {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fa := f.facts[uid]; fa != nil {
+		return *fa
+	}
+	return fact{}
+}
+
+// takeNotice returns the last warning and forgets it.
+func (f *filter) takeNotice() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.notice
+	f.notice = nil
+	return n
+}
+
+func (f *filter) namesUIDLate() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lateUID
+}
+
+// readLine reads one line without its end into a fresh slice, against the room left in this response.
+func (f *filter) readLine() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := f.br.ReadSlice('\n')
+		f.room -= len(part)
+		if f.room < 0 {
+			return nil, &LimitError{What: "response of more than " + strconv.Itoa(maxText) + " bytes"}
+		}
+		line = append(line, part...)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.advanced()
+		line = line[:len(line)-1]
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
+		}
+		return line, nil
+	}
+}
+
+// response reads one response and appends to out what go-imap shall see of it.
+func (f *filter) response() error {
+	f.room = maxText
+	line, err := f.readLine()
+	if err != nil {
+		return err
+	}
+	if err := f.count(); err != nil {
+		return err
+	}
+	first, rest := cutWord(string(line))
+	switch {
+	case first == "*":
+		return f.data(rest)
+	case strings.HasPrefix(first, "+"):
+		f.continuation()
+		return nil
+	}
+	if status, text := cutWord(rest); isStatus(status) {
+		if cmd := f.finish(first); cmd != nil {
+			f.tagged(cmd, first, strings.ToUpper(status), text)
+			return nil
+		}
+	}
+	// QUIRK(exchange): bare line. It may explain the cut that follows; otherwise it means nothing.
+	if err := classifyBare(string(line)); err != nil {
+		return err
+	}
+	f.debug("line dropped", "line", clip(string(line)))
+	return nil
+}
+
+func isStatus(s string) bool {
+	return strings.EqualFold(s, "OK") || strings.EqualFold(s, "NO") || strings.EqualFold(s, "BAD")
+}
+
+// count bounds the responses that come without being asked for.
+func (f *filter) count() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.untagged++; f.untagged > maxUntagged {
+		return &LimitError{What: "untagged responses"}
+	}
+	return nil
+}
+
+// continuation passes a + on if a command waits for one. QUIRK(exchange): stray continuation.
+func (f *filter) continuation() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.idle != nil && !f.idle.ran {
+		f.idle.ran = true
+		f.replied()
+		f.out = append(f.out, "+ idling\r\n"...)
+	}
+}
+
+// finish takes the command that a tag ends off the list, nil if there is none.
+func (f *filter) finish(tag string) *command {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cmd := f.cmds[tag]
+	if cmd == nil {
+		return nil
+	}
+	delete(f.cmds, tag)
+	if f.idle == cmd { // ended by the server, or refused
+		f.idle = nil
+		if cmd.ran {
+			select {
+			case f.idleOver <- struct{}{}:
+			default:
+			}
+			return cmd // its reply was counted with the continuation
+		}
+	}
+	f.replied()
+	return cmd
+}
+
+// tagged writes a tagged response anew: a code without arguments, a text without surprises.
+func (f *filter) tagged(cmd *command, tag, status, text string) {
+	if status == "OK" {
+		// QUIRK(gmail): soft throttling. A success that says [THROTTLED], anywhere in its text.
+		f.noteNotice(text)
+	}
+	if cmd.verb == "UID FETCH" && status == "NO" && isPartial(text) {
+		status = "OK"
+	}
+	if code, rest, ok := cutCode(text); ok {
+		word, _ := cutWord(code)
+		switch {
+		case !isCode(word):
+			text = "(" + text[1:]
+		case isArgCode(word):
+			text = rest
+		default:
+			text = "[" + strings.ToUpper(word) + "] " + rest
+		}
+	} else if strings.HasPrefix(text, "[") {
+		text = "(" + text[1:]
+	}
+	f.out = append(f.out, tag+" "+status+" "+orDash(clip(text))+"\r\n"...)
+}
+
+func orDash(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "-"
+	}
+	return s
+}
+
+// isCode reports whether go-imap can read s as a response code.
+func isCode(s string) bool {
+	if s == "" {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
+	})
+}
+
+// isArgCode reports whether go-imap insists on reading the arguments of this code.
+func isArgCode(s string) bool {
+	return slices.Contains([]string{"CAPABILITY", "APPENDUID", "COPYUID"}, strings.ToUpper(s))
+}
+
+// noteNotice keeps a text that the server wants a person to read.
+func (f *filter) noteNotice(text string) {
+	if !has(text, "[ALERT") && !has(text, "[THROTTLED") && !has(text, "[OVERQUOTA") && !has(text, "[WEBALERT") && !has(text, "throttled") {
+		return
+	}
+	err := classifyText(text)
+	if err == nil {
+		err = &ServerError{Text: clip(text)}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.notice = err
+}

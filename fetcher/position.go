@@ -1,0 +1,276 @@
+package fetcher
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// windowSize is how many UIDs after Low a Position tells apart. A message that shows late is found if no more than so
+// many UIDs were read past it.
+const windowSize = 1024
+
+// Position says how far a folder was read. It is a value: comparing, copying and keeping it is safe.
+//
+// A UID is settled if its message was yielded, or need not be. Every UID up to Low is settled; of the windowSize UIDs
+// after it, window has one bit each. A UID that is not settled although a higher one is, is a hole: mostly a message that
+// was deleted, sometimes one that the server has not shown yet, so holes are looked for on each pass until they fall out
+// of the window. A message that the server lists and does not hand out is lost: it is asked for again, in the window or
+// out of it, until it comes or is given up.
+//
+// The zero Position is that of a folder never read.
+type Position struct {
+	UIDValidity uint32 // 0 if the server has none
+	Low         uint32 // every UID up to it is settled, except the lost ones
+	Next        uint32 // the UIDNEXT when the folder was first seen; a lower UID is backfill
+	N           uint64 // grows with every change: of two Positions, the higher N is the newer
+
+	since  int32 // days from 1970: what lies below Next and arrived earlier is not wanted; 0 if all of it is
+	window [windowSize / 64]uint64
+	lost   [maxLost]lost // by UID, zeros last
+}
+
+// lost is a message that is listed and not handed out.
+type lost struct {
+	uid   uint32
+	tries uint16
+	first int64 // Unix seconds
+}
+
+// maxLost is how many messages of a folder can be lost at once. With more, it is the server that is ill.
+const maxLost = 64
+
+// When to give up a message that the server lists and does not hand out.
+const (
+	lostTries = 3
+	lostAfter = 15 * time.Minute
+)
+
+// IsZero reports whether p is the Position of a folder never read.
+func (p Position) IsZero() bool { return p == Position{} }
+
+// Settled reports whether a UID needs no more attention.
+func (p Position) Settled(uid uint32) bool {
+	if uid <= p.Low {
+		return !p.isLost(uid)
+	}
+	i := uid - p.Low - 1
+	return i < windowSize && p.window[i/64]&(1<<(i%64)) != 0
+}
+
+// High returns the highest settled UID.
+func (p Position) High() uint32 {
+	for i := len(p.window) - 1; i >= 0; i-- {
+		if p.window[i] != 0 {
+			return p.Low + uint32(i*64+bits.Len64(p.window[i]))
+		}
+	}
+	return p.Low
+}
+
+// Gaps returns the UIDs below High that are not settled, ascending.
+func (p Position) Gaps() []uint32 {
+	gaps := p.lostBelow()
+	for i := range p.High() - p.Low {
+		if uid := p.Low + 1 + i; !p.Settled(uid) {
+			gaps = append(gaps, uid)
+		}
+	}
+	return gaps
+}
+
+// lostBelow returns the lost UIDs that Low has passed, ascending.
+func (p Position) lostBelow() []uint32 {
+	var uids []uint32
+	for _, l := range p.lost {
+		if l.uid != 0 && l.uid <= p.Low {
+			uids = append(uids, l.uid)
+		}
+	}
+	return uids
+}
+
+// settle marks a UID as done. If it lies beyond the window, Low follows and the holes that it passes are settled too.
+func (p *Position) settle(uid uint32) {
+	p.N++
+	p.forget(uid)
+	if uid <= p.Low {
+		return
+	}
+	if uid-p.Low > windowSize {
+		p.shift(uid - p.Low - windowSize)
+	}
+	i := uid - p.Low - 1
+	p.window[i/64] |= 1 << (i % 64)
+	p.advance()
+}
+
+// advance moves Low over the settled UIDs that follow it.
+func (p *Position) advance() {
+	n := 0
+	for _, w := range p.window {
+		ones := bits.TrailingZeros64(^w)
+		n += ones
+		if ones < 64 {
+			break
+		}
+	}
+	p.shift(uint32(n))
+}
+
+// shift moves Low by n and the window with it.
+func (p *Position) shift(n uint32) {
+	p.Low += n
+	if n >= windowSize {
+		p.window = [len(p.window)]uint64{}
+		return
+	}
+	words, rest := int(n/64), n%64
+	for i := range p.window {
+		var w uint64
+		if i+words < len(p.window) {
+			w = p.window[i+words] >> rest
+		}
+		if rest > 0 && i+words+1 < len(p.window) {
+			w |= p.window[i+words+1] << (64 - rest)
+		}
+		p.window[i] = w
+	}
+}
+
+// isLost reports whether a UID was asked for in vain before.
+func (p *Position) isLost(uid uint32) bool {
+	return slices.ContainsFunc(p.lost[:], func(l lost) bool { return l.uid == uid })
+}
+
+// lose books one more try in vain. It returns true if the message should be given up, and an error if there are too many
+// of them.
+func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
+	i := slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == uid })
+	if i < 0 {
+		if i = slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == 0 }); i < 0 {
+			return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("more than %d messages are listed and not handed out", maxLost)}
+		}
+		p.lost[i] = lost{uid: uid, first: now.Unix()}
+	}
+	p.N++
+	l := &p.lost[i]
+	l.tries = min(l.tries+1, 1000)
+	giveUp = l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second)
+	p.sortLost()
+	return giveUp, nil
+}
+
+// forget takes a UID off the lost ones.
+func (p *Position) forget(uid uint32) {
+	for i := range p.lost {
+		if p.lost[i].uid == uid {
+			p.lost[i] = lost{}
+		}
+	}
+	p.sortLost()
+}
+
+func (p *Position) sortLost() {
+	slices.SortFunc(p.lost[:], func(a, b lost) int {
+		return int(int64(a.uid-1) - int64(b.uid-1)) // 0 wraps to the end
+	})
+}
+
+// wanted returns the day from which on backfill is wanted, zero if all of it is.
+func (p Position) wanted() time.Time {
+	if p.since == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(p.since)*86400, 0).UTC()
+}
+
+func dayOf(t time.Time) int32 {
+	return int32(time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC).Unix() / 86400)
+}
+
+// positionVersion begins the text of a Position; it changes with its form.
+const positionVersion = "p1"
+
+// String returns p as a compact text without spaces, for ParsePosition:
+//
+//	p1;<uidvalidity>;<low>;<next>;<n>;<since>;<window>;<lost>
+//
+// window is base64url of its bytes, the lowest UID in the lowest bit of the first, without trailing zero bytes; lost is
+// uid.tries.first of each, with commas between. Numbers are decimal.
+func (p Position) String() string {
+	var win []byte
+	for _, w := range p.window {
+		for i := range 8 {
+			win = append(win, byte(w>>(8*i)))
+		}
+	}
+	for len(win) > 0 && win[len(win)-1] == 0 {
+		win = win[:len(win)-1]
+	}
+	var gone []string
+	for _, l := range p.lost {
+		if l.uid != 0 {
+			gone = append(gone, fmt.Sprintf("%d.%d.%d", l.uid, l.tries, l.first))
+		}
+	}
+	return fmt.Sprintf("%s;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since,
+		base64.RawURLEncoding.EncodeToString(win), strings.Join(gone, ","))
+}
+
+// ParsePosition reads what String wrote. It refuses everything else.
+func ParsePosition(s string) (Position, error) {
+	var p Position
+	fields := strings.Split(s, ";")
+	if fields[0] != positionVersion {
+		return p, fmt.Errorf("position %q: unknown version", clip(s))
+	}
+	if len(fields) != 8 {
+		return p, fmt.Errorf("position %q: %d fields", clip(s), len(fields))
+	}
+	var errs []error
+	num := func(s string, bits int) uint64 {
+		n, err := strconv.ParseUint(s, 10, bits)
+		errs = append(errs, err)
+		return n
+	}
+	p.UIDValidity = uint32(num(fields[1], 32))
+	p.Low = uint32(num(fields[2], 32))
+	p.Next = uint32(num(fields[3], 32))
+	p.N = num(fields[4], 64)
+	p.since = int32(num(fields[5], 31))
+	win, err := base64.RawURLEncoding.Strict().DecodeString(fields[6])
+	errs = append(errs, err)
+	if len(win) > windowSize/8 {
+		errs = append(errs, errors.New("window too large"))
+		win = nil
+	}
+	for i, b := range win {
+		p.window[i/8] |= uint64(b) << (8 * (i % 8))
+	}
+	if fields[7] != "" {
+		all := strings.Split(fields[7], ",")
+		if len(all) > maxLost {
+			return Position{}, fmt.Errorf("position %q: %d lost", clip(s), len(all))
+		}
+		for i, one := range all {
+			part := strings.Split(one, ".")
+			if len(part) != 3 {
+				return Position{}, fmt.Errorf("position %q: lost %q", clip(s), clip(one))
+			}
+			p.lost[i] = lost{uint32(num(part[0], 32)), uint16(num(part[1], 16)), int64(num(part[2], 62))}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Position{}, fmt.Errorf("position %q: %w", clip(s), err)
+	}
+	if p.String() != s {
+		return Position{}, fmt.Errorf("position %q: not in its plain form", clip(s))
+	}
+	return p, nil
+}

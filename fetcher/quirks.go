@@ -1,0 +1,153 @@
+package fetcher
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// This file holds what servers mean by what they say. Everything is keyed on their texts, nothing on a provider's name.
+// Sources: reference/providers.md, sections 1.3, 1.4, 2.3 to 2.7.
+
+const (
+	hintOAuth   = "use OAuth for this account instead of a password"
+	hintRefused = "connect the mailbox again; check that the token has the IMAP scope and belongs to this address"
+	hintIMAPOff = "switch IMAP on for this mailbox (its owner in the mail settings, or the administrator)"
+	hintBrowser = "the provider wants the owner to log in with a browser once, or to use OAuth"
+	hintTooMany = "close other mail clients of this account, or wait until dead sessions have run out"
+	hintNotConn = "if it never worked: check that IMAP is on, that the token belongs to this address or has full access to " +
+		"it, and for app-only access Add-MailboxPermission with the object id of the enterprise application"
+)
+
+// maxBackoff bounds the wait that a server can talk us into.
+const maxBackoff = time.Hour
+
+var reBackoff = regexp.MustCompile(`(?i)Request is throttled.*Backoff Time[:=\s]+(\d+)`)
+
+// classifyText returns the typed error for a text whose meaning does not depend on where it stands, or nil.
+func classifyText(text string) error {
+	clipped := clip(text)
+	switch {
+	// QUIRK(exchange): throttled. BAD or NO, with a wait in milliseconds; the text counts, not the status.
+	case has(text, "Request is throttled"):
+		e := &ThrottledError{Text: clipped}
+		if m := reBackoff.FindStringSubmatch(text); m != nil {
+			ms, err := strconv.ParseInt(m[1], 10, 64)
+			if err != nil || ms > maxBackoff.Milliseconds() {
+				ms = maxBackoff.Milliseconds()
+			}
+			e.Wait = time.Duration(ms) * time.Millisecond
+		}
+		return e
+	// QUIRK(gmail): bandwidth. A daily limit that lifts after 1 to 24 hours.
+	case has(text, "[OVERQUOTA"), has(text, "exceeded command or bandwidth limits"):
+		return &ThrottledError{Text: clipped, Wait: maxBackoff}
+	// QUIRK(gmail): too many connections. 15 an account, shared with the owner's phones.
+	case has(text, "too many simultaneous connections"), has(text, "maximum number of connections"):
+		return &ThrottledError{Text: clipped, Wait: 2 * time.Minute, Hint: hintTooMany}
+	case has(text, "[THROTTLED"):
+		return &ThrottledError{Text: clipped}
+	// QUIRK(exchange): not connected. The login was accepted and the mailbox is not served, for many reasons.
+	case has(text, "authenticated but not connected"):
+		return &NotConnectedError{Text: clipped, Hint: hintNotConn}
+	// QUIRK(gmail,exchange): expired. A session ends with its access token.
+	case has(text, "AccessTokenExpired"), has(text, "Session expired"):
+		return &ExpiredError{Text: clipped}
+	}
+	return nil
+}
+
+// classifyBye returns the typed error for the text of an untagged BYE.
+func classifyBye(text string) error {
+	if err := classifyText(text); err != nil {
+		return err
+	}
+	if refusal := classifyRefusal(text); refusal != nil {
+		return refusal
+	}
+	return &ByeError{Text: clip(text)}
+}
+
+// classifyTagged returns the typed error for the text of a tagged NO or BAD after login.
+func classifyTagged(command, text string) error {
+	if err := classifyText(text); err != nil {
+		return err
+	}
+	return &ServerError{Command: command, Text: clip(text)}
+}
+
+// classifyBare returns the typed error for a line that is no IMAP response, or nil if it means nothing.
+//
+// QUIRK(exchange): bare line. "Server Unavailable. 15" comes without a tag when the mailbox server is unreachable.
+func classifyBare(line string) error {
+	if err := classifyText(line); err != nil {
+		return err
+	}
+	if has(line, "Server Unavailable") {
+		return &ServerError{Text: clip(line)}
+	}
+	return nil
+}
+
+// classifyRefusal recognises the refusals that no fresh token heals.
+func classifyRefusal(text string) error {
+	for _, r := range []struct{ text, hint string }{
+		{"not enabled for IMAP", hintIMAPOff},
+		{"IMAP access is disabled", hintIMAPOff},
+		{"log in via your web browser", hintBrowser},
+		{"Web login required", hintBrowser},
+		{"Application-specific password required", hintOAuth},
+		{"Basic authentication is disabled", hintOAuth},
+		{"BasicAuthBlocked", hintOAuth},
+		{"Lookup failed", "the service account may not act for this mailbox, or the mailbox does not exist"},
+	} {
+		if has(text, r.text) {
+			return &AuthError{Text: clip(text), Hint: r.hint}
+		}
+	}
+	return nil
+}
+
+// classifyLogin returns the typed error for a refused login. The tagged text decides, never the XOAUTH2 challenge, which
+// Gmail sends alike for an old token and for too many connections.
+func classifyLogin(auth Auth, text, bye string) error {
+	if err := classifyText(text); err != nil {
+		return err
+	}
+	if err := classifyRefusal(text); err != nil {
+		return err
+	}
+	if bye != "" {
+		if err := classifyText(bye); err != nil {
+			return err
+		}
+	}
+	code, _, _ := cutCode(text)
+	code, _ = cutWord(code)
+	switch strings.ToUpper(code) {
+	case "UNAVAILABLE", "SERVERBUG", "INUSE", "LIMIT":
+		return &ServerError{Command: "AUTHENTICATE", Text: clip(text)}
+	}
+	for _, passing := range []string{"System Error", "Server Unavailable", "Invalid SASL argument", "Could not parse", "Command Error", "Invalid state"} {
+		if has(text, passing) {
+			return &ServerError{Command: "AUTHENTICATE", Text: clip(text)}
+		}
+	}
+	return &AuthError{Text: clip(text), Stale: auth != Password, Hint: hintRefused}
+}
+
+// sizesLie reports whether RFC822.SIZE is only a guess.
+//
+// QUIRK(exchange): sizes. RFC822.SIZE is the size in the store, up to three times that of the message, or less.
+// Both forms of the greeting name the product (providers.md 2.2, 2.11).
+func sizesLie(greeting string) bool { return has(greeting, "Microsoft Exchange") }
+
+// isPartial reports whether a refused FETCH has served what still exists, so that its error means nothing.
+//
+// QUIRK(exchange): partial fetch. NO ends a FETCH of which some messages are gone.
+func isPartial(text string) bool { return has(text, "no longer exist") }
+
+func has(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}

@@ -1,0 +1,449 @@
+package fetcher
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+)
+
+// data handles one untagged response; rest is what follows the star. Whatever is not named here is dropped.
+func (f *filter) data(rest string) error {
+	word, args := cutWord(rest)
+	if n, err := strconv.ParseUint(word, 10, 32); err == nil {
+		kind, args := cutWord(args)
+		switch strings.ToUpper(kind) {
+		case "FETCH":
+			return f.fetch(uint32(n), args)
+		case "EXISTS":
+			f.out = append(f.out, "* "+word+" EXISTS\r\n"...)
+		}
+		return nil
+	}
+	switch strings.ToUpper(word) {
+	case "OK", "NO", "BAD":
+		f.untaggedStatus(args)
+		return nil
+	case "BYE":
+		f.mu.Lock()
+		f.bye = args
+		f.mu.Unlock()
+		return nil
+	case "SEARCH":
+		f.search(args)
+		return nil
+	case "LIST":
+		return f.list(args)
+	case "FLAGS", "CAPABILITY", "ENABLED", "RECENT", "EXPUNGE", "VANISHED":
+		return nil
+	}
+	f.debug("response dropped", "kind", clip(word))
+	p := &scanner{f: f, line: []byte(args)}
+	return p.skipAll()
+}
+
+// untaggedStatus passes on the two codes that EXAMINE needs and keeps what a person should read.
+func (f *filter) untaggedStatus(text string) {
+	f.noteNotice(text)
+	code, _, ok := cutCode(text)
+	if !ok {
+		return
+	}
+	word, arg := cutWord(code)
+	word = strings.ToUpper(word)
+	if word != "UIDVALIDITY" && word != "UIDNEXT" {
+		return
+	}
+	if n, err := strconv.ParseUint(arg, 10, 32); err == nil {
+		f.out = append(f.out, "* OK ["+word+" "+strconv.FormatUint(n, 10)+"] -\r\n"...)
+	}
+}
+
+// search passes the numbers on, ascending; what is no UID is dropped.
+func (f *filter) search(args string) {
+	if !f.pending("UID SEARCH") {
+		return
+	}
+	var uids []uint32
+	for s := range strings.FieldsSeq(args) {
+		if strings.HasPrefix(s, "(") {
+			break // (MODSEQ n)
+		}
+		if n, err := strconv.ParseUint(s, 10, 32); err == nil && n > 0 {
+			uids = append(uids, uint32(n))
+		}
+	}
+	slices.Sort(uids)
+	f.out = append(f.out, "* SEARCH"...)
+	for _, u := range uids {
+		f.out = append(f.out, ' ')
+		f.out = strconv.AppendUint(f.out, uint64(u), 10)
+	}
+	f.out = append(f.out, "\r\n"...)
+}
+
+func (f *filter) pending(verb string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.cmds {
+		if c.verb == verb {
+			return true
+		}
+	}
+	return false
+}
+
+// list writes one folder anew: known attributes, a quoted name. A folder whose name go-imap cannot decode is dropped,
+// and so cannot be watched.
+func (f *filter) list(args string) error {
+	p := &scanner{f: f, line: []byte(args)}
+	attrs, err := p.flags()
+	if err != nil {
+		return err
+	}
+	p.spaces()
+	delim, _, err := p.nstring()
+	if err != nil {
+		return err
+	}
+	p.spaces()
+	var name string
+	switch {
+	case p.peek() == '"' || p.atLiteral():
+		if name, _, err = p.nstring(); err != nil {
+			return err
+		}
+	default:
+		// QUIRK(exchange): unquoted name. Names with TAB or other control characters come as they are.
+		name = string(p.line[p.pos:])
+		if i := strings.Index(name, " ("); i >= 0 {
+			name = name[:i]
+		}
+		p.pos = len(p.line)
+	}
+	if err := p.skipAll(); err != nil {
+		return err
+	}
+	if !f.pending("LIST") {
+		return nil
+	}
+	if !isUTF7(name) || len(delim) > 1 || delim != "" && !isPrintable(delim[0]) {
+		f.debug("folder dropped", "name", clip(name))
+		return nil
+	}
+	d := "NIL"
+	if delim != "" {
+		d = quote(delim)
+	}
+	f.out = append(f.out, "* LIST ("+strings.Join(attrs, " ")+") "+d+" "+quote(name)+"\r\n"...)
+	return nil
+}
+
+func isPrintable(c byte) bool { return c >= ' ' && c < 0x7f }
+
+// isUTF7 reports whether s is a mailbox name in strict modified UTF-7 (RFC 3501, section 5.1.3). It is at least as strict
+// as go-imap's decoder, whose refusal would cost the connection.
+func isUTF7(s string) bool {
+	if s == "" {
+		return false
+	}
+	enc := base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding).Strict()
+	for i := 0; i < len(s); i++ {
+		if !isPrintable(s[i]) {
+			return false
+		}
+		if s[i] != '&' {
+			continue
+		}
+		end := strings.IndexByte(s[i:], '-')
+		if end < 0 {
+			return false
+		}
+		run := s[i+1 : i+end]
+		i += end
+		if run == "" {
+			continue // "&-" is "&"
+		}
+		b, err := enc.DecodeString(run)
+		if err != nil || len(b)%2 != 0 || !isUTF16(b) || strings.HasPrefix(s[i+1:], "&") && !strings.HasPrefix(s[i+1:], "&-") {
+			return false
+		}
+	}
+	return true
+}
+
+// isUTF16 reports whether b is UTF-16 without lone surrogates and without characters that stand for themselves.
+func isUTF16(b []byte) bool {
+	var units []uint16
+	for i := 0; i < len(b); i += 2 {
+		units = append(units, uint16(b[i])<<8|uint16(b[i+1]))
+	}
+	for _, r := range utf16.Decode(units) {
+		if r == 0xfffd || r < 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// discard reads n bytes of a literal and throws them away, if they are few enough to be worth the connection.
+func (f *filter) discard(n int64) error {
+	f.mu.Lock()
+	f.drained += n
+	drained := f.drained
+	f.mu.Unlock()
+	if most := f.mostDrained(); n < 0 || n > most || drained > 8*most {
+		return &LimitError{What: "literal of " + strconv.FormatInt(n, 10) + " bytes"}
+	}
+	if _, err := io.CopyN(io.Discard, f.br, n); err != nil {
+		return err
+	}
+	f.advanced()
+	return nil
+}
+
+// mostDrained is the largest literal that is read only to be thrown away.
+func (f *filter) mostDrained() int64 { return max(4*f.maxMessage, drainFloor) }
+
+// scanner reads the values of one response, over the literals in it.
+type scanner struct {
+	f     *filter
+	line  []byte
+	pos   int
+	depth int
+}
+
+func (p *scanner) end() bool { return p.pos >= len(p.line) }
+
+func (p *scanner) peek() byte {
+	if p.end() {
+		return 0
+	}
+	return p.line[p.pos]
+}
+
+func (p *scanner) spaces() {
+	for p.peek() == ' ' {
+		p.pos++
+	}
+}
+
+// atLiteral reports whether a literal begins here: {n} with nothing after it.
+func (p *scanner) atLiteral() bool {
+	at := p.line[p.pos:]
+	at = bytes.TrimPrefix(at, []byte("~"))
+	if len(at) == 0 || at[0] != '{' {
+		return false
+	}
+	_, ok := trailingLiteral(at)
+	return ok && bytes.IndexByte(at, '}') == len(at)-1
+}
+
+// literalSize steps over the announcement of the literal at which the scanner stands.
+func (p *scanner) literalSize() int64 {
+	n, _ := trailingLiteral(p.line[p.pos:])
+	p.pos = len(p.line)
+	return n
+}
+
+// nextLine continues after a literal.
+func (p *scanner) nextLine() (err error) {
+	p.line, err = p.f.readLine()
+	p.pos = 0
+	return err
+}
+
+// inline reads a literal into memory.
+func (p *scanner) inline() (string, error) {
+	n := p.literalSize()
+	if n > maxInline {
+		return "", &LimitError{What: "literal that is no message"}
+	}
+	p.f.room -= int(n)
+	b := make([]byte, n)
+	if _, err := io.ReadFull(p.f.br, b); err != nil {
+		return "", err
+	}
+	p.f.advanced()
+	return string(b), p.nextLine()
+}
+
+// nstring reads a quoted string, a literal, or an atom. NIL is not ok.
+func (p *scanner) nstring() (s string, ok bool, err error) {
+	switch {
+	case p.atLiteral():
+		s, err = p.inline()
+		return s, err == nil, err
+	case p.peek() == '"':
+		return p.quoted(), true, nil
+	}
+	s = p.atom()
+	if strings.EqualFold(s, "NIL") {
+		return "", false, nil
+	}
+	return s, s != "", nil
+}
+
+func (p *scanner) quoted() string {
+	var b []byte
+	for p.pos++; !p.end(); p.pos++ {
+		switch c := p.line[p.pos]; c {
+		case '"':
+			p.pos++
+			return string(b)
+		case '\\':
+			if p.pos++; p.end() {
+				return string(b)
+			}
+			b = append(b, p.line[p.pos])
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+// atom reads up to a space or parenthesis.
+func (p *scanner) atom() string {
+	start := p.pos
+	for !p.end() && !strings.ContainsRune(" ()", rune(p.line[p.pos])) {
+		p.pos++
+	}
+	return string(p.line[start:p.pos])
+}
+
+// key reads the name of a FETCH item; BODY[HEADER.FIELDS (A B)]<0> is one.
+func (p *scanner) key() string {
+	start := p.pos
+	p.atom()
+	at := p.line[start:]
+	if open := bytes.IndexByte(at[:p.pos-start], '['); open >= 0 {
+		if end := bytes.IndexByte(at, ']'); end >= 0 && start+end >= p.pos {
+			p.pos = start + end
+			p.atom()
+		}
+	}
+	return strings.ToUpper(string(p.line[start:p.pos]))
+}
+
+// enter and leave bound the nesting of lists.
+func (p *scanner) enter() error {
+	p.pos++
+	if p.depth++; p.depth > maxDepth {
+		return &LimitError{What: "nesting of more than " + strconv.Itoa(maxDepth) + " lists"}
+	}
+	return nil
+}
+
+func (p *scanner) leave() {
+	p.pos++
+	p.depth--
+}
+
+// strings reads a list of strings or atoms; NIL, as list or as member, is nothing.
+func (p *scanner) strings() (list []string, err error) {
+	if p.peek() != '(' {
+		s, ok, err := p.nstring()
+		if ok {
+			list = append(list, s)
+		}
+		return list, err
+	}
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	for {
+		p.spaces()
+		switch {
+		case p.end():
+			return list, nil
+		case p.peek() == ')':
+			p.leave()
+			return list, nil
+		case p.peek() == '(':
+			if err := p.skip(); err != nil {
+				return nil, err
+			}
+		default:
+			s, ok, err := p.nstring()
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				list = append(list, s)
+			}
+		}
+	}
+}
+
+// flags reads a list of flags or attributes and drops those that go-imap refuses.
+func (p *scanner) flags() ([]string, error) {
+	all, err := p.strings()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return !isFlag(s) }), nil
+}
+
+func isFlag(s string) bool {
+	s = strings.TrimPrefix(s, `\`)
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){%*"\]`, r)
+	})
+}
+
+// skip steps over one value of any kind.
+func (p *scanner) skip() error {
+	switch {
+	case p.atLiteral():
+		n := p.literalSize()
+		if err := p.f.discard(n); err != nil {
+			return err
+		}
+		return p.nextLine()
+	case p.peek() == '"':
+		p.quoted()
+	case p.peek() == '(':
+		base := p.depth
+		if err := p.enter(); err != nil {
+			return err
+		}
+		for p.depth > base {
+			p.spaces()
+			switch {
+			case p.end():
+				p.depth = base
+			case p.peek() == ')':
+				p.leave()
+			case p.peek() == '(':
+				if err := p.enter(); err != nil {
+					return err
+				}
+			default:
+				if err := p.skip(); err != nil {
+					return err
+				}
+			}
+		}
+	case p.peek() == ')':
+		p.pos++
+	default:
+		if p.atom() == "" {
+			p.pos++
+		}
+	}
+	return nil
+}
+
+// skipAll steps over the rest of the response.
+func (p *scanner) skipAll() error {
+	for p.spaces(); !p.end(); p.spaces() {
+		if err := p.skip(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
