@@ -39,19 +39,13 @@ func checkServer(c *Config, r *reader) {
 		r.say("nats.embedded", "is for the server inside mailflume, but nats.url names one outside", "keep one of the two")
 	}
 	if !outside {
-		for _, key := range keysOf(natsFields) {
-			if key != "embedded" && key != "url" && r.set("nats."+key) && r.sound("nats.url") {
+		for _, key := range []string{"creds", "user", "password", "token", "nkey", "jwt", "seed", "tls"} {
+			if r.set("nats."+key) && r.sound("nats.url", "nats."+key) {
 				r.say("nats."+key, "goes with nats.url, which is not set", "set nats.url or remove it")
 			}
 		}
-		if c.Stream.Replicas > 1 && r.sound("nats.url") {
-			r.say("stream.replicas", "the embedded server is a single one", "write 1, or set nats.url to a cluster")
-		}
-	}
-	if c.Stream.Replicas == 0 {
-		c.Stream.Replicas = 1
-		if outside {
-			c.Stream.Replicas = 3
+		if c.NATS.Stream.Replicas > 1 && r.sound("nats.url") {
+			r.say("nats.stream.replicas", "the embedded server is a single one", "write 1, or set nats.url to a cluster")
 		}
 	}
 	r.follow("nats.embedded.key", n.Embedded.Key)
@@ -66,7 +60,7 @@ func checkServer(c *Config, r *reader) {
 func checkServerLogin(c *Config, r *reader) {
 	n := &c.NATS
 	var ways []string
-	for _, key := range []string{"creds", "user", "token", "nkey"} {
+	for _, key := range []string{"creds", "user", "token", "nkey", "jwt"} {
 		if r.set("nats." + key) {
 			ways = append(ways, key)
 		}
@@ -74,16 +68,12 @@ func checkServerLogin(c *Config, r *reader) {
 	if len(ways) > 1 {
 		r.say("nats."+ways[1], "there are several ways to log in: "+strings.Join(ways, ", "), "keep one of them")
 	}
-	if r.set("nats.user") && !r.set("nats.password") && r.sound("nats.password") {
-		r.say("nats.user", "has no password", "add password: file:PATH")
+	for _, two := range [][2]string{{"user", "password"}, {"password", "user"}, {"jwt", "seed"}, {"seed", "jwt"}} {
+		if r.set("nats."+two[0]) && !r.set("nats."+two[1]) && r.sound("nats."+two[1]) {
+			r.say("nats."+two[0], "goes with nats."+two[1], "add it, or remove this")
+		}
 	}
-	if r.set("nats.password") && !r.set("nats.user") && r.sound("nats.user") {
-		r.say("nats.password", "has no user", "add user: NAME")
-	}
-	if r.set("nats.jwt") && !r.set("nats.nkey") && r.sound("nats.nkey") {
-		r.say("nats.jwt", "has no seed", "add nkey: file:PATH with the seed, or use creds, which has both")
-	}
-	for key, ref := range map[string]Ref{"creds": n.Creds, "password": n.Password, "token": n.Token, "nkey": n.NKey, "jwt": n.JWT} {
+	for key, ref := range map[string]Ref{"creds": n.Creds, "password": n.Password, "token": n.Token, "nkey": n.NKey, "jwt": n.JWT, "seed": n.Seed} {
 		r.follow("nats."+key, ref)
 	}
 }
@@ -91,7 +81,7 @@ func checkServerLogin(c *Config, r *reader) {
 func checkSealing(c *Config, r *reader) {
 	if r.set("nats.url") && !r.set("sealing_key") && r.sound("sealing_key") {
 		r.say("nats.url", "needs sealing_key, so that all replicas can open the grants",
-			"add sealing_key: file:PATH at the top level; openssl rand -hex 32 makes a key")
+			"add sealing_key: file:PATH at the top level; echo \"k1:$(openssl rand -base64 32)\" makes such a file")
 	}
 	r.follow("sealing_key", c.SealingKey)
 }

@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -148,7 +147,7 @@ func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
 		r.say(at+".folders", "is empty", "name at least one, or remove it to get INBOX")
 		return
 	}
-	var own []string
+	own := map[string]bool{}
 	for i, name := range m.Folders {
 		item := fmt.Sprintf("%s.folders[%d]", at, i)
 		if !r.sound(item) {
@@ -158,11 +157,11 @@ func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
 			name = "INBOX"
 			m.Folders[i] = name
 		}
-		if slices.Contains(own, name) {
+		if own[name] {
 			r.say(item, quote(name)+" is listed twice", "remove one")
 			continue
 		}
-		own = append(own, name)
+		own[name] = true
 		if m.Address == "" {
 			continue
 		}

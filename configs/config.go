@@ -14,7 +14,6 @@ type Config struct {
 	Limits     Limits    `mapstructure:"limits"`
 	Replica    Replica   `mapstructure:"replica"`
 	NATS       NATS      `mapstructure:"nats"`
-	Stream     Stream    `mapstructure:"stream"`
 	Events     Events    `mapstructure:"events"`
 	Clients    []Client  `mapstructure:"clients"`
 	Mailboxes  []Mailbox `mapstructure:"mailboxes"`
@@ -28,7 +27,7 @@ type Log struct {
 
 // HTTP is the status page, health and metrics.
 type HTTP struct {
-	Listen string `mapstructure:"listen"` // host:port, or "off"
+	Listen string `mapstructure:"listen"` // host:port, or "none"
 }
 
 // Limits bound what one message may cost.
@@ -45,14 +44,18 @@ type Replica struct {
 // NATS is the server: the embedded one if URL is empty.
 type NATS struct {
 	Embedded Embedded `mapstructure:"embedded"`
-	URL      string   `mapstructure:"url"` // one URL, or several with commas between them
-	Creds    Ref      `mapstructure:"creds"`
+	URL      string   `mapstructure:"url"`   // one URL, or several with commas between them
+	Creds    Ref      `mapstructure:"creds"` // a file
 	User     string   `mapstructure:"user"`
 	Password Ref      `mapstructure:"password"`
 	Token    Ref      `mapstructure:"token"`
-	NKey     Ref      `mapstructure:"nkey"` // the seed
-	JWT      Ref      `mapstructure:"jwt"`  // goes with NKey
+	NKey     Ref      `mapstructure:"nkey"` // a file: the seed
+	JWT      Ref      `mapstructure:"jwt"`
+	Seed     Ref      `mapstructure:"seed"` // goes with JWT
 	TLS      TLS      `mapstructure:"tls"`
+	Stream   Stream   `mapstructure:"stream"`
+	Bucket   string   `mapstructure:"bucket"` // Object Store bucket
+	State    string   `mapstructure:"state"`  // KV bucket
 }
 
 // External reports whether a server outside the process is used.
@@ -60,7 +63,7 @@ func (n NATS) External() bool { return n.URL != "" }
 
 // Embedded is the NATS server inside the process.
 type Embedded struct {
-	Listen string `mapstructure:"listen"` // host:port
+	Listen string `mapstructure:"listen"` // host:port, or "none"
 	Key    Ref    `mapstructure:"key"`    // encrypts the files of the server; unset: they are plain
 }
 
@@ -68,17 +71,15 @@ type Embedded struct {
 type TLS struct {
 	CA   string `mapstructure:"ca"`   // path
 	Cert string `mapstructure:"cert"` // path
-	Key  Ref    `mapstructure:"key"`  // goes with Cert
+	Key  Ref    `mapstructure:"key"`  // a file; goes with Cert
 }
 
-// Stream is the stream of events and what lies beside it.
+// Stream is the stream of events.
 type Stream struct {
 	Name     string        `mapstructure:"name"`
 	MaxAge   time.Duration `mapstructure:"max_age"`
 	MaxBytes Size          `mapstructure:"max_bytes"` // 0: no limit
-	Replicas int           `mapstructure:"replicas"`
-	State    string        `mapstructure:"state"`   // KV bucket
-	Objects  string        `mapstructure:"objects"` // Object Store bucket
+	Replicas int           `mapstructure:"replicas"`  // 0: 3 in a cluster, else 1
 }
 
 // Events is the shape of what is published.

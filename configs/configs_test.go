@@ -197,7 +197,7 @@ func TestSchema(t *testing.T) {
 		"unknown key":  small + "colour: red\n",
 		"plain secret": strings.Replace(small, "env:PW", "hunter2", 1),
 		"wrong word":   small + "log: {level: loud}\n",
-		"wrong type":   small + "stream: {replicas: many}\n",
+		"wrong type":   small + "nats: {stream: {replicas: many}}\n",
 		"no address":   strings.Replace(small, "address: a@example.com, ", "", 1),
 		"no mailbox":   "log: {level: info}\n",
 	} {
@@ -273,9 +273,11 @@ func TestDefaults(t *testing.T) {
 		HTTP:    HTTP{Listen: "127.0.0.1:8080"},
 		Limits:  Limits{MessageSize: 64 << 20},
 		Replica: Replica{Lease: 15 * time.Second},
-		NATS:    NATS{Embedded: Embedded{Listen: "127.0.0.1:4222"}},
-		Stream:  Stream{Name: "MAIL", MaxAge: 30 * day, Replicas: 1, State: "mailflume", Objects: "mail"},
-		Events:  Events{Raw: "on_defect", Mode: "structured", Attachments: "store"},
+		NATS: NATS{
+			Embedded: Embedded{Listen: "127.0.0.1:4222"}, Bucket: "mail", State: "mailflume",
+			Stream: Stream{Name: "MAIL", MaxAge: 30 * day},
+		},
+		Events: Events{Raw: "on_defect", Mode: "structured", Attachments: "store"},
 		Mailboxes: []Mailbox{{
 			Name: "a", Address: "a@example.com", Provider: "imap", Host: "imap.example.com", Port: 993, Security: "tls",
 			User: "a@example.com", Login: c.Mailboxes[0].Login, Folders: []string{"INBOX"}, Raw: "on_defect",
@@ -312,6 +314,67 @@ func TestReadmeConfigs(t *testing.T) {
 		}
 		if _, err := m.Login.RefreshToken.Read(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestClouds holds the presets of the clouds to reference/providers.md section 4.9.
+func TestClouds(t *testing.T) {
+	for cloud, want := range map[string][3]string{
+		"worldwide": {"https://login.microsoftonline.com/t1/oauth2/v2.0/token", "https://outlook.office.com/IMAP.AccessAsUser.All", "outlook.office365.com"},
+		"gcc":       {"https://login.microsoftonline.com/t1/oauth2/v2.0/token", "https://outlook.office.com/IMAP.AccessAsUser.All", "outlook.office365.com"},
+		"gcc-high":  {"https://login.microsoftonline.us/t1/oauth2/v2.0/token", "https://outlook.office365.us/IMAP.AccessAsUser.All", "outlook.office365.us"},
+		"dod":       {"https://login.microsoftonline.us/t1/oauth2/v2.0/token", "https://outlook-dod.office365.us/IMAP.AccessAsUser.All", "outlook-dod.office365.us"},
+		"china":     {"https://login.partner.microsoftonline.cn/t1/oauth2/v2.0/token", "https://partner.outlook.cn/IMAP.AccessAsUser.All", "partner.outlook.cn"},
+	} {
+		parse := func(client, box string) (Client, Mailbox) {
+			c := mustParse(t, "clients: [{name: m, provider: microsoft, id: x, tenant: t1, cloud: "+cloud+client+"}]\n"+
+				"mailboxes: [{name: a, address: a@example.com, provider: outlook, login: {client: m, refresh_token: env:PW}"+box+"}]\n", "PW=x")
+			return c.Clients[0], c.Mailboxes[0]
+		}
+		c, m := parse("", "")
+		if got := [3]string{c.Endpoints.Token, c.Scopes[0], m.Host}; got != want || m.Cloud != cloud || c.Scopes[1] != "offline_access" {
+			t.Errorf("%s: %q", cloud, got)
+		}
+		// Each of the three hosts can be set by itself.
+		c, m = parse(", authority: https://login.example.com/, scope_host: scope.example.com", ", host: 127.0.0.1, port: 1143, security: plain")
+		if c.Endpoints.Token != "https://login.example.com/t1/oauth2/v2.0/token" || c.Scopes[0] != "https://scope.example.com/IMAP.AccessAsUser.All" || m.Host != "127.0.0.1" || m.Port != 1143 {
+			t.Errorf("%s: %+v %+v", cloud, c, m)
+		}
+		c, _ = parse(", endpoints: {token: 'http://127.0.0.1:8081/token'}, scopes: [one]", "")
+		if c.Endpoints.Token != "http://127.0.0.1:8081/token" || c.Endpoints.Authorize == "" || len(c.Scopes) != 1 || c.Scopes[0] != "one" {
+			t.Errorf("%s: %+v", cloud, c)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	for text, want := range map[string]Size{"64MiB": 64 << 20, "10MB": 10e6, "1 gib": 1 << 30, "5": 5, "7B": 7, "0": 0} {
+		got, err := ParseSize(text)
+		if err != nil || got != want {
+			t.Errorf("ParseSize(%q) = %d, %v", text, got, err)
+		}
+		if again, err := ParseSize(got.String()); again != got || err != nil {
+			t.Errorf("ParseSize(%q) = %d, %v", got.String(), again, err)
+		}
+	}
+	for text, want := range map[string]time.Duration{"9m": 9 * time.Minute, "30d": 720 * time.Hour, "1h30m": 90 * time.Minute, "2w": 14 * day, "500ms": time.Second / 2, "0": 0} {
+		got, err := ParseDuration(text)
+		if err != nil || got != want {
+			t.Errorf("ParseDuration(%q) = %v, %v", text, got, err)
+		}
+		if again, err := ParseDuration(strings.Replace(formatDuration(got), "0s", "0", 1)); got != 0 && (again != got || err != nil) {
+			t.Errorf("ParseDuration(%q) = %v, %v", formatDuration(got), again, err)
+		}
+	}
+	for _, text := range []string{"", "-1m", "1.5h", "m", "1y", "99999999999999999999s", "9999999999w", "1h 2m"} {
+		if d, err := ParseDuration(text); err == nil {
+			t.Errorf("ParseDuration(%q) = %v", text, d)
+		}
+	}
+	for _, text := range []string{"", "-1", "1.5GiB", "1K", "MiB", "99999999999999999999"} {
+		if n, err := ParseSize(text); err == nil {
+			t.Errorf("ParseSize(%q) = %v", text, n)
 		}
 	}
 }

@@ -78,12 +78,12 @@ func (r *reader) overrides() map[string]any {
 func (r *reader) unknownVariable(name string, known map[string]string) {
 	names := make([]string, 0, len(known))
 	for k := range known {
-		names = append(names, k)
+		names = append(names, strings.TrimPrefix(k, envPrefix))
 	}
 	slices.Sort(names)
 	fix := "unset it; settings in lists (clients, mailboxes) are set in the file only"
-	if near, ok := closest(name, names); ok {
-		fix = "did you mean " + near + "?"
+	if near, ok := closest(strings.TrimPrefix(name, envPrefix), names); ok {
+		fix = "did you mean " + envPrefix + near + "?"
 	}
 	r.mistakes = append(r.mistakes, Mistake{
 		File: environmentFile, Path: name,

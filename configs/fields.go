@@ -39,10 +39,6 @@ var fields = []field{
 		doc: "The NATS server that keeps the stream. Without url, the one inside mailflume runs and keeps its files in data.",
 	},
 	{
-		key: "stream", group: streamFields, active: true,
-		doc: "The JetStream stream that events go to. It is created when it is missing.",
-	},
-	{
 		key: "events", group: eventFields, active: true,
 		doc: "What events contain.",
 	},
@@ -52,7 +48,7 @@ var fields = []field{
 	},
 	{
 		key: "sealing_key", kind: ref, show: "file:secrets/sealing-key",
-		doc: "The key that seals OAuth grants at rest: any text of 32 characters or more, the same for all replicas. Without it, the embedded server's is generated in data; with nats.url it must be set.",
+		doc: "The keys that seal OAuth grants at rest, one NAME:KEY a line, KEY being 32 bytes in base64; the first seals, all of them open. All replicas need the same. Without it, a key is generated in data; with nats.url it must be set.",
 	},
 	{
 		key: "memory", kind: size, def: "256MiB",
@@ -78,8 +74,8 @@ var fields = []field{
 	{
 		key: "http", active: true, doc: "Status page, /healthz, /readyz and /metrics.",
 		group: []field{{
-			key: "listen", kind: httpAddr, def: "127.0.0.1:8080",
-			doc: "Where to listen. The page has no login, so keep it to this machine or a private network. off: nowhere.",
+			key: "listen", kind: listen, def: "127.0.0.1:8080",
+			doc: "Where to listen. The page has no login, so keep it to this machine or a private network. none: nowhere.",
 		}},
 	},
 	{
@@ -240,7 +236,7 @@ var natsFields = []field{
 		group: []field{
 			{
 				key: "listen", kind: listen, def: "127.0.0.1:4222",
-				doc: "Where subscribers connect. It asks them for no login, so it listens on this machine unless you say otherwise.",
+				doc: "Where subscribers connect. It asks them for no login, so it listens on this machine unless you say otherwise. none: nobody can.",
 			},
 			{
 				key: "key", kind: ref, show: "file:secrets/nats-key",
@@ -250,22 +246,29 @@ var natsFields = []field{
 	},
 	{
 		key: "url", kind: natsURLs, show: "nats://nats.example.com:4222",
-		doc: "A server (2.12 or newer, with JetStream) of your own instead; several with commas between them. Several replicas of mailflume need one. The keys below go with it.",
+		doc: "A server (2.12 or newer, with JetStream) of your own instead; several with commas between them. Several replicas of mailflume need one. Its logins (one of creds, user, token, nkey, jwt) and tls follow.",
 	},
-	{key: "creds", kind: ref, show: "file:secrets/mailflume.creds", doc: "Log in with a credentials file."},
+	{key: "creds", kind: fileRef, show: "file:secrets/mailflume.creds", doc: "Log in with a credentials file."},
 	{key: "user", kind: text, show: "mailflume", doc: "Log in with user and password."},
 	{key: "password", kind: ref, show: "file:secrets/nats-password", doc: "Goes with user."},
 	{key: "token", kind: ref, show: "file:secrets/nats-token", doc: "Log in with a token."},
-	{key: "nkey", kind: ref, show: "file:secrets/nats-seed", doc: "Log in with an NKey: its seed."},
-	{key: "jwt", kind: ref, show: "file:secrets/nats-jwt", doc: "A user JWT; its seed is nkey."},
+	{key: "nkey", kind: fileRef, show: "file:secrets/nats-nkey", doc: "Log in with an NKey: the file with its seed."},
+	{key: "jwt", kind: ref, show: "file:secrets/nats-jwt", doc: "Log in with a user JWT and its seed."},
+	{key: "seed", kind: ref, show: "file:secrets/nats-seed", doc: "Goes with jwt."},
 	{
 		key: "tls", doc: "For servers with certificates of their own.",
 		group: []field{
 			{key: "ca", kind: path, show: "certs/nats-ca.pem", doc: "Certificates (PEM) to trust instead of the system's."},
 			{key: "cert", kind: path, show: "certs/nats-client.pem", doc: "Our certificate (PEM), if the server asks for one."},
-			{key: "key", kind: ref, show: "file:secrets/nats-client.key", doc: "Its private key (PEM)."},
+			{key: "key", kind: fileRef, show: "file:secrets/nats-client.key", doc: "Its private key (PEM)."},
 		},
 	},
+	{
+		key: "stream", group: streamFields, active: true,
+		doc: "The JetStream stream that events go to. It is created when it is missing.",
+	},
+	{key: "bucket", kind: natsNames("a bucket"), def: "mail", doc: "Object Store bucket for attachments and raw messages."},
+	{key: "state", kind: natsNames("a bucket"), def: "mailflume", doc: "Key-value bucket for positions, owners and sealed grants."},
 }
 
 var streamFields = []field{
@@ -279,11 +282,9 @@ var streamFields = []field{
 		doc: "How large it may grow; 0: no limit. A full stream takes no more mail until there is room: nothing is dropped.",
 	},
 	{
-		key: "replicas", kind: replicasKind, show: "3",
-		doc: "Copies in a cluster: 1, 3 or 5. Default: 1 for the embedded server, 3 with url.",
+		key: "replicas", kind: replicasKind, show: "1",
+		doc: "Copies in a cluster: 1, 3 or 5. Default: 3 in a cluster, else 1.",
 	},
-	{key: "state", kind: natsNames("a bucket"), def: "mailflume", doc: "Key-value bucket for positions, owners and sealed grants."},
-	{key: "objects", kind: natsNames("a bucket"), def: "mail", doc: "Object Store bucket for attachments and raw messages."},
 }
 
 var eventFields = []field{

@@ -81,15 +81,15 @@ func durations(least, most time.Duration) *kind {
 	}
 }
 
-// names makes a kind of names of things in NATS.
+// natsNames makes a kind of names of things in NATS.
 func natsNames(what string) *kind {
-	const pattern = `^[A-Za-z0-9_-]{1,100}$`
+	const pattern = `^[A-Za-z0-9_-]{1,32}$`
 	legal := regexp.MustCompile(pattern)
 	return plain(func(s string) error {
 		if legal.MatchString(s) {
 			return nil
 		}
-		return flawf("use letters, digits, _ and -, at most 100", "%s cannot name %s", quote(s), what)
+		return flawf("use letters, digits, _ and -, at most 32", "%s cannot name %s", quote(s), what)
 	}, schemaOf{"pattern": pattern})
 }
 
@@ -98,8 +98,7 @@ var (
 	name     = plain(checkName, schemaOf{"minLength": 1, "maxLength": 100})
 	address  = plain(checkAddress, schemaOf{"pattern": `^[^@\s]+@[^@\s]+$`})
 	host     = plain(checkHost, schemaOf{"minLength": 1})
-	listen   = plain(checkListen, schemaOf{"pattern": `:[0-9]+$`})
-	httpAddr = plain(checkHTTPListen, schemaOf{"pattern": `^off$|:[0-9]+$`})
+	listen   = plain(checkListen, schemaOf{"pattern": `^none$|:[0-9]+$`})
 	endpoint = plain(checkEndpoint, schemaOf{"pattern": `^https?://`})
 	natsURLs = plain(checkNATS, schemaOf{"pattern": `^(nats|tls|ws|wss)://`})
 	folder   = plain(checkFolder, schemaOf{"minLength": 1})
@@ -112,6 +111,17 @@ var (
 	ref = &kind{
 		schema: schemaOf{"type": "string", "pattern": `^(file:.+|env:[A-Za-z_][A-Za-z0-9_]*)$`},
 		read:   func(s string, at place) (any, error) { return parseRef(s, at) },
+		secret: true,
+	}
+	fileRef = &kind{ // of what NATS reads itself
+		schema: schemaOf{"type": "string", "pattern": `^file:.+$`},
+		read: func(s string, at place) (any, error) {
+			r, err := parseRef(s, at)
+			if err == nil && r.file == "" {
+				err = flawf("write file:PATH", "must be a file")
+			}
+			return r, err
+		},
 		secret: true,
 	}
 	path = &kind{
@@ -172,21 +182,17 @@ func checkHost(s string) error {
 }
 
 func checkListen(s string) error {
+	if s == "none" {
+		return nil
+	}
 	h, p, err := net.SplitHostPort(s)
 	if err != nil || h != "" && checkHost(h) != nil {
-		return flawf("write host:port, such as 127.0.0.1:8080", "%s is not an address to listen on", quote(s))
+		return flawf("write host:port, such as 127.0.0.1:8080, or none", "%s is not an address to listen on", quote(s))
 	}
 	if n, err := strconv.Atoi(p); err != nil || n < 0 || n > 65535 {
 		return flawf("write a port from 0 (any free one) to 65535", "%s has no valid port", quote(s))
 	}
 	return nil
-}
-
-func checkHTTPListen(s string) error {
-	if s == "off" {
-		return nil
-	}
-	return checkListen(s)
 }
 
 // checkEndpoint accepts https, and http on this machine.

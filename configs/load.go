@@ -70,7 +70,7 @@ func (r *reader) document(text []byte) map[string]any {
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil
 	} else if err != nil {
-		r.syntax(err)
+		r.syntax(err, text)
 		return nil
 	}
 	var second yaml.Node
@@ -79,7 +79,7 @@ func (r *reader) document(text []byte) map[string]any {
 		r.say("", "has a second document", "remove the line --- and what follows it")
 		return nil
 	} else if !errors.Is(err, io.EOF) {
-		r.syntax(err)
+		r.syntax(err, text)
 		return nil
 	}
 	root := doc.Content[0]
@@ -98,18 +98,23 @@ func (r *reader) document(text []byte) map[string]any {
 
 var (
 	yamlLine   = regexp.MustCompile(`line (\d+)(?:, column \d+)?: `)
-	yamlQuoted = regexp.MustCompile(`(unknown anchor|anchor) '[^']*'`)
+	yamlAnchor = regexp.MustCompile(`anchor '([^']*)'`)
 )
 
 // syntax reports what the YAML parser says. It can repeat text of the file behind a * or &, which could be a secret.
-func (r *reader) syntax(err error) {
+func (r *reader) syntax(err error, text []byte) {
 	what := strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := yamlLine.FindStringSubmatch(what); m != nil {
 		line, _ := strconv.Atoi(m[1])
 		r.marks[""] = mark{line: line}
 		what = strings.Replace(what, m[0], "", 1)
 	}
-	what = yamlQuoted.ReplaceAllString(what, "$1")
+	if m := yamlAnchor.FindStringSubmatch(what); m != nil {
+		if i := bytes.Index(text, []byte("*"+m[1])); i >= 0 {
+			r.marks[""] = mark{line: 1 + bytes.Count(text[:i], []byte("\n"))}
+		}
+		what = strings.Replace(what, " '"+m[1]+"'", "", 1)
+	}
 	fix := "check the indentation, quotes and colons on this line and the one above it"
 	switch {
 	case strings.Contains(what, "unknown escape"):

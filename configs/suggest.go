@@ -10,6 +10,9 @@ func closest(word string, candidates []string) (string, bool) {
 	best, at := "", 0
 	for _, c := range candidates {
 		d := distance(plainKey(word), plainKey(c))
+		if len(c) > 3 && strings.HasPrefix(word, c) {
+			d = 1 // warning for warn
+		}
 		if d <= 1+len(c)/4 && d < len(c)-1 && (best == "" || d < at) {
 			best, at = c, d
 		}

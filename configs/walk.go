@@ -8,7 +8,7 @@ import (
 )
 
 // maxNodes bounds the work that aliases can make of a small file.
-const maxNodes = 1 << 20
+const maxNodes = 1 << 18
 
 // mark is where a setting was made.
 type mark struct {
