@@ -26,6 +26,7 @@ const (
 	codeDuplicateInWork = 10158
 	codeWrongLastInWork = 10164
 	codeNoMessage       = 10037
+	codeIncomplete      = 10176
 	codeDuplicateID     = 10201
 )
 

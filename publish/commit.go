@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/nats-io/nats.go"
@@ -84,6 +85,7 @@ func (p *Publisher) Commit(ctx context.Context, b Batch) (Receipt, error) {
 	}
 	seq, err := p.readAck(answer.Data, msgs)
 	if err != nil {
+		err = p.whyIncomplete(err, msgs)
 		return Receipt{}, commitError(b, err)
 	}
 	p.saw(b.Mailbox, seq)
@@ -257,4 +259,19 @@ func (p *Publisher) tooLarge(err error, msgs []*nats.Msg) error {
 	}
 	largest := slices.MaxFunc(msgs, func(a, b *nats.Msg) int { return cmp.Compare(wireSize(a), wireSize(b)) })
 	return fmt.Errorf("%w: %w", &TooLargeError{ID: largest.Header.Get(headerID), Size: wireSize(largest), Limit: p.MaxPayload()}, a)
+}
+
+// whyIncomplete names the subject that we may not publish to if that is why a part of a batch did not arrive. The
+// server tells it beside the answer, perhaps a moment later.
+func (p *Publisher) whyIncomplete(err error, msgs []*nats.Msg) error {
+	var a *answerError
+	if !errors.As(err, &a) || a.Code != codeIncomplete {
+		return err
+	}
+	for _, m := range msgs {
+		if denied := p.denied.since(m.Subject, time.Now().Add(-time.Minute)); denied != nil {
+			return fmt.Errorf("%w: %w", denied, a)
+		}
+	}
+	return err
 }

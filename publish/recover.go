@@ -104,7 +104,7 @@ func (p *Publisher) readChain(ctx context.Context, mailbox string, folders []str
 // stream is a new one.
 func (p *Publisher) notBackwards(ctx context.Context, mailbox string, seq uint64) error {
 	p.mu.Lock()
-	highest, born := p.highest[mailbox], p.born
+	highest := p.highest[mailbox]
 	p.mu.Unlock()
 	if seq >= highest {
 		return nil
@@ -113,18 +113,25 @@ func (p *Publisher) notBackwards(ctx context.Context, mailbox string, seq uint64
 	if err != nil {
 		return err
 	}
-	isNew := !born.IsZero() && !info.Created.Equal(born)
-	if !isNew && info.State.LastSeq < highest {
+	if !p.bornAt(info.Created) && info.State.LastSeq < highest {
 		return fmt.Errorf("%w: the answer ends at %d and we know of %d: it came from a former leader", ErrUnavailable, seq, highest)
 	}
 	p.mu.Lock()
+	p.highest[mailbox] = seq
+	p.mu.Unlock()
+	return nil
+}
+
+// bornAt notes when the stream was created. If it is another one than before, what we knew of the chains is void.
+func (p *Publisher) bornAt(created time.Time) (isNew bool) {
+	p.mu.Lock()
 	defer p.mu.Unlock()
+	isNew = !p.born.IsZero() && !created.Equal(p.born)
 	if isNew {
-		p.born = info.Created
 		clear(p.highest)
 	}
-	p.highest[mailbox] = seq
-	return nil
+	p.born = created
+	return isNew
 }
 
 // stored is one message as the leader has it.

@@ -33,9 +33,7 @@ func (p *Publisher) Setup(ctx context.Context) error {
 		return err
 	}
 	p.maxAge.Store(int64(found.Config.MaxAge))
-	p.mu.Lock()
-	p.born = found.Created
-	p.mu.Unlock()
+	p.bornAt(found.Created)
 	return p.setupBucket(ctx, bucketAge(found.Config.MaxAge))
 }
 
