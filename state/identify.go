@@ -1,0 +1,158 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Mailbox is one mailbox of the configuration.
+type Mailbox struct {
+	ID      string // empty: Identify finds it
+	Name    string
+	Address string
+}
+
+// entry is the record of tableMailboxes: what the mailbox with this id was last called.
+type entry struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+
+	revision uint64
+}
+
+// identifyTries bounds how often Identify starts again because another replica wrote at the same time.
+const identifyTries = 50
+
+// Identify returns the id of each mailbox, in the order given. An id names subjects and events, so it outlives the name: a
+// mailbox that is given an ID has it; else one whose name is known keeps the id that goes with it, though its address changed; else one
+// whose address is known, under a name that the list no longer has, keeps that id though its name changed; else its name becomes its
+// id (with a number behind it if another mailbox has that id). Nothing is forgotten: a mailbox that was removed and is added again
+// resumes its id. Replicas that call it with the same list at the same time get the same ids.
+func (s *Store) Identify(ctx context.Context, list []Mailbox) ([]string, error) {
+	for range identifyTries {
+		ids, err := s.identify(ctx, list)
+		if err == nil {
+			return ids, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("identify the mailboxes: %w", err)
+		}
+	}
+	return nil, errors.New("identify the mailboxes: other replicas keep changing the registry; do they have different configurations?")
+}
+
+func (s *Store) identify(ctx context.Context, list []Mailbox) ([]string, error) {
+	records, err := s.list(ctx, tableMailboxes)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]entry, len(records))
+	for id, r := range records {
+		e := entry{revision: r.revision}
+		if err := json.Unmarshal(r.value, &e); err != nil {
+			return nil, fmt.Errorf("mailbox %s: %w", id, err)
+		}
+		known[id] = e
+	}
+	ids, err := assign(list, known)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		want := entry{Name: list[i].Name, Address: list[i].Address, revision: known[id].revision}
+		if known[id] == want && want.revision != 0 {
+			continue
+		}
+		value, err := json.Marshal(want)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.set(ctx, key(tableMailboxes, id), value, want.revision); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// assign finds the id of each mailbox among the known ones. Whatever part of its answer has been written, it gives the same
+// answer again: that is what lets several replicas write it at once.
+func assign(list []Mailbox, known map[string]entry) ([]string, error) {
+	named := make(map[string]bool, len(list))   // names of the list
+	byName := make(map[string]string)           // known id by name; the one that was written last, if there are several
+	byAddress := make(map[string][]string)      // known ids by address
+	taken := make(map[string]string, len(list)) // name of the mailbox by its id
+	ids := make([]string, len(list))
+	for _, m := range list {
+		if named[m.Name] {
+			return nil, fmt.Errorf("two mailboxes are called %q", m.Name)
+		}
+		named[m.Name] = true
+	}
+	for id, e := range known {
+		if other, ok := byName[e.Name]; !ok || known[other].revision < e.revision {
+			byName[e.Name] = id
+		}
+		if e.Address != "" && !named[e.Name] {
+			address := strings.ToLower(e.Address)
+			byAddress[address] = append(byAddress[address], id)
+		}
+	}
+	for _, candidates := range byAddress {
+		slices.Sort(candidates)
+	}
+	take := func(i int, id string) error {
+		if other, ok := taken[id]; ok {
+			return fmt.Errorf("mailboxes %q and %q would both have the id %q; give one of them another id", other, list[i].Name, id)
+		}
+		taken[id], ids[i] = list[i].Name, id
+		return nil
+	}
+	for i, m := range list {
+		if m.ID != "" {
+			if err := take(i, m.ID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i, m := range list {
+		if id, ok := byName[m.Name]; ok && m.ID == "" {
+			if err := take(i, id); err != nil {
+				return nil, err
+			}
+		}
+	}
+	free := func(id string) bool { _, ok := taken[id]; return !ok }
+	for i, m := range list {
+		if _, ok := byName[m.Name]; ok || m.ID != "" || m.Address == "" {
+			continue
+		}
+		candidates := byAddress[strings.ToLower(m.Address)]
+		if j := slices.IndexFunc(candidates, free); j >= 0 {
+			if err := take(i, candidates[j]); err != nil {
+				return nil, err
+			}
+			byName[m.Name] = candidates[j]
+		}
+	}
+	for i, m := range list {
+		if _, ok := byName[m.Name]; ok || m.ID != "" {
+			continue
+		}
+		id := m.Name
+		for n := 2; ; n++ {
+			if _, ok := known[id]; !ok && free(id) {
+				break
+			}
+			id = fmt.Sprintf("%s-%d", m.Name, n)
+		}
+		if err := take(i, id); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,258 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+)
+
+func childReplica() { _ = context.Background }
+
+const lease = 2 * time.Second
+
+func TestASingleReplicaOwnsAllAtOnce(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	mailboxes := names(60)
+	a := join(t, b.store(b.url()), &calls, lease, mailboxes)
+	took := eventually(t, 2*time.Second, "one replica owns everything", func() bool { return calls.each(mailboxes) })
+	t.Logf("owned %d mailboxes after %v", len(mailboxes), took)
+	if !a.Valid() || a.Remaining() > lease || len(a.Owners()) != len(mailboxes) || !a.Alive(a.ID()) {
+		t.Errorf("valid %v, remaining %v, %d owned, alive %v", a.Valid(), a.Remaining(), len(a.Owners()), a.Alive(a.ID()))
+	}
+	a.leave()
+	calls.check(t)
+	if a.Valid() {
+		t.Error("valid after it left")
+	}
+}
+
+func TestThreeReplicasShare(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	mailboxes := names(60)
+	members := make([]*member, 3)
+	for i := range members {
+		members[i] = join(t, b.store(b.url()), &calls, lease, mailboxes)
+	}
+	shared := func(of []*member) func() bool {
+		return func() bool {
+			if !calls.each(mailboxes) {
+				return false
+			}
+			count := map[string]int{}
+			for _, s := range calls.running() {
+				count[s[0]]++
+			}
+			for _, m := range of {
+				if count[m.ID()] < len(mailboxes)/len(of)/3 {
+					return false
+				}
+			}
+			return len(count) == len(of)
+		}
+	}
+	t.Logf("shared after %v", eventually(t, 3*time.Second, "three replicas share the mailboxes", shared(members)))
+	for _, m := range members {
+		eventually(t, time.Second, "everybody sees everybody", func() bool { return len(m.Replicas()) == 3 })
+	}
+
+	before, calledBefore := calls.running(), calls.count()
+	left := members[0].ID()
+	start := time.Now()
+	members[0].leave()
+	eventually(t, time.Second, "the others take what it had", func() bool { return calls.each(mailboxes, members[1].ID(), members[2].ID()) })
+	t.Logf("taken over %v after a replica was told to leave", time.Since(start))
+	moved := 0
+	for mailbox, sessions := range before {
+		if sessions[0] == left {
+			moved++
+		} else if calls.running()[mailbox][0] != sessions[0] {
+			t.Errorf("mailbox %q moved from %s, which is still there", mailbox, sessions[0])
+		}
+	}
+	if calls.count() != calledBefore+moved {
+		t.Errorf("%d calls for %d mailboxes that had to move", calls.count()-calledBefore, moved)
+	}
+	eventually(t, time.Second, "its session is known to have ended", func() bool { return !members[1].Alive(left) })
+
+	before = calls.running()
+	fourth := join(t, b.store(b.url()), &calls, lease, mailboxes)
+	eventually(t, 2*time.Second, "the new one gets its share", shared([]*member{members[1], members[2], fourth}))
+	for mailbox, sessions := range calls.running() {
+		if sessions[0] != fourth.ID() && sessions[0] != before[mailbox][0] {
+			t.Errorf("mailbox %q moved between replicas that stayed", mailbox)
+		}
+	}
+	for _, m := range []*member{members[1], members[2], fourth} {
+		m.leave()
+	}
+	calls.check(t)
+}
+
+func TestTheListMayChange(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	a := join(t, b.store(b.url()), &calls, lease, names(5))
+	eventually(t, 2*time.Second, "all owned", func() bool { return calls.each(names(5)) })
+	a.SetMailboxes(append(names(3), "new"))
+	eventually(t, time.Second, "the new list is owned", func() bool {
+		return calls.each(append(names(3), "new")) && len(calls.running()) == 4 && len(a.Owners()) == 4
+	})
+	a.leave()
+	calls.check(t)
+}
+
+func TestOwnIsCalledAgainWhenItReturns(t *testing.T) {
+	b := newBroker(t)
+	r := NewReplica(b.store(b.url()), ReplicaConfig{Lease: lease}, testLog(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := make(chan time.Time, 10)
+	done := make(chan error)
+	go func() {
+		done <- r.Run(ctx, []string{"m"}, func(context.Context, string) { calls <- time.Now() })
+	}()
+	first, second, third := <-calls, <-calls, <-calls
+	if third.Sub(second) < lease/6 {
+		t.Errorf("called at %v, %v, %v: without a pause", first, second, third)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReplicaThatIsCutOffStopsInTime(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	mailboxes := names(20)
+	p := newProxy(t, b.url()[len("nats://"):])
+	cut := join(t, b.store(p.url()), &calls, lease, mailboxes)
+	other := join(t, b.store(b.url()), &calls, lease, mailboxes)
+	eventually(t, 3*time.Second, "both own some", func() bool {
+		return calls.each(mailboxes) && len(other.Replicas()) == 2 && len(calls.running()) == 20 &&
+			count(other.Owners(), other.ID()) > 0 && count(other.Owners(), cut.ID()) > 0
+	})
+	id := cut.ID()
+	p.freeze()
+	start := time.Now()
+	eventually(t, lease, "it stops", func() bool { return !contains(calls.running(), id) })
+	t.Logf("stopped after %v", time.Since(start))
+	eventually(t, 3*lease, "the other takes all", func() bool { return calls.each(mailboxes, other.ID()) })
+	t.Logf("taken over after %v", time.Since(start))
+	p.thaw()
+	eventually(t, 3*lease, "it comes back under another id", func() bool {
+		return cut.ID() != id && contains(calls.running(), cut.ID()) && calls.each(mailboxes)
+	})
+	cut.leave()
+	other.leave()
+	calls.check(t)
+	for _, i := range calls.calls {
+		if i.session == id && !i.validAtCancel {
+			t.Errorf("mailbox %s: stopped after the session's validity had ended", i.mailbox)
+		}
+	}
+}
+
+func count(owners map[string]string, id string) (n int) {
+	for _, o := range owners {
+		if o == id {
+			n++
+		}
+	}
+	return n
+}
+
+func contains(running map[string][]string, id string) bool {
+	for _, sessions := range running {
+		for _, s := range sessions {
+			if s == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func TestAReplicaWhoseSessionWasDeletedBeginsANewOne(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	mailboxes := names(10)
+	s := b.store(b.url())
+	a := join(t, s, &calls, lease, mailboxes)
+	eventually(t, 2*time.Second, "all owned", func() bool { return calls.each(mailboxes) })
+	id := a.ID()
+	for deleted := false; !deleted; {
+		last, err := s.last(t.Context(), key(tableSessions, id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		deleted = s.remove(t.Context(), key(tableSessions, id), last.revision) == nil
+	}
+	t.Logf("resumed after %v", eventually(t, lease, "all owned by a new session", func() bool {
+		return a.ID() != id && calls.each(mailboxes, a.ID())
+	}))
+	a.leave()
+	calls.check(t)
+}
+
+func TestNobodyDiesWhenTheServerRestarts(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	mailboxes := names(30)
+	var members []*member
+	var ids []string
+	for range 3 {
+		members = append(members, join(t, b.store(b.url()), &calls, lease, mailboxes))
+	}
+	eventually(t, 3*time.Second, "shared", func() bool { return calls.each(mailboxes) && len(members[0].Replicas()) == 3 })
+	for _, m := range members {
+		ids = append(ids, m.ID())
+	}
+	for _, outage := range []time.Duration{200 * time.Millisecond, lease} {
+		b.stop()
+		time.Sleep(outage)
+		b.start()
+		took := eventually(t, 2*lease, "all resume", func() bool { return calls.each(mailboxes, ids...) && members[0].Valid() })
+		t.Logf("resumed %v after an outage of %v", took, outage)
+	}
+	time.Sleep(2 * lease)
+	for i, m := range members {
+		if m.ID() != ids[i] {
+			t.Errorf("replica %d: its session was ended", i)
+		}
+	}
+	if !calls.each(mailboxes, ids...) {
+		t.Error("not all are owned")
+	}
+	for _, m := range members {
+		m.leave()
+	}
+	calls.check(t)
+}
+
+func TestShareIsEvenAndStable(t *testing.T) {
+	var sessions []string
+	for i := range 20 {
+		sessions = append(sessions, fmt.Sprint("session ", i))
+	}
+	mailboxes := names(10_000)
+	count := map[string]int{}
+	for _, m := range mailboxes {
+		count[share(m, sessions)]++
+	}
+	for _, s := range sessions {
+		if count[s] < 400 || count[s] > 600 {
+			t.Errorf("%s has %d of %d", s, count[s], len(mailboxes))
+		}
+	}
+	for _, m := range mailboxes {
+		if with, without := share(m, sessions), share(m, sessions[1:]); with != without && with != sessions[0] {
+			t.Fatalf("%s moved from %s to %s", m, with, without)
+		}
+	}
+	if share("m", nil) != "" {
+		t.Error("shared among nobody")
+	}
+}

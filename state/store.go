@@ -1,0 +1,294 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config is where the state is kept.
+type Config struct {
+	Bucket   string // the KV bucket
+	Replicas int    // how many servers of a cluster keep a copy of a new bucket; 0 means 1
+}
+
+// ErrAmbiguous is the error of a write whose answer did not come: it may or may not have been stored, so read again before
+// deciding anything. It wraps os.ErrDeadlineExceeded, for callers that do not import this package.
+var ErrAmbiguous = fmt.Errorf("no answer, the write may have been stored: %w", os.ErrDeadlineExceeded)
+
+const (
+	// callTimeout bounds a call whose context has no deadline. A cluster that lost a leader stalls for up to 5.5 seconds.
+	callTimeout = 8 * time.Second
+	// markerTTL is how long the bucket remembers a deletion: longer than the longest outage of a watch.
+	markerTTL = 15 * time.Minute
+	// minMarkerTTL is what an existing bucket must have.
+	minMarkerTTL = 10 * time.Minute
+)
+
+// Store is the bucket. Its methods may be called from several goroutines.
+type Store struct {
+	js       jetstream.JetStream
+	kv       jetstream.KeyValue
+	subjects string // of records: followed by the key
+	read     string // subject of reads through the leader
+}
+
+// Open opens the bucket, and creates it if there is none.
+func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	kv, err := openBucket(ctx, js, c)
+	if err != nil {
+		return nil, fmt.Errorf("open the KV bucket %s: %w", c.Bucket, err)
+	}
+	api := apiPrefix(js.Options())
+	s := &Store{js: js, kv: kv, subjects: "$KV." + c.Bucket + ".", read: api + "STREAM.MSG.GET.KV_" + c.Bucket}
+	if api != jetstream.DefaultAPIPrefix {
+		s.subjects = api + s.subjects
+	}
+	return s, nil
+}
+
+func openBucket(ctx context.Context, js jetstream.JetStream, c Config) (jetstream.KeyValue, error) {
+	want := jetstream.KeyValueConfig{
+		Bucket: c.Bucket, Description: "Mailflume: grants, positions, leases, owners",
+		History: 1, Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1), LimitMarkerTTL: markerTTL,
+	}
+	kv, err := js.KeyValue(ctx, c.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if kv, err = js.CreateKeyValue(ctx, want); errors.Is(err, jetstream.ErrBucketExists) {
+			kv, err = js.KeyValue(ctx, c.Bucket) // another replica was faster
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	has := status.Config()
+	switch {
+	case has.Storage != jetstream.FileStorage:
+		return nil, errors.New("the bucket is kept in memory and would be forgotten; delete it or name another one")
+	case has.TTL != 0:
+		return nil, errors.New("the bucket forgets records after a time (ttl); delete it or name another one")
+	case has.History == 1 && has.LimitMarkerTTL >= minMarkerTTL:
+		return kv, nil
+	}
+	has.History, has.LimitMarkerTTL = 1, max(has.LimitMarkerTTL, markerTTL)
+	return js.UpdateKeyValue(ctx, has)
+}
+
+// apiPrefix is the prefix of the JetStream API subjects, which differs where a domain or an import is used.
+func apiPrefix(o jetstream.JetStreamOptions) string {
+	switch {
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+// bound gives a context without a deadline one, since a request that nobody answers would wait for ever.
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, callTimeout)
+}
+
+// Get returns what package token keeps under the key and the revision to pass to Set. It asks the leader of the bucket, so it
+// sees every write that was acknowledged before (a plain KV get may be answered by a follower that lags behind; a leader that
+// was just voted out and does not know it yet can still be stale, and then the next Set fails). If there is no such record
+// the error wraps fs.ErrNotExist. Any text may be a key.
+func (s *Store) Get(ctx context.Context, id string) (value []byte, revision uint64, err error) {
+	return s.get(ctx, key(tableGrants, id))
+}
+
+// Set stores what package token keeps under the key, if the record's revision still is the given one; 0 means that there must
+// be no record. If it is not so, or another write is under way, the error wraps fs.ErrExist; if no answer came it
+// is ErrAmbiguous. After any error read again.
+func (s *Store) Set(ctx context.Context, id string, value []byte, revision uint64) (uint64, error) {
+	return s.set(ctx, key(tableGrants, id), value, revision)
+}
+
+// Delete removes what package token keeps under the key, if the record's revision still is the given one. Errors are those of Set.
+func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
+	return s.remove(ctx, key(tableGrants, id), revision)
+}
+
+// record is the last message of a key.
+type record struct {
+	value    []byte
+	revision uint64 // 0: the key was never written, or so long ago that its deletion is forgotten
+	state    recordState
+}
+
+type recordState int
+
+const (
+	stored  recordState = iota
+	deleted             // somebody deleted it
+	expired             // its time to live ran out
+)
+
+func (s *Store) get(ctx context.Context, key string) ([]byte, uint64, error) {
+	r, err := s.last(ctx, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	if r.revision == 0 || r.state != stored {
+		return nil, 0, fmt.Errorf("get %s: %w", key, fs.ErrNotExist)
+	}
+	return r.value, r.revision, nil
+}
+
+// last reads the last message of a key through the leader.
+func (s *Store) last(ctx context.Context, key string) (record, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	request, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + s.kv.Bucket() + "." + key})
+	if err != nil {
+		return record{}, err
+	}
+	reply, err := s.js.Conn().RequestWithContext(ctx, s.read, request)
+	if err != nil {
+		return record{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Sequence uint64 `json:"seq"`
+			Header   []byte `json:"hdrs"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return record{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return record{}, nil
+	case answer.Error != nil:
+		return record{}, fmt.Errorf("get %s: %w", key, answer.Error)
+	case answer.Message == nil:
+		return record{}, fmt.Errorf("get %s: the answer holds no message", key)
+	}
+	r := record{value: answer.Message.Data, revision: answer.Message.Sequence}
+	if len(answer.Message.Header) == 0 {
+		return r, nil
+	}
+	header, err := nats.DecodeHeadersMsg(answer.Message.Header)
+	if err != nil {
+		return record{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	switch {
+	case header.Get(headerOperation) == "DEL":
+		r.state = deleted
+	case header.Get(headerOperation) != "", header.Get(jetstream.MarkerReasonHeader) != "":
+		r.state = expired
+	}
+	return r, nil
+}
+
+const headerOperation = "KV-Operation"
+
+func (s *Store) set(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	rev, err := s.write(ctx, key, value, revision, nil)
+	if revision != 0 || !errors.Is(err, fs.ErrExist) {
+		return rev, err
+	}
+	// What a deletion left behind has a revision too.
+	last, readErr := s.last(ctx, key)
+	if readErr != nil || last.revision == 0 || last.state == stored {
+		return 0, err
+	}
+	return s.write(ctx, key, value, last.revision, nil)
+}
+
+// remove leaves a marker that says who did it (DEL; the server's own markers say PURGE), for markerTTL.
+func (s *Store) remove(ctx context.Context, key string, revision uint64) error {
+	_, err := s.write(ctx, key, nil, revision, nats.Header{
+		headerOperation:        {"DEL"},
+		jetstream.MsgTTLHeader: {markerTTL.String()},
+	})
+	return err
+}
+
+// write publishes one conditional write. kv.Update would drop a time to live, and PublishMsg would try again by itself.
+func (s *Store) write(ctx context.Context, key string, value []byte, revision uint64, header nats.Header) (uint64, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	m := &nats.Msg{Subject: s.subjects + key, Data: value, Header: nats.Header{}}
+	for k, v := range header {
+		m.Header[k] = v
+	}
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
+	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	// 10164 is what a cluster says while another write of the key is under way, or has just been.
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return 0, fmt.Errorf("set %s: %w (%w)", key, fs.ErrExist, err)
+	case errors.As(err, &api), errors.Is(err, jetstream.ErrNoStreamResponse):
+		return 0, fmt.Errorf("set %s: %w", key, err)
+	}
+	return 0, fmt.Errorf("set %s: %w (%w)", key, ErrAmbiguous, err)
+}
+
+// list returns the records of a table by id.
+func (s *Store) list(ctx context.Context, table string) (map[string]record, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	watch, err := s.watch(ctx, table+".*")
+	if err != nil {
+		return nil, fmt.Errorf("list %s.*: %w", table, err)
+	}
+	defer stopWatch(watch)
+	records := make(map[string]record)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list %s.*: %w", table, ctx.Err())
+		case e, ok := <-watch.Updates():
+			switch {
+			case !ok:
+				return nil, fmt.Errorf("list %s.*: the connection was closed", table)
+			case e == nil:
+				return records, nil
+			}
+			_, id, ok := splitKey(e.Key())
+			if ok && e.Operation() == jetstream.KeyValuePut {
+				records[id] = record{value: e.Value(), revision: e.Revision()}
+			} else if ok {
+				delete(records, id)
+			}
+		}
+	}
+}
+
+func (s *Store) watch(ctx context.Context, keys ...string) (jetstream.KeyWatcher, error) {
+	return s.kv.WatchFiltered(ctx, keys)
+}
+
+// stopWatch stops a watch and empties it: its goroutine would wait for ever for somebody to take what it holds.
+func stopWatch(w jetstream.KeyWatcher) {
+	_ = w.Stop() // fails only if the connection is closed, and then the watch ends too
+	for range w.Updates() {
+	}
+}
