@@ -65,6 +65,7 @@ type grant struct {
 
 	refresh, access Secret
 	stored          uint64 // the store's revision that this was read at; 0: not stored
+	value           []byte // as it is being written
 }
 
 const maxImported = 16
@@ -123,6 +124,7 @@ func fieldBinding(mailbox, field string, plain []byte) []byte {
 // record that is made anew after an erasure does not look like an old one.
 func (g *grant) next(now time.Time) *grant {
 	n := *g
+	n.value = nil
 	n.Imported = slices.Clone(g.Imported)
 	n.Revision = max(g.Revision+1, uint64(max(now.UnixMilli(), 0)))
 	return &n

@@ -1,33 +1,23 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"time"
 )
 
 const (
-	storeTimeout = 5 * time.Second  // of one Get or Set
-	saveTimeout  = 30 * time.Second // of all tries to save
-	savePause    = 500 * time.Millisecond
-	lostPause    = 20 * time.Millisecond
+	saveTimeout = 30 * time.Second // of all tries to save
+	savePause   = 500 * time.Millisecond
+	lostPause   = 20 * time.Millisecond
 
 	othersWait    = 20 * time.Second       // how long a call waits for another replica's renewal
 	othersPoll    = 100 * time.Millisecond // at first, then longer
 	othersPollMax = time.Second
 	stuckAfter    = time.Minute // an intent that stands unchanged for so long is over: an exchange takes exchangeTimeout at most
-
-	firstWait   = 5 * time.Second // after a failure of the endpoint, doubled each time
-	longestWait = 100 * time.Second
-	clientRetry = 5 * time.Minute // how often a refused client is tried again with the same secret
 )
-
-// errLost says that the record is not what it was: somebody else has written it.
-var errLost = errors.New("the record of the grant has changed")
 
 // renew is one flight: it returns an access token, and goes through the five steps if the stored one does not do.
 func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret, error) {
@@ -210,73 +200,6 @@ func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, erro
 	return next, nil
 }
 
-// outcome is what the record becomes after the exchange, and what the callers are told if it failed.
-func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, failed *verdict) (*grant, error) {
-	now := stamp(time.Now())
-	next := held.next(now)
-	next.State, next.By, next.Client = Idle, "", a.Client.Name
-	next.Problem, next.Kind, next.NotBefore = nil, "", time.Time{}
-	if failed == nil {
-		m.clearFault(a.Client)
-		next.Interrupted, next.Refused, next.Failures = false, false, 0
-		next.access, next.ObtainedAt, next.Expiry, next.Scope = got.access, now, now.Add(got.life), got.scope
-		if !got.refresh.IsZero() {
-			next.refresh, next.RefreshAt = got.refresh, now
-		}
-		if !lacksScope(a.Client, got.scope) {
-			return next, nil
-		}
-		failed = scopeMissing(a, got, now)
-	}
-	if p := held.Problem; p != nil && p.Code == failed.problem.Code {
-		failed.problem.At = p.At
-	}
-	next.Problem = &failed.problem
-	next.Interrupted = held.Interrupted || failed.lost
-	switch failed.who {
-	case owner:
-		next.State, next.Kind, next.Failures = NeedsPerson, "owner", 0
-		if failed.retry > 0 {
-			next.NotBefore = now.Add(failed.retry)
-		}
-		if held.Interrupted && failed.problem.Code == "invalid_grant" {
-			next.Problem.Sentence += " An answer to an earlier renewal was lost: a provider that takes each refresh token only once does not forgive that."
-		}
-		return next, grantError(a.Mailbox, next)
-	case operator:
-		next.Kind = "operator"
-		return next, m.setFault(a.Client, secret, now, failed)
-	default:
-		next.Kind = "nobody"
-		next.Failures++
-		wait := max(backoff(next.Failures), failed.retry)
-		next.NotBefore = now.Add(wait)
-		return next, &UnavailableError{Problem: failed.problem, Wait: wait, Err: failed.err}
-	}
-}
-
-// backoff is the least time between two exchanges of a grant while the endpoint fails. It waits for nothing: whoever asks
-// earlier is told so. An hour of outage costs 40 exchanges at most, whatever the callers and the replicas do.
-func backoff(failures int) time.Duration {
-	return min(firstWait<<min(failures-1, 10), longestWait)
-}
-
-func scopeMissing(a Account, got answer, now time.Time) *verdict {
-	return &verdict{who: owner, retry: adminRetry, problem: Problem{
-		Code: "scope_missing", At: now, Detail: clean("granted: "+got.scope, nil),
-		Sentence: "The grant of " + or(a.User, a.Mailbox) + " does not include access to mail.",
-		Hint:     "Sign in again and leave every box ticked; the scopes of client " + a.Client.Name + " must be those for IMAP of one provider only.",
-	}}
-}
-
-func grantError(mailbox string, g *grant) *GrantError {
-	e := &GrantError{Mailbox: mailbox, Interrupted: g.Interrupted, RetryAt: g.NotBefore}
-	if g.Problem != nil {
-		e.Problem = *g.Problem
-	}
-	return e
-}
-
 // mayExchange says whether it is time to ask the endpoint, and reads the client's secret for it.
 func (m *Manager) mayExchange(a Account, g *grant) (Secret, error) {
 	now := time.Now()
@@ -354,88 +277,6 @@ func (m *Manager) whileValid(parent context.Context) (context.Context, context.C
 
 var errLapsed = errors.New("this replica's session lapsed during the exchange")
 
-// read gets the record and opens it; nil if there is none.
-func (m *Manager) read(ctx context.Context, mailbox string) (*grant, error) {
-	value, revision, err := m.get(ctx, mailbox)
-	if err != nil {
-		return nil, storeError(mailbox, "read", err)
-	}
-	if revision == 0 {
-		m.mu.Lock()
-		delete(m.highest, mailbox)
-		m.mu.Unlock()
-		return nil, nil
-	}
-	g, err := decode(m.keys, mailbox, value)
-	if err != nil {
-		return nil, err
-	}
-	g.stored = revision
-	return g, m.notRolledBack(mailbox, g)
-}
-
-// put writes g over the revision that it was read at. If the store gives an error the record tells whether g is there all
-// the same. errLost if something else is.
-func (m *Manager) put(ctx context.Context, mailbox string, g *grant) error {
-	value, err := g.encode(m.keys, mailbox)
-	if err != nil {
-		return err
-	}
-	ctxSet, cancel := context.WithTimeout(ctx, storeTimeout)
-	revision, err := m.store.Set(ctxSet, mailbox, value, g.stored)
-	cancel()
-	if err != nil {
-		current, at, errGet := m.get(ctx, mailbox)
-		switch {
-		case errGet != nil:
-			return storeError(mailbox, "write", errors.Join(err, errGet))
-		case at != 0 && bytes.Equal(current, value):
-			revision = at // the answer was lost, the write was not
-		case at != g.stored:
-			return errLost
-		default:
-			return storeError(mailbox, "write", err)
-		}
-	}
-	g.stored = revision
-	return m.notRolledBack(mailbox, g)
-}
-
-func (m *Manager) get(ctx context.Context, mailbox string) ([]byte, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return m.store.Get(ctx, mailbox)
-}
-
-func storeError(mailbox, verb string, err error) error {
-	return &UnavailableError{Wait: time.Second, Err: err, Problem: Problem{
-		Code: "store_unavailable", At: time.Now(), Sentence: fmt.Sprintf("Cannot %s the grant of mailbox %s in the store.", verb, mailbox),
-		Hint: "Nothing to do if it passes; else check NATS.",
-	}}
-}
-
-// mark is the newest record of a mailbox that this process has seen.
-type mark struct{ stored, revision uint64 }
-
-// notRolledBack refuses a record that was written after the newest that we know and is yet older inside. A record that was
-// written before it is but a stale read.
-func (m *Manager) notRolledBack(mailbox string, g *grant) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known := m.highest[mailbox]
-	if g.stored > known.stored && g.Revision < known.revision {
-		return &SealError{
-			Mailbox: mailbox,
-			Reason:  fmt.Sprintf("it was rolled back: revision %d was stored before, and now it is %d", known.revision, g.Revision),
-			Hint:    "Somebody wrote an older record over the newer one. If a backup was restored on purpose, restart the program; else connect the mailbox again.",
-		}
-	}
-	if g.stored > known.stored {
-		m.highest[mailbox] = mark{stored: g.stored, revision: g.Revision}
-	}
-	return nil
-}
-
 // intent is the renewal of another session, and since when we see it stand.
 type intent struct {
 	by      string
@@ -457,38 +298,6 @@ func (m *Manager) orphaned(mailbox string, g *grant) bool {
 		m.intents[mailbox] = seen
 	}
 	return time.Since(seen.since) > stuckAfter
-}
-
-// clientFault is a client that its provider refuses.
-type clientFault struct {
-	secret Secret
-	until  time.Time
-	err    *ClientError
-}
-
-// fault returns what the provider said of the client, unless its secret is another by now or it is time to try again.
-func (m *Manager) fault(c Client, secret Secret, now time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f := m.faults[c.key()]
-	if f == nil || !f.secret.Equal(secret) || !now.Before(f.until) {
-		return nil
-	}
-	return f.err
-}
-
-func (m *Manager) setFault(c Client, secret Secret, now time.Time, v *verdict) error {
-	err := &ClientError{Client: c.Name, Problem: v.problem, Err: v.err}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faults[c.key()] = &clientFault{secret: secret, until: now.Add(clientRetry), err: err}
-	return err
-}
-
-func (m *Manager) clearFault(c Client) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.faults, c.key())
 }
 
 func configuredToken(a Account) (Secret, error) {
