@@ -1,7 +1,10 @@
 package configs
 
 import (
+	"crypto/x509"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 )
 
@@ -52,7 +55,7 @@ func checkServer(c *Config, r *reader) {
 	if (n.TLS.Cert == "") != n.TLS.Key.IsZero() && r.sound("nats.tls.cert", "nats.tls.key", "nats.tls") {
 		r.say("nats.tls", "has only one of cert and key", "set both: the certificate and its private key")
 	}
-	r.readable("nats.tls.ca", n.TLS.CA)
+	r.authorities("nats.tls.ca", n.TLS.CA)
 	r.readable("nats.tls.cert", n.TLS.Cert)
 	r.follow("nats.tls.key", n.TLS.Key)
 }
@@ -79,7 +82,8 @@ func checkServerLogin(c *Config, r *reader) {
 }
 
 func checkSealing(c *Config, r *reader) {
-	if r.set("nats.url") && !r.set("sealing_key") && r.sound("sealing_key") {
+	grants := slices.ContainsFunc(c.Mailboxes, func(m Mailbox) bool { return m.Login.Client != "" })
+	if grants && r.set("nats.url") && !r.set("sealing_key") && r.sound("sealing_key") {
 		r.say("nats.url", "needs sealing_key, so that all replicas can open the grants",
 			"add sealing_key: file:PATH at the top level; echo \"k1:$(openssl rand -base64 32)\" makes such a file")
 	}
@@ -104,6 +108,36 @@ func (r *reader) readable(path, file string) {
 	if f := checkFile(file, "it must hold certificates in PEM"); f != nil {
 		r.say(path, f.what, f.fix)
 	}
+}
+
+// authorities reports a file that has no certificates to trust.
+func (r *reader) authorities(path, file string) {
+	r.readable(path, file)
+	if file == "" || !r.sound(path) {
+		return
+	}
+	if _, err := readAuthorities(file); err != nil {
+		r.say(path, err.Error(), "name a file with certificates in PEM")
+	}
+}
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is not a plain file of certificates", quote(file))
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate", quote(file))
+	}
+	return pool, nil
 }
 
 func checkClient(c *Config, r *reader, i int) {

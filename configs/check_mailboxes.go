@@ -135,7 +135,7 @@ func checkHosts(r *reader, at string, m *Mailbox, client *Client) {
 	if m.Security == "plain" && !loopback(m.Host) && m.Provider != "" && r.sound(at+".host") {
 		r.say(at+".security", "plain would send secrets in clear text", "use tls or starttls; plain is for hosts on this machine")
 	}
-	r.readable(at+".ca", m.CA)
+	r.authorities(at+".ca", m.CA)
 }
 
 // checkFolders refuses what would publish a message twice.

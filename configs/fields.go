@@ -48,7 +48,7 @@ var fields = []field{
 	},
 	{
 		key: "sealing_key", kind: ref, show: "file:secrets/sealing-key",
-		doc: "The keys that seal OAuth grants at rest, one NAME:KEY a line, KEY being 32 bytes in base64; the first seals, all of them open. All replicas need the same. Without it, a key is generated in data; with nats.url it must be set.",
+		doc: "The keys that seal OAuth grants at rest, one NAME:KEY a line, KEY being 32 bytes in base64; the first seals, all of them open. All replicas need the same. Without it, a key is generated in data; with nats.url, clients need it.",
 	},
 	{
 		key: "memory", kind: size, def: "256MiB",
