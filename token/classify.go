@@ -41,20 +41,22 @@ func (f *failure) read(body []byte) {
 
 var (
 	aadstsPattern = regexp.MustCompile(`AADSTS(\d{4,9})`)
+	tokenPattern  = regexp.MustCompile(`[A-Za-z0-9._~+/=-]{60,}`) // no word of a sentence
 	tracePattern  = regexp.MustCompile(`(?s)\s*Trace ID:.*$`)
 )
 
 // clean makes text of an endpoint fit to be shown: no secrets of ours, no trace ids (they are kept beside it), no control
 // characters, and short.
-func clean(text string, hide []string) string {
+func clean(text string, hide []Secret) string {
 	for _, h := range hide {
-		if h == "" {
+		if h.IsZero() {
 			continue
 		}
-		for _, form := range []string{h, url.QueryEscape(h)} {
+		for _, form := range []string{h.Reveal(), url.QueryEscape(h.Reveal())} {
 			text = strings.ReplaceAll(text, form, redacted)
 		}
 	}
+	text = tokenPattern.ReplaceAllString(text, redacted)
 	text = tracePattern.ReplaceAllString(text, "")
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r)

@@ -63,11 +63,11 @@ func newHTTPClient(base http.RoundTripper) *http.Client {
 }
 
 // post sends one grant to the client's token endpoint: params says which (grant_type and what belongs to it). Every way to
-// a token goes through here.
+// a token goes through here. hide names more secrets that the endpoint might repeat in an error.
 //
 // x/oauth2's TokenSource sends no scope when it refreshes, and Microsoft may want it (AADSTS900144); its
 // clientcredentials.Config sends scope and lets grant_type be set, so it serves for every grant.
-func post(ctx context.Context, base *http.Client, c Client, secret Secret, params url.Values) (answer, *failure) {
+func post(ctx context.Context, base *http.Client, c Client, secret Secret, params url.Values, hide ...Secret) (answer, *failure) {
 	rec := &recorder{base: base.Transport, sent: time.Now}
 	client := *base
 	client.Transport = rec
@@ -77,8 +77,7 @@ func post(ctx context.Context, base *http.Client, c Client, secret Secret, param
 	}
 	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, &client))
 	if err != nil {
-		hide := append([]string{secret.Reveal()}, secretParams(params)...)
-		return answer{}, rec.failure(ctx, err, hide)
+		return answer{}, rec.failure(ctx, err, append(secretParams(params), append(hide, secret)...))
 	}
 	a := answer{access: NewSecret(tok.AccessToken), life: assumedLife}
 	if tok.RefreshToken != params.Get("refresh_token") {
@@ -94,10 +93,10 @@ func post(ctx context.Context, base *http.Client, c Client, secret Secret, param
 }
 
 // secretParams returns the values that an endpoint could send back to us in an error text.
-func secretParams(params url.Values) []string {
-	var s []string
+func secretParams(params url.Values) []Secret {
+	var s []Secret
 	for _, name := range []string{"refresh_token", "code", "code_verifier", "client_assertion", "assertion", "device_code", "password"} {
-		s = append(s, params[name]...)
+		s = append(s, NewSecret(params.Get(name)))
 	}
 	return s
 }
@@ -167,7 +166,7 @@ func wholeSeconds(raw json.RawMessage) bool {
 }
 
 // failure tells what became of the exchange. It does not wrap x/oauth2's RetrieveError, whose text holds the body.
-func (r *recorder) failure(ctx context.Context, err error, hide []string) *failure {
+func (r *recorder) failure(ctx context.Context, err error, hide []Secret) *failure {
 	f := &failure{status: r.status, skew: r.skew}
 	var retrieve *oauth2.RetrieveError
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -44,7 +45,10 @@ func (s *memory) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 			return nil, 0, before
 		}
 	}
-	e := s.entries[key]
+	e, ok := s.entries[key]
+	if !ok {
+		return nil, 0, fmt.Errorf("grant %q: %w", key, fs.ErrNotExist)
+	}
 	return append([]byte(nil), e.value...), e.revision, nil
 }
 
@@ -63,7 +67,7 @@ func (s *memory) Set(ctx context.Context, key string, value []byte, revision uin
 		}
 	}
 	if s.entries[key].revision != revision {
-		return 0, errors.New("wrong last sequence")
+		return 0, fmt.Errorf("wrong last sequence: %w", fs.ErrExist)
 	}
 	s.put(key, value)
 	return s.seq, after
@@ -139,7 +143,6 @@ type provider struct {
 	running   int
 	overlaps  int
 	forms     []string
-	queries   []string
 	answer    func(n int) *http.Response // overrides, if not nil and its result is not nil
 	err       func(n int) error
 }

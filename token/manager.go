@@ -30,18 +30,18 @@ import (
 
 // Store keeps one value for each key durably, with compare-and-set. The keys are ids of mailboxes.
 type Store interface {
-	// Get returns the value and its revision; nil and 0 if there is none. It reads what was written last, or what Set says
-	// later contradicts it: a stale answer costs a turn, never a token.
+	// Get returns the value and its revision. If there is none the error wraps fs.ErrNotExist. A stale answer costs a turn,
+	// never a token: Set then finds another revision.
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 
-	// Set writes value if the key is still at revision (0: absent) and returns its new revision, which is higher. After an
-	// error the caller looks at the key again, so it does not matter how a lost race and a lost answer are told apart.
+	// Set writes value if the key is still at revision (0: absent) and returns its new revision, which is higher. If it is
+	// not, the error wraps fs.ErrExist. After any other error the value may have been written, and the caller reads again.
 	Set(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 }
 
 // Session is this replica's place among the others.
 type Session interface {
-	ID() string               // never used again by another incarnation
+	ID() string               // of the present session; a new one after its death, and no id is used twice
 	Remaining() time.Duration // how long nobody will declare it dead; zero or less: it has lapsed
 
 	// Alive reports whether the session of that id lives. It returns false only if its death is certain: not while the view

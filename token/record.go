@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -47,13 +48,13 @@ func (m *Manager) put(ctx context.Context, mailbox string, g *grant) error {
 	revision, err := m.store.Set(ctxSet, mailbox, g.value, g.stored)
 	cancel()
 	if err != nil {
-		current, at, errGet := m.get(ctx, mailbox)
+		current, at, errGet := m.get(ctx, mailbox) // whatever err is: it may be that of a second try
 		switch {
 		case errGet != nil:
 			return storeError(mailbox, "write", errors.Join(err, errGet))
 		case at != 0 && bytes.Equal(current, g.value):
 			revision = at // the answer was lost, the write was not
-		case at != g.stored:
+		case at != g.stored, errors.Is(err, fs.ErrExist):
 			return errLost
 		default:
 			return storeError(mailbox, "write", err)
@@ -66,7 +67,11 @@ func (m *Manager) put(ctx context.Context, mailbox string, g *grant) error {
 func (m *Manager) get(ctx context.Context, mailbox string) ([]byte, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return m.store.Get(ctx, mailbox)
+	value, revision, err := m.store.Get(ctx, mailbox)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	return value, revision, err
 }
 
 func storeError(mailbox, verb string, err error) error {

@@ -134,12 +134,12 @@ func usable(a Account, g *grant, rejected Secret) bool {
 func (m *Manager) exchange(ctx context.Context, a Account, g *grant, secret Secret) (answer, *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
-	ctx, stop := m.whileValid(ctx)
+	ctx, stop := m.whileValid(ctx, g.By)
 	defer stop()
 	got, failed := post(ctx, m.http, a.Client, secret, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {g.refresh.Reveal()},
-	})
+	}, g.access)
 	if failed == nil {
 		return got, nil
 	}
@@ -188,7 +188,7 @@ func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, erro
 	m.mu.Lock()
 	delete(m.unsaved, a.Mailbox)
 	m.mu.Unlock()
-	if g == nil || g.State != Refreshing || g.By != m.session.ID() || g.Attempt != next.Attempt {
+	if g == nil || g.stored > next.stored {
 		return g, nil
 	}
 	switch err := m.save(ctx, a, next); {
@@ -257,14 +257,23 @@ func (m *Manager) changed(ctx context.Context, a Account, held *grant) bool {
 	return err == nil && (now.By != held.By || now.Attempt != held.Attempt)
 }
 
+// left returns how long the session of that id is ours and valid.
+func (m *Manager) left(id string) time.Duration {
+	left := m.session.Remaining()
+	if m.session.ID() != id {
+		return 0
+	}
+	return max(left, 0)
+}
+
 // whileValid returns a context that ends when our session lapses. A session that is renewed meanwhile goes on.
-func (m *Manager) whileValid(parent context.Context) (context.Context, context.CancelFunc) {
+func (m *Manager) whileValid(parent context.Context, id string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	// The channel hands the timer to the function that it runs, which may come first.
 	own := make(chan *time.Timer, 1)
-	t := time.AfterFunc(max(m.session.Remaining(), 0), func() {
+	t := time.AfterFunc(m.left(id), func() {
 		t := <-own
-		if left := m.session.Remaining(); left > 0 && ctx.Err() == nil {
+		if left := m.left(id); left > 0 && ctx.Err() == nil {
 			own <- t
 			t.Reset(left)
 			return
