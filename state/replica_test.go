@@ -7,8 +7,6 @@ import (
 	"time"
 )
 
-func childReplica() { _ = context.Background }
-
 const lease = 2 * time.Second
 
 func TestASingleReplicaOwnsAllAtOnce(t *testing.T) {
