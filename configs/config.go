@@ -30,6 +30,14 @@ type HTTP struct {
 	Listen string `mapstructure:"listen"` // host:port, or "none"
 }
 
+// Address is where to listen: "" if nowhere.
+func (h HTTP) Address() string {
+	if h.Listen == "none" {
+		return ""
+	}
+	return h.Listen
+}
+
 // Limits bound what one message may cost.
 type Limits struct {
 	MessageSize Size `mapstructure:"message_size"`

@@ -92,6 +92,7 @@ func (r *reader) value(n *yaml.Node, path string, f *field) any {
 	if r.nodes++; r.nodes > maxNodes {
 		if r.nodes == maxNodes+1 {
 			r.say(path, "the file is too large once its aliases are followed", "use fewer aliases")
+			r.bad[""] = true // the rest was not looked at
 		}
 		return nil
 	}

@@ -1,0 +1,108 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/publish"
+	"github.com/mailflume/mailflume/state"
+	"github.com/mailflume/mailflume/token"
+)
+
+// Publish returns the configuration of package publish. It reads the secrets that the broker asks for.
+func (c *Config) Publish() (publish.Config, error) {
+	n := c.NATS
+	out := publish.Config{
+		URL:      n.URL,
+		Auth:     publish.Auth{CredsFile: n.Creds.Path(), NKeyFile: n.NKey.Path(), User: n.User},
+		TLS:      publish.TLS{CAFile: n.TLS.CA, CertFile: n.TLS.Cert, KeyFile: n.TLS.Key.Path()},
+		Embedded: publish.Embedded{Dir: filepath.Join(c.Data, "nats"), Listen: n.Embedded.Listen},
+		Stream: publish.Stream{
+			Name: n.Stream.Name, MaxAge: n.Stream.MaxAge, MaxBytes: int64(n.Stream.MaxBytes), Replicas: n.Stream.Replicas,
+		},
+		Bucket: n.Bucket,
+	}
+	for _, s := range []struct {
+		to   *publish.Secret
+		from Ref
+	}{
+		{&out.Auth.Password, n.Password},
+		{&out.Auth.Token, n.Token},
+		{&out.Auth.JWT, n.JWT},
+		{&out.Auth.Seed, n.Seed},
+		{&out.Embedded.Key, n.Embedded.Key},
+	} {
+		if s.from.IsZero() {
+			continue
+		}
+		text, err := s.from.Read()
+		if err != nil {
+			return publish.Config{}, err
+		}
+		*s.to = publish.Secret(text)
+	}
+	return out, nil
+}
+
+// StateBucket returns the configuration of package state.
+func (c *Config) StateBucket() state.Config {
+	return state.Config{Bucket: c.NATS.State, Replicas: c.NATS.Stream.Replicas}
+}
+
+// Keyring reads the keys that seal grants. Without sealing_key it uses a file in the data directory, and creates both if
+// they are missing.
+func (c *Config) Keyring() (*token.Keyring, error) {
+	key := c.SealingKey
+	if key.IsZero() {
+		key = FileRef("sealing_key", filepath.Join(c.Data, "sealing-key"))
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return nil, fmt.Errorf("create the data directory (setting data): %w", err)
+		}
+		if _, err := token.EnsureKeyFile(key.Path()); err != nil {
+			return nil, err
+		}
+	}
+	return token.NewKeyring(key.Read)
+}
+
+// Account returns what package token needs to know of a mailbox that logs in by OAuth; ok is false if it uses a password.
+// Id is the mailbox's own, or the one it had when it was first seen.
+func (c *Config) Account(m Mailbox, id string) (account token.Account, ok bool) {
+	client := c.ClientOf(m)
+	if client == nil {
+		return token.Account{}, false
+	}
+	account = token.Account{
+		Mailbox: id, User: m.User, RefreshToken: m.Login.RefreshToken.Read,
+		Client: token.Client{Name: client.Name, ID: client.ID, TokenURL: client.Endpoints.Token, Scopes: client.Scopes},
+	}
+	if !client.Secret.IsZero() {
+		account.Client.Secret = client.Secret.Read
+	}
+	return account, true
+}
+
+// Fetcher returns the configuration of package fetcher for a mailbox; its budget, log and version are the caller's to add.
+func (c *Config) Fetcher(m Mailbox) (fetcher.Config, error) {
+	out := fetcher.Config{
+		Addr: net.JoinHostPort(m.Host, strconv.Itoa(m.Port)), Security: fetcher.Security(m.Security), User: m.User,
+		Folders: m.Folders, Start: fetcher.Start(m.Start), MaxMessage: int64(c.Limits.MessageSize),
+		IdleRefresh: m.IdleRefresh, Poll: m.Poll,
+	}
+	if !m.Login.Password.IsZero() {
+		out.Auth = fetcher.Password
+	}
+	if m.CA == "" {
+		return out, nil
+	}
+	pool, err := readAuthorities(m.CA)
+	if err != nil {
+		return out, fmt.Errorf("mailbox %s: setting ca: %w", m.Name, err)
+	}
+	out.RootCAs = pool
+	return out, nil
+}
