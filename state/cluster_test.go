@@ -1,0 +1,160 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// newCluster starts three servers that keep three copies, and returns them with the URLs of all.
+func newCluster(t *testing.T) ([]*server.Server, string) {
+	t.Helper()
+	var routes []*url.URL
+	ports := make([]int, 3)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+		_ = l.Close()
+	}
+	var servers []*server.Server
+	var urls []string
+	for i, port := range ports {
+		s, err := server.NewServer(&server.Options{
+			ServerName: fmt.Sprint("n", i), StoreDir: t.TempDir(), JetStream: true, Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() {
+			s.Shutdown()
+			s.WaitForShutdown()
+		})
+		servers = append(servers, s)
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(10 * time.Second) {
+			t.Fatal("a server does not start")
+		}
+		urls = append(urls, s.ClientURL())
+	}
+	eventually(t, 20*time.Second, "the cluster has a leader and all members", func() bool {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() {
+				return len(s.JetStreamClusterPeers()) == len(servers)
+			}
+		}
+		return false
+	})
+	return servers, strings.Join(urls, ",")
+}
+
+// On three copies a write that lost is mostly refused with another code, and a server that dies takes the leader with it.
+func TestOnACluster(t *testing.T) {
+	servers, urls := newCluster(t)
+	stores := make([]*Store, 3)
+	for i := range stores {
+		nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 20*time.Second, "the bucket opens", func() bool {
+			stores[i], err = Open(t.Context(), js, Config{Bucket: "state", Replicas: 3})
+			return err == nil
+		})
+	}
+
+	var revision uint64
+	var inFlight atomic.Int32
+	for round := range 30 {
+		var wins, won atomic.Uint64
+		var wait sync.WaitGroup
+		for _, s := range stores {
+			wait.Go(func() {
+				next, err := s.Set(t.Context(), "k", fmt.Append(nil, round), revision)
+				var api *jetstream.APIError
+				switch {
+				case err == nil:
+					wins.Add(1)
+					won.Store(next)
+				case !errors.Is(err, fs.ErrExist):
+					t.Error(err)
+				case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+					inFlight.Add(1)
+				}
+			})
+		}
+		wait.Wait()
+		// A writer that is alone may be refused too, while its own last write is still under way: read and try again.
+		if wins.Load() > 1 {
+			t.Fatalf("round %d: %d writers won", round, wins.Load())
+		}
+		value, now, err := stores[0].Get(t.Context(), "k")
+		if err != nil || wins.Load() == 1 && (now != won.Load() || string(value) != fmt.Sprint(round)) {
+			t.Fatalf("round %d: read %q at %d, written at %d: %v", round, value, now, won.Load(), err)
+		}
+		revision = now
+	}
+	t.Logf("%d writes were refused because another was under way", inFlight.Load())
+
+	var calls book
+	mailboxes := names(30)
+	var members []*member
+	for _, s := range stores {
+		members = append(members, join(t, s, &calls, lease, mailboxes))
+	}
+	eventually(t, 10*time.Second, "shared", func() bool { return calls.each(mailboxes) && len(members[0].Replicas()) == 3 })
+	leader := stores[0].kv
+	status, err := leader.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := status.(*jetstream.KeyValueBucketStatus).StreamInfo().Cluster.Leader
+	for _, s := range servers {
+		if s.Name() == name {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}
+	start := time.Now()
+	time.Sleep(lease)
+	eventually(t, 25*time.Second, "all are owned again with one server less", func() bool {
+		for _, m := range members {
+			if !m.Valid() {
+				return false
+			}
+		}
+		return calls.each(mailboxes)
+	})
+	t.Logf("all owned %v after the leader of the bucket was stopped", time.Since(start))
+	for _, m := range members {
+		m.leave()
+	}
+	calls.check(t)
+	for _, i := range calls.calls {
+		if !i.validAtCancel {
+			t.Errorf("mailbox %s: stopped after the session's validity had ended", i.mailbox)
+		}
+	}
+}
