@@ -8,14 +8,13 @@ import (
 // exampleWidth is where comments of the example are wrapped.
 const exampleWidth = 110
 
-const exampleHead = `# yaml-language-server: $schema=schema.json
-
-# The configuration of mailflume: every key, with what it means. Most files need the first two lists only.
+const exampleHead = `# The configuration of mailflume: every key, with what it means. Most files need the first two lists only.
 #
 # A key behind a # is set to its default, or is one that few need. Secrets never stand in this file: file:PATH names a
 # file that holds one and nothing else (relative paths start at this file's directory), env:NAME an environment variable.
 # Keys outside lists can be set by environment variables too: nats.url by MAILFLUME_NATS_URL, log.level by
 # MAILFLUME_LOG_LEVEL. A variable wins over the file. mailflume config validate FILE lists what is wrong with a file.
+# For help in an editor: mailflume config schema > schema.json, and as first line "# yaml-language-server: $schema=schema.json".
 `
 
 // makeExample builds the annotated example from the table of fields.
