@@ -26,10 +26,11 @@ type Event struct {
 	Folder string // token of the folder
 	Route  string // "received", "dead", or a route of the rules: a token
 
-	ID          string // deterministic; the same message gets the same in every attempt
-	Position    string // of its folder, once this event is stored: printable ASCII
-	Fingerprint string // of the message's stable headers, for the ledger
-	EmailID     string // the server's id of the message, if it has one, for the ledger
+	ID          string    // deterministic; the same message gets the same in every attempt
+	Position    string    // of its folder, once this event is stored: printable ASCII
+	Fingerprint string    // of the message's stable headers, for the ledger
+	EmailID     string    // the server's id of the message, if it has one, for the ledger
+	Received    time.Time // INTERNALDATE of the message, for the ledger; zero if unknown
 
 	ContentType string            // event.ContentType if empty
 	Header      map[string]string // more headers; never names or values from a mail
@@ -54,6 +55,7 @@ const (
 	headerPosition    = "Mailflume-Position"
 	headerFingerprint = "Mailflume-Fingerprint"
 	headerEmailID     = "Mailflume-Email-Id"
+	headerReceived    = "Mailflume-Received"
 	headerContentType = "Content-Type"
 
 	headerExpect        = "Nats-Expected-Last-Subject-Sequence"
@@ -154,6 +156,9 @@ func (e Event) message(mailbox string) (*nats.Msg, error) {
 	if e.EmailID != "" {
 		// The only one that comes from a server: what does not fit a header is percent-encoded.
 		h[headerEmailID] = []string{url.PathEscape(e.EmailID)}
+	}
+	if !e.Received.IsZero() {
+		h[headerReceived] = []string{e.Received.UTC().Format(time.RFC3339)}
 	}
 	for name, values := range h {
 		if !plain(values[0]) || (values[0] == "" && (name == headerID || name == headerPosition)) {

@@ -210,14 +210,21 @@ func (w *writer) position(folder string) (int, error) {
 // checkHistory fails if a folder of the chain is not 1, 2, 3, ..., and returns how many events there are.
 func checkHistory(t testing.TB, entries []Entry) int {
 	t.Helper()
+	if err := history(entries); err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func history(entries []Entry) error {
 	at := map[string]int{}
 	for _, e := range entries {
 		at[e.Folder]++
 		if e.Position != strconv.Itoa(at[e.Folder]) {
-			t.Fatalf("seq %d: folder %s has position %s after %d", e.Seq, e.Folder, e.Position, at[e.Folder]-1)
+			return fmt.Errorf("seq %d: folder %s has position %s after %d", e.Seq, e.Folder, e.Position, at[e.Folder]-1)
 		}
 	}
-	return len(entries)
+	return nil
 }
 
 // proxy stands between a Publisher and a server and hurts the connection.

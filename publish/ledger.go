@@ -19,6 +19,7 @@ type Entry struct {
 	Position      string
 	Fingerprint   string
 	EmailID       string
+	Received      time.Time // INTERNALDATE of the message; zero if unknown
 	Time          time.Time // when it was stored
 }
 
@@ -118,8 +119,12 @@ func entry(m jetstream.Msg, meta *jetstream.MsgMetadata) Entry {
 	if err != nil {
 		id = h.Get(headerEmailID) // not written by us
 	}
+	received, err := time.Parse(time.RFC3339, h.Get(headerReceived))
+	if err != nil {
+		received = time.Time{} // there is none
+	}
 	return Entry{
 		Seq: meta.Sequence.Stream, Folder: folder, Route: route, ID: h.Get(headerID), Position: h.Get(headerPosition),
-		Fingerprint: h.Get(headerFingerprint), EmailID: id, Time: meta.Timestamp,
+		Fingerprint: h.Get(headerFingerprint), EmailID: id, Received: received, Time: meta.Timestamp,
 	}
 }
