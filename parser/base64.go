@@ -1,0 +1,134 @@
+package parser
+
+import (
+	"bytes"
+	"encoding/base64"
+)
+
+// base64Decoder decodes line by line. A proper line goes through encoding/base64 at once; anything else is read letter by
+// letter: foreign characters are skipped, padding may be missing, pieces with padding of their own may follow each other.
+type base64Decoder struct {
+	raw     []byte
+	pos     int
+	quantum uint32 // letters of a group that is not complete
+	letters int
+	padded  bool // padding was seen
+	repair  bool
+}
+
+// next appends the bytes of the next line. It says no at the end.
+func (d *base64Decoder) next(dst []byte) ([]byte, bool) {
+	if d.pos >= len(d.raw) {
+		if d.letters > 0 {
+			d.repair = true
+			dst = d.flush(dst)
+			return dst, true
+		}
+		return dst, false
+	}
+	end := bytes.IndexByte(d.raw[d.pos:], '\n')
+	next := len(d.raw)
+	line := d.raw[d.pos:]
+	if end >= 0 {
+		line, next = d.raw[d.pos:d.pos+end], d.pos+end+1
+	}
+	const longest = 1 << 16 // a message without line breaks is decoded in pieces
+	if len(line) > longest {
+		line, next = line[:longest], d.pos+longest
+	}
+	d.pos = next
+	for len(line) > 0 && isSpace(line[len(line)-1]) {
+		line = line[:len(line)-1]
+	}
+	if len(line) == 0 {
+		return dst, true
+	}
+	if d.padded && !properBase64(line) {
+		// Text after the end, such as the footer of a mailing list.
+		d.pos = len(d.raw)
+		d.repair = true
+		return dst, true
+	}
+	if d.letters == 0 && len(line)%4 == 0 {
+		have := len(dst)
+		want := base64.StdEncoding.DecodedLen(len(line))
+		dst = grow(dst, want)
+		n, err := base64.StdEncoding.Decode(dst[have:have+want], line)
+		if err == nil {
+			if n < want || line[len(line)-1] == '=' {
+				d.padded = true
+			}
+			return dst[:have+n], true
+		}
+		dst = dst[:have]
+	}
+	return d.letter(dst, line), true
+}
+
+// letter decodes a line letter by letter.
+func (d *base64Decoder) letter(dst, line []byte) []byte {
+	for _, c := range line {
+		v := base64Value[c]
+		switch {
+		case v < 64:
+			d.quantum = d.quantum<<6 | uint32(v)
+			d.letters++
+			if d.letters == 4 {
+				dst = append(dst, byte(d.quantum>>16), byte(d.quantum>>8), byte(d.quantum))
+				d.quantum, d.letters = 0, 0
+			}
+		case c == '=':
+			d.padded = true
+			dst = d.flush(dst)
+		case !isSpace(c):
+			d.repair = true
+		}
+	}
+	return dst
+}
+
+// flush writes what an incomplete group holds.
+func (d *base64Decoder) flush(dst []byte) []byte {
+	switch d.letters {
+	case 2:
+		dst = append(dst, byte(d.quantum>>4))
+	case 3:
+		dst = append(dst, byte(d.quantum>>10), byte(d.quantum>>2))
+	}
+	d.quantum, d.letters = 0, 0
+	return dst
+}
+
+func properBase64(line []byte) bool {
+	if len(line)%4 != 0 {
+		return false
+	}
+	for _, c := range bytes.TrimRight(line, "=") {
+		if base64Value[c] >= 64 {
+			return false
+		}
+	}
+	return true
+}
+
+func grow(dst []byte, n int) []byte {
+	if cap(dst)-len(dst) < n {
+		bigger := make([]byte, len(dst), 2*cap(dst)+n)
+		copy(bigger, dst)
+		dst = bigger
+	}
+	return dst[:len(dst)+n]
+}
+
+// base64Value holds the value of each letter, 255 for what is none. The letters of the URL alphabet count too.
+var base64Value = func() (table [256]byte) {
+	for i := range table {
+		table[i] = 255
+	}
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	for i := range len(letters) {
+		table[letters[i]] = byte(i)
+	}
+	table['-'], table['_'] = 62, 63
+	return table
+}()

@@ -1,0 +1,186 @@
+package parser
+
+import (
+	"strings"
+
+	"github.com/mailflume/mailflume/event"
+)
+
+// structure makes the EmailBodyPart of a part and of the parts in it (RFC 8621, section 4.1.4).
+func (b *builder) structure(p *part) event.EmailBodyPart {
+	out := event.EmailBodyPart{Type: p.media.value}
+	if p.disposition.value != "" {
+		out.Disposition = ptr(strings.ToValidUTF8(p.disposition.value, "\ufffd"))
+	}
+	if cid := contentID(p); cid != "" {
+		out.CID = &cid
+	}
+	if value, ok := p.header.first("Content-Language"); ok {
+		for _, tag := range strings.Split(validText(value), ",") {
+			if tag = strings.TrimSpace(tag); tag != "" {
+				out.Language = append(out.Language, tag)
+			}
+		}
+	}
+	if value, ok := p.header.first("Content-Location"); ok && len(value) > 0 {
+		out.Location = ptr(strings.Join(strings.Fields(validText(value)), ""))
+	}
+	if p.multipart {
+		out.SubParts = make([]event.EmailBodyPart, 0, len(p.parts))
+		for _, sub := range p.parts {
+			out.SubParts = append(out.SubParts, b.structure(sub))
+		}
+		return out
+	}
+	leaf := &b.mail.leaves[b.mail.byID[p.id]]
+	out.PartID, out.BlobID, out.Size = &leaf.PartID, &leaf.SHA256, leaf.Size
+	if leaf.Name != "" {
+		out.Name = &leaf.Name
+	}
+	if strings.HasPrefix(p.media.value, "text/") {
+		out.Charset = ptr("us-ascii") // what a text without a charset is by the standard
+		if leaf.Charset != "" {
+			out.Charset = ptr(strings.ToValidUTF8(leaf.Charset, "\ufffd"))
+		}
+	}
+	return out
+}
+
+func ptr(s string) *string { return &s }
+
+// bodyLists collects textBody, htmlBody and attachments (RFC 8621, section 4.1.4).
+type bodyLists struct {
+	text, html, attachments []event.EmailBodyPart
+}
+
+// split is parseStructure of RFC 8621, section 4.1.4. toText and toHTML say whether the lists are being filled: they are
+// null there otherwise.
+func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inAlternative, toHTML, toText bool) {
+	textBefore, htmlBefore := len(l.text), len(l.html)
+	for i, p := range parts {
+		sub, isMultipart := strings.CutPrefix(p.Type, "multipart/")
+		if isMultipart {
+			l.split(p.SubParts, sub, inAlternative || sub == "alternative", toHTML, toText)
+			continue
+		}
+		if !isInline(p, i, multipartType) {
+			l.attachments = append(l.attachments, p)
+			continue
+		}
+		if multipartType == "alternative" {
+			switch {
+			case p.Type == "text/plain" && toText:
+				l.text = append(l.text, p)
+			case p.Type == "text/html" && toHTML:
+				l.html = append(l.html, p)
+			case p.Type != "text/plain" && p.Type != "text/html":
+				l.attachments = append(l.attachments, p)
+			}
+			continue
+		}
+		if inAlternative {
+			toHTML = toHTML && p.Type != "text/plain"
+			toText = toText && p.Type != "text/html"
+		}
+		if toText {
+			l.text = append(l.text, p)
+		}
+		if toHTML {
+			l.html = append(l.html, p)
+		}
+		if (!toText || !toHTML) && isMedia(p.Type) {
+			l.attachments = append(l.attachments, p)
+		}
+	}
+	if multipartType == "alternative" && toText && toHTML {
+		// Found HTML only, or text only: it serves for both.
+		switch text, html := len(l.text), len(l.html); {
+		case text == textBefore && html != htmlBefore:
+			l.text = append(l.text, l.html[htmlBefore:]...)
+		case html == htmlBefore && text != textBefore:
+			l.html = append(l.html, l.text[textBefore:]...)
+		}
+	}
+}
+
+func isMedia(kind string) bool {
+	return strings.HasPrefix(kind, "image/") || strings.HasPrefix(kind, "audio/") || strings.HasPrefix(kind, "video/")
+}
+
+// isInline says whether a part belongs to the body rather than being attached to it.
+func isInline(p event.EmailBodyPart, index int, multipartType string) bool {
+	if p.Disposition != nil && *p.Disposition == "attachment" {
+		return false
+	}
+	if p.Type != "text/plain" && p.Type != "text/html" && !isMedia(p.Type) {
+		return false
+	}
+	return index == 0 || multipartType != "related" && (isMedia(p.Type) || p.Name == nil)
+}
+
+// bodies fills in the lists, and the flat text and HTML made from them.
+func (b *builder) bodies(root event.EmailBodyPart) {
+	var l bodyLists
+	l.split([]event.EmailBodyPart{root}, "mixed", false, true, true)
+	m := &b.mail.Mail
+	e := &m.Email
+	e.TextBody = append(e.TextBody, l.text...)
+	e.HTMLBody = append(e.HTMLBody, l.html...)
+	e.Attachments = append(e.Attachments, l.attachments...)
+	for _, p := range l.attachments {
+		e.HasAttachment = e.HasAttachment || p.Disposition != nil && *p.Disposition == "attachment" || p.CID == nil
+	}
+	var texts, htmls []string
+	for _, p := range l.text {
+		value := e.BodyValues[*p.PartID].Value
+		switch p.Type {
+		case "text/plain":
+			texts = append(texts, value)
+		case "text/html":
+			texts = append(texts, htmlText(value))
+		}
+	}
+	for _, p := range l.html {
+		if p.Type == "text/html" {
+			htmls = append(htmls, e.BodyValues[*p.PartID].Value)
+		}
+	}
+	m.Text = joinTexts(texts)
+	m.HTML = joinTexts(htmls)
+	m.ReplyText = replyText(m.Text)
+	e.Preview = preview(m.Text)
+}
+
+// joinTexts puts the texts of several parts on lines of their own.
+func joinTexts(texts []string) string {
+	if len(texts) == 1 {
+		return texts[0]
+	}
+	var out strings.Builder
+	for _, t := range texts {
+		if out.Len() > 0 && !strings.HasSuffix(out.String(), "\n") {
+			out.WriteByte('\n')
+		}
+		out.WriteString(t)
+	}
+	return out.String()
+}
+
+// attachments lists every leaf of the message itself whose bytes the body values do not hold whole, so that what is
+// stored and what is inline make up the message. That is the JMAP list, media in the body, and text that was cut off.
+func (b *builder) attachments(root *part) {
+	attached := make(map[string]bool)
+	for _, p := range b.mail.Email.Attachments {
+		attached[*p.PartID] = true
+	}
+	for _, l := range b.mail.leaves {
+		value, isText := b.mail.Email.BodyValues[l.PartID]
+		if l.Within != "" || !attached[l.PartID] && isText && !value.IsTruncated {
+			continue
+		}
+		b.mail.Attachments = append(b.mail.Attachments, event.Attachment{
+			PartID: l.PartID, Name: l.Name, SafeName: safeName(l.Name, l.PartID, l.Type), Type: l.Type, Size: l.Size, SHA256: l.SHA256,
+			Inline: l.Disposition == "inline" || l.Disposition != "attachment" && l.CID != "", CID: l.CID,
+		})
+	}
+}

@@ -1,0 +1,248 @@
+package parser
+
+import (
+	"strings"
+	"time"
+)
+
+// namedZones are offsets in minutes. Letters of one sign and what nobody knows count as UTC (RFC 5322, section 4.3).
+var namedZones = map[string]int{
+	"ut": 0, "utc": 0, "gmt": 0, "z": 0, "wet": 0, "west": 60, "bst": 60, "cet": 60, "met": 60, "mez": 60, "cest": 120,
+	"mest": 120, "mesz": 120, "eet": 120, "eest": 180, "sast": 120, "msk": 180, "msd": 240, "ist": 330, "sgt": 480,
+	"hkt": 480, "jst": 540, "kst": 540, "aest": 600, "aedt": 660, "acst": 570, "awst": 480, "nzst": 720, "nzdt": 780,
+	"est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420,
+	"akst": -540, "akdt": -480, "hst": -600, "ast": -240, "adt": -180, "nst": -210, "ndt": -150, "brt": -180, "brst": -120, "art": -180,
+}
+
+var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+
+// dateScan collects the pieces of a date in whatever order they stand.
+type dateScan struct {
+	day, month, year     int
+	hour, minute, second int
+	zone                 int // minutes
+	hasDay, hasMonth     bool
+	hasYear, hasTime     bool
+	hasZone              bool
+	odd                  bool // not the form of RFC 5322
+}
+
+// parseDate reads a Date field: RFC 5322, its obsolete forms, asctime, ISO 8601 and what programs make of them. odd says
+// that it is not what RFC 5322 asks for.
+func parseDate(value string) (t time.Time, odd, ok bool) {
+	var s dateScan
+	const longest = 200
+	if len(value) > longest {
+		value = value[:longest]
+	}
+	tokens := strings.FieldsFunc(dropComments(value), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' || r == ';' })
+	for _, token := range tokens {
+		s.token(lower(token))
+	}
+	if !s.valid() {
+		return time.Time{}, true, false
+	}
+	zone := time.UTC
+	if s.zone != 0 {
+		zone = time.FixedZone("", s.zone*60)
+	}
+	t = time.Date(s.year, time.Month(s.month), s.day, s.hour, s.minute, s.second, 0, zone)
+	return t, s.odd || !s.hasZone, t.Year() > 0 && t.UTC().Year() > 0 && t.Year() < 10000 && t.UTC().Year() < 10000
+}
+
+func (s *dateScan) valid() bool {
+	if !s.hasDay || !s.hasMonth || !s.hasYear || s.day < 1 || s.day > 31 || s.month < 1 || s.month > 12 {
+		return false
+	}
+	if s.hour > 23 || s.minute > 59 || s.second > 60 {
+		s.odd = true
+		return s.hour == 24 && s.minute == 0
+	}
+	return true
+}
+
+func (s *dateScan) token(token string) {
+	c := token[0]
+	switch {
+	case s.hasTime && (c == '+' || c == '-'):
+		s.offset(token)
+	case strings.Contains(token, ":") && c >= '0' && c <= '9' && !strings.Contains(token, "t"):
+		s.clock(token)
+	case c >= '0' && c <= '9':
+		s.number(token)
+	default:
+		s.word(token)
+	}
+}
+
+// number reads a token of digits: a day, a year, or a whole date as 2026-03-02, 02-Mar-2026, 2.3.2026 or 3/2/2026.
+func (s *dateScan) number(token string) {
+	if date, clock, found := strings.Cut(token, "t"); found && strings.Contains(clock, ":") { // ISO 8601
+		s.odd = true
+		s.number(date)
+		s.clock(clock)
+		return
+	}
+	if parts := strings.FieldsFunc(token, func(r rune) bool { return r == '-' || r == '/' || r == '.' }); len(parts) == 3 {
+		s.odd = true
+		s.wholeDate(parts, strings.Contains(token, "/"))
+		return
+	}
+	digits := strings.TrimRight(token, "abcdefghijklmnopqrstuvwxyz.")
+	s.odd = s.odd || digits != token
+	n, ok := atoi(digits)
+	switch {
+	case !ok:
+		s.odd = true
+	case !s.hasDay && len(digits) <= 2:
+		s.day, s.hasDay = n, true
+	case !s.hasYear && s.hasDay || !s.hasYear && len(digits) == 4:
+		s.setYear(n, len(digits))
+	case s.hasTime && !s.hasZone && len(digits) == 4: // a zone without its sign
+		s.odd = true
+		s.offset("+" + digits)
+	default:
+		s.odd = true
+	}
+}
+
+func (s *dateScan) wholeDate(parts []string, american bool) {
+	first, _ := atoi(parts[0])
+	second, numeric := atoi(parts[1])
+	third, _ := atoi(parts[2])
+	switch {
+	case !numeric: // 02-Mar-2026
+		s.word(parts[1])
+		s.day, s.hasDay = first, true
+		s.setYear(third, len(parts[2]))
+		return
+	case len(parts[0]) == 4: // 2026-03-02
+		s.setYear(first, 4)
+		s.month, s.day = second, third
+	case american && second > 12 || american && first <= 12:
+		s.setYear(third, len(parts[2]))
+		s.month, s.day = first, second
+	default:
+		s.setYear(third, len(parts[2]))
+		s.month, s.day = second, first
+	}
+	s.hasMonth, s.hasDay = true, true
+}
+
+func (s *dateScan) setYear(n, digits int) {
+	switch { // RFC 5322, section 4.3
+	case digits <= 2 && n < 50:
+		n, s.odd = n+2000, true
+	case digits <= 3:
+		n, s.odd = n+1900, true
+	}
+	s.year, s.hasYear = n, true
+}
+
+// clock reads 10:00, 10:00:00, 10.00.00, 10:00:00.123, 10:00:00+0100, 10:00:00pm.
+func (s *dateScan) clock(token string) {
+	end := strings.IndexFunc(token, func(r rune) bool { return (r < '0' || r > '9') && r != ':' && r != '.' })
+	rest := ""
+	if end >= 0 {
+		token, rest = token[:end], token[end:]
+	}
+	if fields := strings.Split(token, ":"); len(fields) >= 2 {
+		seconds := "0"
+		if len(fields) > 2 {
+			seconds, _, _ = strings.Cut(fields[2], ".")
+		}
+		s.hour, _ = atoi(fields[0])
+		s.minute, _ = atoi(fields[1])
+		s.second, _ = atoi(seconds)
+		s.hasTime = true
+	}
+	if rest != "" {
+		s.odd = true
+		s.token(rest)
+	}
+}
+
+// offset reads +0100, +01:00, -5, +01.
+func (s *dateScan) offset(token string) {
+	if s.hasZone && s.zone != 0 {
+		return
+	}
+	sign := 1
+	if token[0] == '-' {
+		sign = -1
+	}
+	digits := strings.TrimRight(strings.TrimLeft(token, "+-"), "abcdefghijklmnopqrstuvwxyz\"'.)")
+	if strings.Contains(digits, ":") {
+		s.odd = true
+		digits = strings.ReplaceAll(digits, ":", "")
+	}
+	n, ok := atoi(digits)
+	switch {
+	case !ok || len(digits) > 4:
+		s.odd = true
+		return
+	case len(digits) <= 2:
+		s.odd = true
+		n *= 100
+	}
+	minutes := n/100*60 + n%100
+	if minutes > 24*60-1 {
+		s.odd = true
+		return
+	}
+	s.zone, s.hasZone = sign*minutes, true
+}
+
+// word reads a token of letters: the name of a month, a weekday or a zone, am or pm.
+func (s *dateScan) word(token string) {
+	token = strings.Trim(token, "\"'.()")
+	if len(token) >= 3 && !s.hasMonth {
+		for i, month := range months {
+			if strings.HasPrefix(token, month) {
+				s.month, s.hasMonth = i+1, true
+				s.odd = s.odd || len(token) > 3
+				return
+			}
+		}
+	}
+	switch {
+	case token == "pm" && s.hour < 12:
+		s.hour += 12
+		s.odd = true
+	case token == "am" && s.hour == 12:
+		s.hour = 0
+		s.odd = true
+	case s.hasTime && !s.hasZone:
+		if i := strings.IndexAny(token, "+-"); i > 0 { // GMT+0100
+			s.odd = true
+			s.offset(token[i:])
+			return
+		}
+		if minutes, known := namedZones[token]; known {
+			s.zone, s.hasZone = minutes, true
+		}
+		s.odd = s.odd || token != "gmt"
+	}
+}
+
+func dropComments(s string) string {
+	if i := strings.IndexByte(s, '('); i >= 0 {
+		before, after := s[:i], s[i:]
+		if j := strings.IndexByte(after, ')'); j >= 0 {
+			return before + " " + dropComments(after[j+1:])
+		}
+		return before
+	}
+	return s
+}
+
+func atoi(s string) (int, bool) {
+	n := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' || i > 8 {
+			return 0, false
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return n, len(s) > 0
+}

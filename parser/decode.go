@@ -1,0 +1,198 @@
+package parser
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"sync"
+)
+
+// transfer is a content transfer encoding.
+type transfer int
+
+const (
+	encodingNone transfer = iota
+	encodingBase64
+	encodingQuoted
+	encodingUU
+)
+
+func (e transfer) String() string {
+	return [...]string{"", "base64", "quoted-printable", "uuencode"}[e]
+}
+
+// parseEncoding reads a Content-Transfer-Encoding. proper says whether it is one of the standard's words, known whether it
+// was recognised at all.
+func parseEncoding(value []byte) (e transfer, proper, known bool) {
+	word := lower(string(bytes.TrimSpace(value)))
+	switch word {
+	case "7bit", "8bit", "binary":
+		return encodingNone, true, true
+	case "base64":
+		return encodingBase64, true, true
+	case "quoted-printable":
+		return encodingQuoted, true, true
+	}
+	// What real mail says instead: "7-bit", "base64;", "quoted-printable (x)", "\"base64\"".
+	word = string(bytes.Trim(stripComment([]byte(word)), " \t\";'"))
+	if i := bytes.IndexAny([]byte(word), "; \t"); i >= 0 {
+		word = word[:i]
+	}
+	switch word {
+	case "", "7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none", "plain", "utf-8", "utf8", "ascii", "us-ascii":
+		return encodingNone, false, true
+	case "base64", "base-64", "b64", "b", "bas64":
+		return encodingBase64, false, true
+	case "quoted-printable", "quotedprintable", "quoted_printable", "quoted/printable", "qp", "q":
+		return encodingQuoted, false, true
+	case "x-uuencode", "uuencode", "x-uue", "uue":
+		return encodingUU, true, true
+	}
+	return encodingNone, false, false
+}
+
+// decoder hands out decoded bytes piece by piece.
+type decoder interface {
+	next(dst []byte) (out []byte, more bool)
+}
+
+func newDecoder(e transfer, raw []byte) decoder {
+	switch e {
+	case encodingBase64:
+		return &base64Decoder{raw: raw}
+	case encodingQuoted:
+		return &quotedDecoder{raw: raw}
+	case encodingUU:
+		return &uuDecoder{raw: raw}
+	}
+	return nil
+}
+
+// repaired returns the defect of what a decoder had to repair, or "".
+func repaired(d decoder) string {
+	switch d := d.(type) {
+	case *base64Decoder:
+		if d.repair {
+			return DefectBase64
+		}
+	case *quotedDecoder:
+		if d.repair {
+			return DefectQuoted
+		}
+	case *uuDecoder:
+		if d.repair {
+			return DefectUuencode
+		}
+	}
+	return ""
+}
+
+// decodeAll returns the decoded bytes and the defect that decoding them showed. Bytes without an encoding are a view.
+func decodeAll(e transfer, raw []byte) (out []byte, defect string) {
+	d := newDecoder(e, raw)
+	if d == nil {
+		return raw, ""
+	}
+	out = make([]byte, 0, decodedCap(e, len(raw)))
+	for more := true; more; {
+		out, more = d.next(out)
+	}
+	return out, repaired(d)
+}
+
+func decodedCap(e transfer, n int) int {
+	if e == encodingQuoted {
+		return n
+	}
+	return n/4*3 + 3
+}
+
+// chunkSize is how much is decoded before it is handed on.
+const chunkSize = 32 << 10
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, 0, 2*chunkSize); return &b }}
+
+// digest returns size and sha256 of the decoded bytes without holding them all.
+func digest(e transfer, raw []byte) (size int64, sum, defect string) {
+	h := sha256.New()
+	d := newDecoder(e, raw)
+	if d == nil {
+		h.Write(raw)
+		return int64(len(raw)), hexSum(h), ""
+	}
+	chunk := chunks.Get().(*[]byte)
+	defer chunks.Put(chunk)
+	buf := (*chunk)[:0]
+	for more := true; more; {
+		buf, more = d.next(buf)
+		if len(buf) >= chunkSize || !more {
+			size += int64(len(buf))
+			h.Write(buf)
+			buf = buf[:0]
+		}
+	}
+	if cap(buf) <= 4*chunkSize {
+		*chunk = buf
+	}
+	return size, hexSum(h), repaired(d)
+}
+
+func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(make([]byte, 0, sha256.Size))) }
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// decodingReader reads decoded bytes.
+type decodingReader struct {
+	decoder decoder
+	buf     []byte
+	read    int
+	done    bool
+}
+
+// Read implements io.Reader.
+func (r *decodingReader) Read(p []byte) (int, error) {
+	for r.read == len(r.buf) {
+		if r.done {
+			return 0, io.EOF
+		}
+		r.fill()
+	}
+	n := copy(p, r.buf[r.read:])
+	r.read += n
+	return n, nil
+}
+
+func (r *decodingReader) fill() {
+	r.buf, r.read = r.buf[:0], 0
+	for more := true; len(r.buf) < chunkSize; {
+		if r.buf, more = r.decoder.next(r.buf); !more {
+			r.done = true
+			return
+		}
+	}
+}
+
+// WriteTo implements io.WriterTo.
+func (r *decodingReader) WriteTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		if r.read == len(r.buf) {
+			if r.done {
+				return total, nil
+			}
+			r.fill()
+			continue
+		}
+		n, err := w.Write(r.buf[r.read:])
+		total += int64(n)
+		r.read += n
+		if err != nil {
+			return total, err
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package parser
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mailflume/mailflume/event"
+)
+
+// single are the fields that may stand once (RFC 5322, section 3.6).
+var single = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
+
+// fields fills in what the header of the message says (RFC 8621, section 4.1.2 and 4.1.3).
+func (b *builder) fields(h header) {
+	e := &b.mail.Email
+	for _, f := range h.fields {
+		e.Headers = append(e.Headers, event.EmailHeader{Name: validText(f.name), Value: validText(f.value)})
+	}
+	for _, name := range single {
+		if h.count(name) > 1 {
+			b.defects.addDetail(DefectHeaderDuplicate, "", name)
+		}
+	}
+	e.MessageID = b.ids(h, "Message-ID")
+	e.InReplyTo = b.ids(h, "In-Reply-To")
+	e.References = b.ids(h, "References")
+	e.Sender = b.addresses(h, "Sender")
+	e.From = b.addresses(h, "From")
+	e.To = b.addresses(h, "To")
+	e.Cc = b.addresses(h, "Cc")
+	e.Bcc = b.addresses(h, "Bcc")
+	e.ReplyTo = b.addresses(h, "Reply-To")
+	if value, ok := h.last("Subject"); ok {
+		subject := b.words("").decode(value)
+		e.Subject = &subject
+	}
+	if value, ok := h.last("Date"); ok {
+		t, odd, ok := parseDate(validText(value))
+		switch {
+		case !ok:
+			b.defects.add(DefectDateUnreadable, "")
+		case odd:
+			b.defects.add(DefectDate, "")
+			e.SentAt = &t
+		default:
+			e.SentAt = &t
+		}
+	}
+}
+
+// validText makes bytes valid UTF-8 as RFC 8621, section 4.1.2.1, says it for the raw form of a field.
+func validText(b []byte) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(string(b), "\ufffd"), "\x00", "")
+}
+
+func (b *builder) ids(h header, name string) []string {
+	value, ok := h.last(name)
+	if !ok {
+		return nil
+	}
+	ids, odd := messageIDs(value)
+	if odd {
+		b.defects.addDetail(DefectMessageID, "", name)
+	}
+	return ids
+}
+
+func (b *builder) addresses(h header, name string) []event.EmailAddress {
+	value, ok := h.last(name)
+	if !ok {
+		return nil
+	}
+	list, odd := parseAddresses(value, b.words(""))
+	if odd {
+		b.defects.addDetail(DefectAddress, "", name)
+	}
+	if list == nil { // the field is there, but empty: null would say that it is not
+		list = []event.EmailAddress{}
+	}
+	return list
+}
+
+// maxPreview is the longest preview, in characters (RFC 8621, section 4.1.4).
+const maxPreview = 256
+
+// preview returns the start of a text on one line.
+func preview(s string) string {
+	const enough = 8 * maxPreview
+	out := strings.Join(strings.Fields(cutText(s, enough)), " ")
+	for i, n := 0, 0; i < len(out); n++ {
+		if n == maxPreview {
+			return out[:i]
+		}
+		_, size := utf8.DecodeRuneInString(out[i:])
+		i += size
+	}
+	return out
+}

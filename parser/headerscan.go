@@ -1,0 +1,192 @@
+package parser
+
+import "bytes"
+
+// headerScan reads one header block and copes with what real mail does to it.
+type headerScan struct {
+	raw       []byte
+	pos       int
+	part      bool                   // of a part: its first blank line ends it, nothing is skipped before it
+	delimiter func(line []byte) bool // whether a line is a boundary, which ends a header too
+	limits    Limits
+	defect    func(code string)
+
+	header header
+	bytes  int
+	end    int  // where the value of the last field ends
+	open   bool // the last field was kept, so that a folded line can be added to it
+}
+
+// scan returns the header and where the body starts.
+func (s *headerScan) scan() (header, int) {
+	if !s.part {
+		s.skipStart()
+	}
+	for s.pos < len(s.raw) {
+		line, next := lineAt(s.raw, s.pos)
+		switch {
+		case blank(line):
+			if !s.fold(line, next) {
+				return s.header, next
+			}
+		case bytes.HasPrefix(line, []byte("--")) && s.delimiter(line):
+			return s.header, s.pos
+		case folded(line) && len(s.header.fields) > 0:
+			s.extend(s.pos + len(line))
+		case !s.take(line, next):
+			s.defect(DefectHeaderNoBlank)
+			return s.header, s.pos
+		}
+		s.pos = next
+	}
+	return s.header, len(s.raw)
+}
+
+// skipStart skips what may stand before the header of a message: a byte order mark, blank lines, an mbox line. Without a
+// header behind them the lines belong to the body.
+func (s *headerScan) skipStart() {
+	if bytes.HasPrefix(s.raw[s.pos:], []byte("\xef\xbb\xbf")) {
+		s.defect(DefectHeaderBOM)
+		s.pos += 3
+	}
+	start := s.pos
+	for pos := start; pos < len(s.raw); {
+		line, next := lineAt(s.raw, pos)
+		if !blank(line) {
+			if pos > start && s.looksLikeField(pos) {
+				s.defect(DefectHeaderBlankStart)
+				s.pos = pos
+			}
+			return
+		}
+		pos = next
+	}
+}
+
+// looksLikeField says whether a header field, or an mbox line, starts at pos.
+func (s *headerScan) looksLikeField(pos int) bool {
+	if pos >= len(s.raw) {
+		return false
+	}
+	line, _ := lineAt(s.raw, pos)
+	_, kind := fieldName(bytes.TrimLeft(line, " \t"))
+	return kind >= nameSpaced || mboxFrom(line)
+}
+
+// fold says whether a line of white space continues a field rather than ending the header.
+func (s *headerScan) fold(line []byte, next int) bool {
+	if len(line) == 0 || len(s.header.fields) == 0 || next >= len(s.raw) {
+		return false
+	}
+	after, _ := lineAt(s.raw, next)
+	_, kind := fieldName(after)
+	if folded(after) && !blank(after) || kind == nameStrict {
+		s.extend(s.pos + len(line))
+		return true
+	}
+	return false
+}
+
+// take reads a line that is not folded as a field, or skips it. It says no if the line belongs to the body.
+func (s *headerScan) take(line []byte, next int) bool {
+	at := s.pos
+	if folded(line) {
+		trimmed := bytes.TrimLeft(line, " \t")
+		at += len(line) - len(trimmed)
+		line = trimmed
+	}
+	if mboxFrom(line) {
+		s.defect(DefectHeaderMbox)
+		s.open = false
+		return true
+	}
+	name, kind := fieldName(line)
+	switch kind {
+	case nameStrict:
+		if at == s.pos {
+			s.add(name, at, line)
+			return true
+		}
+	case nameSpaced:
+	case nameOdd:
+		if s.joins(line) {
+			return s.join(line)
+		}
+		if !s.headerGoesOn(next) {
+			return false
+		}
+	case nameNone:
+		if s.joins(line) {
+			return s.join(line)
+		}
+		if next < len(s.raw) && s.looksLikeField(next) {
+			s.defect(DefectHeaderGarbage)
+			s.open = false
+			return true
+		}
+		return false
+	}
+	s.defect(DefectHeaderName)
+	s.add(name, at, line)
+	return true
+}
+
+// headerGoesOn says whether what follows an odd line is still the header: a field, a folded line or its end.
+func (s *headerScan) headerGoesOn(next int) bool {
+	if next >= len(s.raw) {
+		return len(s.header.fields) > 0
+	}
+	line, _ := lineAt(s.raw, next)
+	_, kind := fieldName(line)
+	return kind >= nameSpaced || folded(line) || (blank(line) && len(s.header.fields) > 0)
+}
+
+// joins says whether a line is a parameter that lost the white space before it: the last value ends in ";" and the line
+// is name=value.
+func (s *headerScan) joins(line []byte) bool {
+	if !s.open || len(s.header.fields) == 0 {
+		return false
+	}
+	last := bytes.TrimRight(s.header.fields[len(s.header.fields)-1].value, " \t\r\n")
+	if !bytes.HasSuffix(last, []byte{';'}) {
+		return false
+	}
+	equals := bytes.IndexByte(line, '=')
+	return equals > 0 && !bytes.ContainsAny(line[:equals], " \t:\"")
+}
+
+func (s *headerScan) join(line []byte) bool {
+	s.defect(DefectHeaderJoined)
+	s.extend(s.pos + len(line))
+	return true
+}
+
+// add keeps a field whose line starts at the given place.
+func (s *headerScan) add(name []byte, at int, line []byte) {
+	s.open = len(s.header.fields) < s.limits.HeaderFields && s.bytes < s.limits.HeaderBytes
+	if !s.open {
+		s.defect(DefectLimitHeader)
+		return
+	}
+	colon := bytes.IndexByte(line, ':')
+	s.header.fields = append(s.header.fields, field{name: name, value: s.raw[at+colon+1 : at+colon+1]})
+	s.end = at + colon + 1
+	s.extend(at + len(line))
+}
+
+// extend lets the value of the last field reach up to end.
+func (s *headerScan) extend(end int) {
+	if !s.open {
+		return
+	}
+	if room := s.limits.HeaderBytes - s.bytes; end-s.end > room {
+		s.defect(DefectLimitHeader)
+		end = s.end + max(room, 0)
+		s.open = false
+	}
+	s.bytes += end - s.end
+	f := &s.header.fields[len(s.header.fields)-1]
+	start := s.end - len(f.value)
+	f.value = s.raw[start:end]
+	s.end = end
+}

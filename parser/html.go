@@ -1,0 +1,213 @@
+package parser
+
+import (
+	"bytes"
+	"strings"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+)
+
+// htmlText makes readable text of HTML in one pass over its tokens, without building a tree: nothing is too deep for it.
+// Paragraphs and table rows become lines, cells are set apart, quoted text is marked with ">" as in plain mail.
+func htmlText(source string) string {
+	w := htmlWriter{}
+	z := html.NewTokenizer(strings.NewReader(source))
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			return strings.TrimRight(w.out.String(), " \n")
+		case html.TextToken:
+			if w.skip == 0 {
+				w.text(string(z.Text()))
+			}
+		case html.StartTagToken:
+			name, _ := z.TagName()
+			w.start(atom.Lookup(name))
+		case html.SelfClosingTagToken:
+			name, _ := z.TagName()
+			if a := atom.Lookup(name); !skipped(a) {
+				w.start(a)
+			}
+		case html.EndTagToken:
+			name, _ := z.TagName()
+			w.end(atom.Lookup(name))
+		}
+	}
+}
+
+// htmlWriter writes text with the breaks that tags ask for.
+type htmlWriter struct {
+	out     strings.Builder
+	skip    atom.Atom // the element that is being skipped
+	quote   int       // depth of blockquotes
+	pre     int
+	breaks  int  // line breaks that are due before the next text
+	space   bool // a space is due
+	written bool // something stands on the line
+}
+
+// skipped says whether an element has no text to read in it.
+func skipped(a atom.Atom) bool {
+	switch a {
+	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Textarea, atom.Select, atom.Object, atom.Svg:
+		return true
+	}
+	return false
+}
+
+// block says how many line breaks stand around an element; 0 if it stands in a line.
+func block(a atom.Atom) int {
+	switch a {
+	case atom.P, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Ul, atom.Ol, atom.Blockquote, atom.Pre, atom.Dl:
+		return 2
+	case atom.Div, atom.Tr, atom.Li, atom.Table, atom.Tbody, atom.Thead, atom.Section, atom.Article, atom.Header, atom.Footer,
+		atom.Center, atom.Address, atom.Dt, atom.Dd, atom.Form, atom.Fieldset, atom.Hr, atom.Body, atom.Html, atom.Main, atom.Nav,
+		atom.Figure, atom.Figcaption, atom.Caption, atom.Option:
+		return 1
+	}
+	return 0
+}
+
+func (w *htmlWriter) start(a atom.Atom) {
+	if w.skip != 0 {
+		return
+	}
+	if skipped(a) {
+		w.skip = a
+		return
+	}
+	w.breaks = max(w.breaks, block(a))
+	switch a {
+	case atom.Br:
+		w.lineBreak()
+	case atom.Td, atom.Th:
+		w.space = true
+	case atom.Li:
+		w.text("- ")
+	case atom.Pre:
+		w.pre++
+	case atom.Blockquote:
+		w.quote++
+	}
+}
+
+func (w *htmlWriter) end(a atom.Atom) {
+	if w.skip != 0 {
+		if a == w.skip {
+			w.skip = 0
+		}
+		return
+	}
+	w.breaks = max(w.breaks, block(a))
+	switch a {
+	case atom.Td, atom.Th:
+		w.space = true
+	case atom.Pre:
+		w.pre = max(w.pre-1, 0)
+	case atom.Blockquote:
+		w.quote = max(w.quote-1, 0)
+	}
+}
+
+// lineBreak is a <br>: it ends the line at once, so that several of them make empty lines.
+func (w *htmlWriter) lineBreak() {
+	const most = 3
+	if w.breaks > 0 && !w.written || w.breaks >= most {
+		w.breaks = min(w.breaks+1, most)
+		return
+	}
+	w.breaks++
+	w.space = false
+}
+
+// text writes text; white space is one space, but not in <pre>.
+func (w *htmlWriter) text(s string) {
+	if w.pre > 0 {
+		for i, line := range strings.Split(s, "\n") {
+			if i > 0 {
+				w.lineBreak()
+			}
+			w.word(strings.TrimRight(line, "\r"))
+		}
+		return
+	}
+	for len(s) > 0 {
+		start := strings.IndexFunc(s, notHTMLSpace)
+		if start != 0 {
+			w.space = true
+		}
+		if start < 0 {
+			return
+		}
+		s = s[start:]
+		end := strings.IndexFunc(s, htmlSpace)
+		if end < 0 {
+			end = len(s)
+		}
+		w.word(s[:end])
+		s = s[end:]
+	}
+}
+
+func htmlSpace(r rune) bool {
+	return r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\f' || r == '\u00a0'
+}
+func notHTMLSpace(r rune) bool { return !htmlSpace(r) }
+
+// word writes letters, after the breaks and the space that are due.
+func (w *htmlWriter) word(s string) {
+	s = strings.Map(func(r rune) rune { // soft hyphens and joiners that only hide from filters
+		if r == '\u00ad' || r == '\u200b' || r == '\u200c' || r == '\ufeff' || r == 0 {
+			return -1
+		}
+		return r
+	}, s)
+	if s == "" {
+		return
+	}
+	const deepest = 8
+	if w.breaks > 0 && w.out.Len() > 0 {
+		for i := range w.breaks {
+			if i > 0 && w.quote > 0 {
+				w.out.WriteString(strings.Repeat(">", min(w.quote, deepest)))
+			}
+			w.out.WriteByte('\n')
+		}
+		w.written = false
+	}
+	w.breaks = 0
+	if !w.written {
+		if w.quote > 0 {
+			w.out.WriteString(strings.Repeat(">", min(w.quote, deepest)) + " ")
+		}
+	} else if w.space {
+		w.out.WriteByte(' ')
+	}
+	w.out.WriteString(s)
+	w.space, w.written = false, true
+}
+
+// metaCharset finds the charset that HTML names in its head, for a part that names none.
+func metaCharset(source []byte) string {
+	const window = 2048
+	head := bytes.ToLower(source[:min(len(source), window)])
+	for {
+		i := bytes.Index(head, []byte("<meta"))
+		if i < 0 {
+			return ""
+		}
+		head = head[i+5:]
+		tag, _, _ := bytes.Cut(head, []byte{'>'})
+		if _, value, ok := bytes.Cut(tag, []byte("charset=")); ok {
+			value = bytes.TrimLeft(value, `"' `)
+			if end := bytes.IndexAny(value, `"' ;/>`); end >= 0 {
+				value = value[:end]
+			}
+			if label := string(value); findCharset(label).kind == charsetTable && !findCharset(label).wide {
+				return label
+			}
+			return ""
+		}
+	}
+}

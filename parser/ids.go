@@ -1,0 +1,51 @@
+package parser
+
+import (
+	"bytes"
+	"strings"
+)
+
+// messageIDs reads the ids of a Message-ID, In-Reply-To or References field, without angle brackets (RFC 8621, section
+// 4.1.2.5). odd says that something in the field is none by the standard.
+func messageIDs(value []byte) (ids []string, odd bool) {
+	for len(value) > 0 {
+		open := bytes.IndexByte(value, '<')
+		if open < 0 {
+			break
+		}
+		closing := bytes.IndexAny(value[open+1:], "<>")
+		end := open + 1 + closing
+		if closing < 0 {
+			odd, end = true, len(value)
+		}
+		if id := cleanID(value[open+1 : end]); id != "" {
+			ids = append(ids, id)
+			odd = odd || !strings.Contains(id, "@")
+		}
+		value = value[end:]
+		if len(value) > 0 && value[0] == '>' {
+			value = value[1:]
+		}
+	}
+	if ids != nil {
+		return ids, odd
+	}
+	// No brackets at all: every word with an @ is one, else the only word.
+	fields := bytes.Fields(value)
+	for _, word := range fields {
+		if id := cleanID(bytes.Trim(word, ",;\"'>")); id != "" && (bytes.IndexByte(word, '@') > 0 || len(fields) == 1) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, len(fields) > 0
+}
+
+// cleanID takes white space and control characters out of an id.
+func cleanID(id []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(string(id), "\ufffd"))
+}

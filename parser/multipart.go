@@ -1,0 +1,287 @@
+package parser
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// part is one MIME entity. A leaf has a body; a multipart has parts; an attached message is a leaf that has a root too.
+type part struct {
+	id          string
+	within      string // the id of the attached message that the part is in, or ""
+	header      header
+	media       media
+	disposition media
+	hasType     bool
+	multipart   bool
+	transfer    transfer
+	unknown     bool   // the transfer encoding is unknown
+	body        []byte // still encoded
+	parts       []*part
+	root        *part
+}
+
+// walk takes a message apart in one pass: a line that starts with "--" is compared with the boundaries of all multiparts
+// that are open, so that an inner one that is not closed costs nothing.
+type walk struct {
+	raw     []byte
+	limits  Limits
+	defects *defects
+	count   *int // parts so far, shared with the walks of encoded messages
+	unwraps int
+	guesses int
+	open    map[string][]int // the levels at which a boundary is open, innermost last
+	level   int
+}
+
+// delimiter is a boundary line: of which level, and where the text before it ends and the text after it starts.
+type delimiter struct {
+	level   int // -1: there is none up to the end
+	closing bool
+	before  int
+	after   int
+}
+
+func newWalk(raw []byte, limits Limits, d *defects) *walk {
+	return &walk{raw: raw, limits: limits, defects: d, count: new(int)}
+}
+
+// match says which open multipart a line starting with "--" delimits.
+func (w *walk) match(line []byte) (level int, closing, ok bool) {
+	if len(w.open) == 0 {
+		return 0, false, false
+	}
+	text := bytes.TrimRight(line[2:], " \t\r")
+	if levels := w.open[string(text)]; len(levels) > 0 {
+		return levels[len(levels)-1], false, true
+	}
+	if text, ok = bytes.CutSuffix(text, []byte("--")); !ok {
+		return 0, false, false
+	}
+	if levels := w.open[string(bytes.TrimRight(text, " \t"))]; len(levels) > 0 {
+		return levels[len(levels)-1], true, true
+	}
+	return 0, false, false
+}
+
+// next finds the first boundary line from pos, which is the start of a line.
+func (w *walk) next(pos int) delimiter {
+	none := delimiter{level: -1, before: len(w.raw), after: len(w.raw)}
+	if len(w.open) == 0 {
+		return none
+	}
+	for start := pos; pos < len(w.raw); {
+		if !bytes.HasPrefix(w.raw[pos:], []byte("--")) {
+			i := bytes.Index(w.raw[pos:], []byte("\n--"))
+			if i < 0 {
+				break
+			}
+			pos += i + 1
+		}
+		line, after := lineAt(w.raw, pos)
+		if level, closing, ok := w.match(line); ok {
+			before := pos
+			if before > start && w.raw[before-1] == '\n' {
+				before--
+				if before > start && w.raw[before-1] == '\r' {
+					before--
+				}
+			}
+			return delimiter{level: level, closing: closing, before: before, after: after}
+		}
+		pos = after
+	}
+	return none
+}
+
+// push opens a boundary and returns its level.
+func (w *walk) push(boundary string) int {
+	if w.open == nil {
+		w.open = make(map[string][]int)
+	}
+	w.level++
+	w.open[boundary] = append(w.open[boundary], w.level)
+	return w.level
+}
+
+func (w *walk) pop(boundary string) {
+	w.level--
+	levels := w.open[boundary]
+	if len(levels) == 1 {
+		delete(w.open, boundary)
+		return
+	}
+	w.open[boundary] = levels[:len(levels)-1]
+}
+
+// place says where an entity stands.
+type place struct {
+	id     string // the id it has if it is a leaf
+	prefix string // what the ids of its parts start with
+	within string
+	kind   string // the type it has if it names none
+	depth  int
+	part   bool // not a message
+}
+
+// entity reads the entity at pos and returns the delimiter that ends it.
+func (w *walk) entity(pos int, at place) (*part, delimiter) {
+	*w.count++
+	p := &part{id: at.id, within: at.within}
+	note := func(code string) { w.defects.add(code, at.defectID()) }
+	scan := headerScan{
+		raw: w.raw, pos: pos, part: at.part, limits: w.limits, defect: note,
+		delimiter: func(line []byte) bool { _, _, ok := w.match(line); return ok },
+	}
+	var body int
+	p.header, body = scan.scan()
+	p.classify(at.kind, w.limits, note)
+	deep := at.depth >= w.limits.Depth
+	switch {
+	case p.multipart && deep, p.media.value == "message/rfc822" && deep:
+		note(DefectLimitDepth)
+		p.multipart = false
+		p.media.value = "application/octet-stream"
+	case p.multipart:
+		return p, w.multipart(p, body, at)
+	case isMessage(p.media.value):
+		return p, w.message(p, body, at)
+	}
+	d := w.next(body)
+	p.body = w.raw[min(body, d.before):d.before]
+	return p, d
+}
+
+func isMessage(kind string) bool { return kind == "message/rfc822" || kind == "message/global" }
+
+// defectID is the part that a defect names: none for the message itself.
+func (at place) defectID() string {
+	if at.prefix == "" && !at.part {
+		return ""
+	}
+	return at.id
+}
+
+// multipart reads the parts of p, whose body starts at the given place.
+func (w *walk) multipart(p *part, body int, at place) delimiter {
+	boundary := strings.TrimRight(p.media.str("boundary"), " \t")
+	guessed := false
+	if boundary == "" {
+		w.defects.add(DefectBoundaryNone, at.defectID())
+		boundary, guessed = w.guess(body, len(w.raw)), true
+	}
+	d := delimiter{level: -1, before: len(w.raw), after: len(w.raw)}
+	if boundary != "" {
+		d = w.children(p, body, boundary, at)
+	} else {
+		d = w.next(body)
+	}
+	if len(p.parts) == 0 && !guessed {
+		if other := w.guess(body, d.before); other != "" {
+			w.defects.add(DefectBoundaryWrong, at.defectID())
+			d = w.children(p, body, other, at)
+		}
+	}
+	if len(p.parts) == 0 && !blank(bytes.ReplaceAll(w.raw[min(body, d.before):d.before], []byte{'\n'}, nil)) {
+		w.defects.add(DefectNoParts, at.defectID())
+		p.multipart = false
+		p.media.value = "text/plain"
+		p.body = w.raw[body:d.before]
+	}
+	return d
+}
+
+// children reads the parts between the lines of a boundary.
+func (w *walk) children(p *part, body int, boundary string, at place) delimiter {
+	level := w.push(boundary)
+	defer w.pop(boundary)
+	kind := "text/plain"
+	if p.media.value == "multipart/digest" {
+		kind = "message/rfc822"
+	}
+	closed := false
+	d := w.next(body)
+	for d.level == level {
+		if d.closing {
+			closed = true
+			if levels := w.open[boundary]; len(levels) > 1 {
+				// An outer multipart has the same boundary: what follows is its.
+				w.open[boundary] = levels[:len(levels)-1]
+				after := w.next(d.after)
+				w.open[boundary] = levels
+				return after
+			}
+			d = w.next(d.after)
+			continue
+		}
+		if *w.count >= w.limits.Parts {
+			w.defects.add(DefectLimitParts, "")
+			d = w.next(d.after)
+			continue
+		}
+		if closed {
+			w.defects.add(DefectAfterClose, at.defectID())
+		}
+		id := at.prefix + strconv.Itoa(len(p.parts)+1)
+		child, next := w.entity(d.after, place{
+			id: id, prefix: id + ".", within: at.within, kind: kind, depth: at.depth + 1, part: true,
+		})
+		p.parts = append(p.parts, child)
+		d = next
+	}
+	if !closed && len(p.parts) > 0 {
+		w.defects.add(DefectNotClosed, at.defectID())
+	}
+	return d
+}
+
+// message reads an attached message. One without a transfer encoding is read where it stands.
+func (w *walk) message(p *part, body int, at place) delimiter {
+	inner := place{id: p.id + ".1", prefix: p.id + ".", within: p.id, kind: "text/plain", depth: at.depth + 1}
+	if p.transfer != encodingNone {
+		d := w.next(body)
+		p.body = w.raw[min(body, d.before):d.before]
+		if w.unwraps < w.limits.Unwraps && *w.count < w.limits.Parts {
+			decoded, _ := decodeAll(p.transfer, p.body)
+			sub := &walk{raw: decoded, limits: w.limits, defects: w.defects, count: w.count, unwraps: w.unwraps + 1}
+			p.root, _ = sub.entity(0, inner)
+		}
+		return d
+	}
+	if *w.count >= w.limits.Parts {
+		d := w.next(body)
+		p.body = w.raw[min(body, d.before):d.before]
+		return d
+	}
+	root, d := w.entity(body, inner)
+	p.root = root
+	p.body = w.raw[min(body, d.before):d.before]
+	return d
+}
+
+// guess looks for the first line that can be a boundary, near the start of a body: "--" and a word, with a header or a
+// blank line behind it.
+func (w *walk) guess(body, end int) string {
+	const most, window, longest = 16, 64 << 10, 200
+	if w.guesses++; w.guesses > most || body >= end {
+		return ""
+	}
+	text := w.raw[body:min(end, body+window)]
+	for pos := 0; pos < len(text); {
+		line, next := lineAt(text, pos)
+		pos = next
+		word := bytes.TrimRight(line, " \t")
+		if !bytes.HasPrefix(word, []byte("--")) || len(word) < 3 || len(word) > longest || bytes.IndexByte(word, ' ') >= 0 ||
+			len(bytes.Trim(word, "-")) == 0 {
+			continue
+		}
+		if _, _, ok := w.match(word); ok {
+			continue
+		}
+		if after, _ := lineAt(text, min(next, len(text))); blank(after) && next < len(text) || bytes.HasPrefix(lowerBytes(after), []byte("content-")) {
+			return string(word[2:])
+		}
+	}
+	return ""
+}

@@ -1,0 +1,319 @@
+package parser
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strconv"
+)
+
+// param is one parameter of a Content-Type or Content-Disposition. Its value is still in its charset.
+type param struct {
+	name     string // lower case, without the marks of RFC 2231
+	value    []byte
+	charset  string // of RFC 2231; empty if it names none
+	extended bool   // RFC 2231: never holds encoded words
+}
+
+// media is a value with parameters: "type/subtype; name=value" or "attachment; name=value".
+type media struct {
+	value  string // lower case
+	params []param
+	repair bool // the field is not as the standard wants it
+	more   bool // it had more parameters than the limit
+	twice  bool // a parameter stands twice
+}
+
+// get returns a parameter, the RFC 2231 form before the plain one.
+func (m media) get(name string) (param, bool) {
+	var plain *param
+	for i := range m.params {
+		p := &m.params[i]
+		switch {
+		case p.name != name:
+		case p.extended:
+			return *p, true
+		case plain == nil:
+			plain = p
+		}
+	}
+	if plain == nil {
+		return param{}, false
+	}
+	return *plain, true
+}
+
+func (m media) str(name string) string {
+	p, _ := m.get(name)
+	return string(bytes.TrimSpace(p.value))
+}
+
+// parseMedia reads an unfolded value. It never loses a parameter because of what stands beside it.
+func parseMedia(value []byte, limit int) media {
+	var m media
+	s := paramScan{text: value}
+	head := s.head()
+	m.value = lower(string(head))
+	var segments []segment
+	for n := 0; ; n++ {
+		name, v, ok := s.next()
+		if !ok {
+			break
+		}
+		if n >= limit {
+			m.more = true
+			break
+		}
+		if star := bytes.IndexByte(name, '*'); star > 0 {
+			segments = append(segments, newSegment(name, star, v))
+			continue
+		}
+		p := param{name: lower(string(name)), value: v}
+		for i := range m.params {
+			m.twice = m.twice || m.params[i].name == p.name && !bytes.Equal(m.params[i].value, v)
+		}
+		m.params = append(m.params, p)
+	}
+	m.params = append(m.params, joinSegments(segments)...)
+	m.repair = s.repair
+	return m
+}
+
+// paramScan takes a value with parameters apart.
+type paramScan struct {
+	text   []byte
+	pos    int
+	repair bool
+	open   bool // a quote is not closed, so none behind it is
+}
+
+// head returns what stands before the parameters. A value that starts with a parameter has no head.
+func (s *paramScan) head() []byte {
+	end := bytes.IndexByte(s.text, ';')
+	if end < 0 {
+		end = len(s.text)
+	}
+	head := s.text[:end]
+	if bytes.IndexByte(head, '=') >= 0 {
+		s.repair = true
+		// "text/plain charset=utf-8": a semicolon is missing. "boundary=x": the head is missing.
+		space := bytes.IndexAny(bytes.TrimLeft(head, " \t"), " \t")
+		lead := len(head) - len(bytes.TrimLeft(head, " \t"))
+		if space < 0 || bytes.IndexByte(head[:lead+space], '=') >= 0 {
+			return nil
+		}
+		head = head[:lead+space]
+		end = len(head)
+	}
+	s.pos = end
+	return bytes.TrimSpace(stripComment(head))
+}
+
+// next returns the next parameter.
+func (s *paramScan) next() (name, value []byte, ok bool) {
+	for {
+		for s.pos < len(s.text) && (s.text[s.pos] == ';' || isSpace(s.text[s.pos])) {
+			s.pos++
+		}
+		if s.pos >= len(s.text) {
+			return nil, nil, false
+		}
+		start := s.pos
+		for s.pos < len(s.text) && s.text[s.pos] != '=' && s.text[s.pos] != ';' {
+			s.pos++
+		}
+		name = bytes.TrimSpace(stripComment(s.text[start:s.pos]))
+		if s.pos >= len(s.text) || s.text[s.pos] == ';' || len(name) == 0 {
+			s.repair = s.repair || len(name) > 0
+			if s.pos < len(s.text) && s.text[s.pos] == '=' {
+				s.repair = true
+				s.pos++
+				s.value()
+			}
+			continue
+		}
+		if space := bytes.LastIndexAny(name, " \t"); space >= 0 { // "foo charset": a word too much
+			s.repair = true
+			name = name[space+1:]
+		}
+		s.pos++
+		return name, s.value(), true
+	}
+}
+
+// value reads what stands behind "=".
+func (s *paramScan) value() []byte {
+	for s.pos < len(s.text) && isSpace(s.text[s.pos]) {
+		s.pos++
+	}
+	if s.pos < len(s.text) && s.text[s.pos] == '"' {
+		if !s.open {
+			return s.quoted()
+		}
+		s.pos++
+	}
+	start := s.pos
+	for s.pos < len(s.text) && s.text[s.pos] != ';' {
+		if isSpace(s.text[s.pos]) && s.knownParamAt(s.pos) {
+			s.repair = true
+			break
+		}
+		s.pos++
+	}
+	value := bytes.TrimSpace(s.text[start:s.pos])
+	if len(value) > 1 && value[len(value)-1] == '"' && bytes.IndexByte(value[:len(value)-1], '"') < 0 {
+		s.repair = true
+		value = value[:len(value)-1]
+	}
+	return value
+}
+
+// quoted reads a quoted value. A quote ends it if a semicolon, the end or another parameter follows.
+func (s *paramScan) quoted() []byte {
+	s.pos++
+	var value []byte
+	for s.pos < len(s.text) {
+		c := s.text[s.pos]
+		if c == '\\' && s.pos+1 < len(s.text) && (s.text[s.pos+1] == '"' || s.text[s.pos+1] == '\\') {
+			value = append(value, s.text[s.pos+1])
+			s.pos += 2
+			continue
+		}
+		if c == '"' {
+			if s.quoteEnds(s.pos + 1) {
+				s.pos++
+				return value
+			}
+			s.repair = true
+		}
+		value = append(value, c)
+		s.pos++
+	}
+	s.repair, s.open = true, true
+	// The closing quote is missing: the value ends at the first semicolon, if there is one.
+	if before, _, found := bytes.Cut(value, []byte{';'}); found {
+		s.pos -= len(value) - len(before)
+		s.pos = max(s.pos, 0)
+		value = before
+	}
+	return bytes.TrimRight(value, " \t\"")
+}
+
+func (s *paramScan) quoteEnds(pos int) bool {
+	at := pos
+	for at < len(s.text) && isSpace(s.text[at]) {
+		at++
+	}
+	if at >= len(s.text) || s.text[at] == ';' || s.text[at] == '(' {
+		return true
+	}
+	// charset="utf-8" format=flowed: a semicolon is missing.
+	word := at
+	for word < len(s.text) && word < at+40 && isToken(s.text[word]) {
+		word++
+	}
+	ends := word > at && word < len(s.text) && s.text[word] == '='
+	s.repair = s.repair || ends
+	return ends
+}
+
+// knownParams are the parameters that are looked for where a semicolon is missing.
+var knownParams = []string{"boundary", "charset", "name", "filename", "format", "type", "delsp", "method", "report-type", "size", "creation-date", "protocol"}
+
+func (s *paramScan) knownParamAt(space int) bool {
+	at := space + 1
+	for _, name := range knownParams {
+		if end := at + len(name); end < len(s.text) && bytes.EqualFold(s.text[at:end], []byte(name)) &&
+			(s.text[end] == '=' || s.text[end] == '*') {
+			return true
+		}
+	}
+	return false
+}
+
+// segment is one piece of an RFC 2231 parameter: name*0*=value.
+type segment struct {
+	name    string
+	index   int
+	percent bool
+	value   []byte
+}
+
+func newSegment(name []byte, star int, value []byte) segment {
+	seg := segment{name: lower(string(name[:star])), value: value}
+	rest := name[star+1:]
+	seg.percent = len(rest) == 0
+	if before, ok := bytes.CutSuffix(rest, []byte{'*'}); ok {
+		seg.percent, rest = true, before
+	}
+	if n, err := strconv.Atoi(string(rest)); err == nil && n >= 0 {
+		seg.index = n
+	}
+	return seg
+}
+
+// joinSegments puts the pieces of RFC 2231 parameters together.
+func joinSegments(segments []segment) []param {
+	slices.SortStableFunc(segments, func(a, b segment) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.index, b.index))
+	})
+	var params []param
+	for i, seg := range segments {
+		if i == 0 || segments[i-1].name != seg.name {
+			params = append(params, param{name: seg.name})
+		} else if segments[i-1].index == seg.index {
+			continue
+		}
+		p := &params[len(params)-1]
+		value := seg.value
+		if seg.percent {
+			if !p.extended && len(p.value) == 0 {
+				p.charset, value = cutCharset(value)
+			}
+			p.extended = true
+			value = unpercent(value)
+		}
+		p.value = append(p.value, value...)
+	}
+	return params
+}
+
+// cutCharset splits charset'language'text.
+func cutCharset(value []byte) (charset string, text []byte) {
+	first := bytes.IndexByte(value, '\'')
+	if first < 0 {
+		return "", value
+	}
+	second := bytes.IndexByte(value[first+1:], '\'')
+	if second < 0 {
+		return "", value
+	}
+	return string(value[:first]), value[first+second+2:]
+}
+
+func unpercent(value []byte) []byte {
+	if bytes.IndexByte(value, '%') < 0 {
+		return value
+	}
+	out := make([]byte, 0, len(value))
+	for i := 0; i < len(value); i++ {
+		if value[i] == '%' && i+2 < len(value) {
+			hi, lo := unhex(value[i+1]), unhex(value[i+2])
+			if hi >= 0 && lo >= 0 {
+				out = append(out, byte(hi<<4|lo))
+				i += 2
+				continue
+			}
+		}
+		out = append(out, value[i])
+	}
+	return out
+}
+
+// stripComment takes a trailing "(comment)" off.
+func stripComment(text []byte) []byte {
+	if open := bytes.IndexByte(text, '('); open >= 0 {
+		return text[:open]
+	}
+	return text
+}

@@ -1,0 +1,153 @@
+package parser
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// words decodes unstructured header text: encoded words (RFC 2047), raw UTF-8, raw bytes of the charset that the message
+// uses (the hint).
+type words struct {
+	hint    string
+	problem func(code string)
+}
+
+// encodedWord is one "=?charset?B?text?=".
+type encodedWord struct {
+	charset string
+	bytes   []byte
+}
+
+// decode returns valid UTF-8 without control characters. Words of the same charset that stand side by side are joined
+// before they are decoded, because senders split characters between them.
+func (w words) decode(b []byte) string {
+	if bytes.IndexByte(b, '=') < 0 {
+		return printable(w.plain(b))
+	}
+	var out strings.Builder
+	var pending encodedWord // words that wait for a neighbour
+	flush := func() {
+		if pending.bytes != nil {
+			out.WriteString(w.word(pending))
+			pending = encodedWord{}
+		}
+	}
+	rest := b
+	for {
+		start := bytes.Index(rest, []byte("=?"))
+		if start < 0 {
+			break
+		}
+		word, size, open := parseWord(rest[start:])
+		if open {
+			break // no word ends behind here
+		}
+		if size == 0 {
+			flush()
+			out.WriteString(w.plain(rest[:start+2]))
+			rest = rest[start+2:]
+			continue
+		}
+		between := rest[:start]
+		neighbours := pending.bytes != nil && blank(between)
+		if !neighbours || pending.charset != word.charset {
+			flush()
+			if !neighbours {
+				out.WriteString(w.plain(between))
+			}
+			pending = encodedWord{charset: word.charset, bytes: []byte{}}
+		}
+		pending.bytes = append(pending.bytes, word.bytes...)
+		rest = rest[start+size:]
+	}
+	flush()
+	out.WriteString(w.plain(rest))
+	return printable(out.String())
+}
+
+// parseWord reads an encoded word at the start of b. size is 0 if there is none; open says that nothing in b ends one.
+func parseWord(b []byte) (word encodedWord, size int, open bool) {
+	const longestCharset = 80
+	head := b[2:min(len(b), 2+longestCharset+3)]
+	q := bytes.IndexByte(head, '?')
+	if q <= 0 || q+2 >= len(head) || head[q+2] != '?' || bytes.IndexByte(head[:q], ' ') >= 0 {
+		return word, 0, false
+	}
+	kind := head[q+1] | 0x20
+	if kind != 'b' && kind != 'q' {
+		return word, 0, false
+	}
+	start := 2 + q + 3
+	end := bytes.Index(b[start:], []byte("?="))
+	if end < 0 {
+		return word, 0, true
+	}
+	body := b[start : start+end]
+	word.charset = cleanLabel(string(head[:q]))
+	if kind == 'b' {
+		word.bytes, _ = decodeAll(encodingBase64, body)
+	} else {
+		word.bytes = unquote(body)
+	}
+	return word, start + end + 2, false
+}
+
+// unquote decodes the Q encoding: quoted-printable in which an underscore is a space.
+func unquote(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '_':
+			out = append(out, ' ')
+		case c == '=' && i+2 < len(b) && unhex(b[i+1]) >= 0 && unhex(b[i+2]) >= 0:
+			out = append(out, byte(unhex(b[i+1])<<4|unhex(b[i+2])))
+			i += 2
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (w words) word(e encodedWord) string {
+	t := decodeText(e.bytes, e.charset, w.hint)
+	if t.defect != "" {
+		w.problem(DefectHeaderWord)
+	}
+	return t.value
+}
+
+func (w words) plain(b []byte) string {
+	if utf8.Valid(b) && !escapesJapanese(b) {
+		return string(b)
+	}
+	t := decodeText(b, "", w.hint)
+	if t.defect != "" {
+		w.problem(DefectHeaderCharset)
+	}
+	return t.value
+}
+
+// printable takes the control characters out: line breaks and tabs become spaces, the others go.
+func printable(s string) string {
+	clean := true
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			clean = false
+			break
+		}
+	}
+	if !clean {
+		s = strings.Map(func(r rune) rune {
+			switch {
+			case r == '\n' || r == '\r' || r == '\t':
+				return ' '
+			case r < ' ' || r == 0x7f:
+				return -1
+			}
+			return r
+		}, s)
+	}
+	return strings.TrimSpace(s)
+}
