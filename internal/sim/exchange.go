@@ -1,0 +1,103 @@
+package sim
+
+import (
+	"encoding/base64"
+	"time"
+	"unicode/utf16"
+)
+
+// exchangeHost is the server name that Exchange's greeting carries, in base64 of UTF-16LE.
+const exchangeHost = "AM0PR05CA0001.eurprd05.prod.outlook.com"
+
+// GreetingExchangeNew is the greeting of Exchange since about September 2026, for Server.SetGreeting.
+const GreetingExchangeNew = "* OK Microsoft Exchange IMAP4 service ready. 6f1d2a34-0b5c-4d6e-8f70-a1b2c3d4e5f6 (tcpproxy/15.21.0406.000 BACKENDAUTHENTICATE) [{host}]"
+
+// exchange is what the IMAP server of Exchange Online says. Lines with the remark "not documented" are our choice.
+var exchange = dialect{
+	provider: Exchange,
+
+	greeting:   "* OK The Microsoft Exchange IMAP4 service is ready. [{host}]",
+	idVersion:  `* ID ("name" "Microsoft.Exchange.Imap4.Imap4Server" "version" "15.20")`,
+	capsBefore: "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+",
+	capsAfter: "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CLIENTACCESSRULES " +
+		"CLIENTNETWORKPRESENCELOCATION BACKENDAUTHENTICATE CHILDREN IDLE NAMESPACE LITERAL+",
+	capsRev2: "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT ENABLE IMAP4rev2 CLIENTACCESSRULES " +
+		"CLIENTNETWORKPRESENCELOCATION BACKENDAUTHENTICATE BACKENDAUTHENTICATE-IR CHILDREN IDLE NAMESPACE LITERAL+",
+	mechanisms:  []string{"XOAUTH2"},
+	loginOK:     "OK AUTHENTICATE completed.",
+	loginBad:    []string{"NO Basic authentication is disabled."},
+	loginCloses: "* BYE Microsoft Exchange Server IMAP4 server signing off.",
+	invalid:     ExchangeAuthFailed,
+	cancelled:   "BAD Command Error. 12", // not documented
+	badSASL:     "BAD Command Argument Error. 11",
+	goAhead:     "+ Ready for additional command text.", // not documented
+
+	selectLines: []string{
+		"* {exists} EXISTS",
+		"* 0 RECENT",
+		"* FLAGS ({keywords})",
+		"* OK [PERMANENTFLAGS ({permanent})] Permanent flags",
+		"{unseen}",
+		"* OK [UIDVALIDITY {uidvalidity}] UIDVALIDITY value",
+		"* OK [UIDNEXT {uidnext}] The next unique identifier value",
+	},
+	unseenLine: "* OK [UNSEEN {first}] Is the first unseen message",
+	keywords:   `\Seen \Answered \Flagged \Deleted \Draft $MDNSent`,
+	permanent:  `\Seen \Answered \Flagged \Deleted \Draft $MDNSent`,
+	fetchOrder: []string{"RFC822.SIZE", "INTERNALDATE", "FLAGS", "UID", "BODY"},
+	dateLayout: "_2-Jan-2006 15:04:05 -0700",
+
+	ok: map[string]string{
+		"":        "OK {verb} completed.",
+		"SELECT":  "OK [READ-WRITE] SELECT completed.",
+		"EXAMINE": "OK [READ-ONLY] EXAMINE completed.",
+	},
+	noFolder:   "NO {folder} doesn't exist.", // not documented
+	badVerb:    "BAD Command Error. 12",
+	badSyntax:  "BAD Command Error. 12",
+	badArg:     "BAD Command Argument Error. 11",
+	badState:   "BAD Command received in Invalid state.",
+	tooLong:    "BAD Command Error. 10",
+	maxCommand: 10240,
+	badCharset: "NO [BADCHARSET (US-ASCII)] The specified charset is not supported.", // the code is reported, the text is not
+	idling:     "+ IDLE accepted, awaiting DONE command.",
+
+	notConnected:    "BAD User is authenticated but not connected.",
+	byeNotConnected: "* BYE Connection closed. 14",
+	byeExpired:      "* BYE Session invalidated - AccessTokenExpired",
+	afterExpired:    "BAD Command received in Invalid state.",
+	byeIdle:         "* BYE Connection is closed. 13",
+	byeClosed:       "* BYE Connection is closed. 13",
+	byeLogout:       "* BYE Microsoft Exchange Server IMAP4 server signing off.",
+
+	maxConnections: 16,
+	preAuth:        time.Minute,
+	idle:           30 * time.Minute,
+
+	folders: []folderSpec{
+		{name: "Archive", attrs: `\HasNoChildren`},
+		{name: "Calendar", attrs: `\HasChildren`},
+		{name: "Contacts", attrs: `\HasNoChildren`},
+		{name: "Conversation History", attrs: `\HasNoChildren`},
+		{name: "Deleted Items", attrs: `\HasNoChildren \Trash`},
+		{name: "Drafts", attrs: `\HasNoChildren \Drafts`},
+		{name: "INBOX", attrs: `\Marked \HasNoChildren`, validity: 14},
+		{name: "Journal", attrs: `\HasNoChildren`},
+		{name: "Junk Email", attrs: `\HasNoChildren \Junk`},
+		{name: "Notes", attrs: `\HasNoChildren`},
+		{name: "Outbox", attrs: `\HasNoChildren`},
+		{name: "Sent Items", attrs: `\HasNoChildren \Sent`},
+		{name: "Sync Issues", attrs: `\HasNoChildren`},
+		{name: "Tasks", attrs: `\HasNoChildren`},
+	},
+	before: alphabetical(false),
+}
+
+// utf16Base64 writes a name as Exchange's greeting has it.
+func utf16Base64(name string) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(name)) {
+		b = append(b, byte(u), byte(u>>8))
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}

@@ -1,0 +1,185 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// When says which of the occasions that match a fault it strikes. The zero value is the next one only.
+type When struct {
+	Skip    int       // let so many pass first
+	Times   int       // strike so often; 0 means once, negative means always
+	Percent int       // strike only so many in a hundred, evenly spread; 0 means all
+	Until   time.Time // and not after this moment; zero means for ever
+}
+
+// arming is a When with its counts. Its owner holds a lock.
+type arming struct {
+	When
+	seen, struck int
+}
+
+// strikes counts one matching occasion and says whether the fault strikes it.
+func (m *arming) strikes(now time.Time) bool {
+	if m.spent(now) {
+		return false
+	}
+	m.seen++
+	n := m.seen - m.Skip
+	if n <= 0 {
+		return false
+	}
+	if m.Percent > 0 && n*m.Percent/100 == (n-1)*m.Percent/100 {
+		return false
+	}
+	m.struck++
+	return true
+}
+
+func (m *arming) spent(now time.Time) bool {
+	times := m.Times
+	if times == 0 {
+		times = 1
+	}
+	if times > 0 && m.struck >= times {
+		return true
+	}
+	return !m.Until.IsZero() && now.After(m.Until)
+}
+
+// A Fault is something that a server does wrong to one account, as data: what trips it, and what is sent. The named
+// faults below are values of it; a test may make its own.
+type Fault struct {
+	// Command is the verb that trips the fault, without UID: "FETCH", "SEARCH", "IDLE", "AUTHENTICATE". Empty means any
+	// command after the login. On a Server it may be "GREETING".
+	Command string
+	When    When
+
+	Delay     time.Duration // wait before anything is sent; negative means until the connection ends
+	Before    []string      // lines to send before the answer, each as it is
+	Answer    string        // the tagged answer in place of carrying out the command
+	Done      string        // the tagged answer after carrying it out
+	After     []string      // lines to send after the answer
+	Drop      bool          // close the connection then, without a word
+	Challenge bool          // AUTHENTICATE: send the failure challenge and take the client's line before Answer
+
+	NotConnected bool          // AUTHENTICATE: it succeeds, but the session is not connected to a mailbox
+	Messages     int           // FETCH: carry it out for so many messages; then Before and Drop
+	Cut          bool          // FETCH: close the connection inside the first body literal,
+	CutAt        int           // after so many octets of it
+	Silent       bool          // IDLE: push nothing
+	IdleFor      time.Duration // IDLE: close the connection without a word after so long
+	Call         func()        // call this after the answer was sent, before the next command is read
+}
+
+type armedFault struct {
+	Fault
+	arming
+}
+
+// faultList is a set of armed faults; its owner holds a lock.
+type faultList []*armedFault
+
+func (l *faultList) add(f Fault) { *l = append(*l, &armedFault{f, arming{When: f.When}}) }
+
+// take returns the fault that strikes this command, or nil.
+func (l *faultList) take(command string, now time.Time) *Fault {
+	for _, f := range *l {
+		if f.Command != command && (f.Command != "" || command == "AUTHENTICATE" || command == "GREETING") {
+			continue
+		}
+		if f.strikes(now) {
+			fault := f.Fault
+			return &fault
+		}
+	}
+	return nil
+}
+
+// Inject arms a fault for this account. Of several that match, the first injected strikes.
+func (a *Account) Inject(f Fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.faults.add(f)
+}
+
+// ClearFaults disarms the account's faults.
+func (a *Account) ClearFaults() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.faults = nil
+}
+
+// Throttle makes every command of this account fail with Exchange's hint until the time has passed.
+func (a *Account) Throttle(d time.Duration) {
+	f := Throttled(d)
+	f.When = When{Times: -1, Until: a.w.now().Add(d)}
+	a.Inject(f)
+}
+
+// Throttled is Exchange's answer to a client that asks too much, with its hint.
+func Throttled(hint time.Duration) Fault {
+	return Fault{Answer: fmt.Sprintf("BAD Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds())}
+}
+
+// NotConnected is Exchange's login that succeeds and is worth nothing.
+func NotConnected() Fault { return Fault{Command: "AUTHENTICATE", NotConnected: true} }
+
+// Unavailable is Exchange's answer while a mailbox server cannot be reached.
+func Unavailable() Fault { return Fault{Answer: "NO Server Unavailable. 15"} }
+
+// BareUnavailable is the same as a line without a tag, followed by the end of the connection.
+func BareUnavailable() Fault { return Fault{Before: []string{"Server Unavailable. 15"}, Drop: true} }
+
+// Overquota is Gmail's end of a session that has downloaded too much: in FETCH, after so many messages.
+func Overquota(messages int) Fault {
+	f := Fault{Command: "FETCH", Messages: messages, Before: []string{gmail.byeOverquota}, Drop: true}
+	return f
+}
+
+// SoftThrottled is Gmail's remark that it is slowing the account down.
+func SoftThrottled(latency time.Duration) Fault {
+	return Fault{Delay: latency, Done: "OK Success [THROTTLED]"}
+}
+
+// CutLiteral ends the connection in the middle of a message.
+func CutLiteral(octets int) Fault { return Fault{Command: "FETCH", Cut: true, CutAt: octets} }
+
+// DropConnection ends the connection in place of an answer.
+func DropConnection(command string) Fault { return Fault{Command: command, Drop: true} }
+
+// Stall delays the answer; a negative delay is for ever.
+func Stall(command string, d time.Duration) Fault { return Fault{Command: command, Delay: d} }
+
+// SilentIdle is an IDLE that is accepted and never says anything.
+func SilentIdle() Fault { return Fault{Command: "IDLE", Silent: true} }
+
+// IdleDies is an IDLE whose connection goes away without a word.
+func IdleDies(after time.Duration) Fault { return Fault{Command: "IDLE", IdleFor: after} }
+
+// The refusals of a login that a provider can answer with, as the tagged answer to AUTHENTICATE. RefuseLogin makes a
+// Fault of one.
+const (
+	GmailBandwidth       = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)"
+	GmailTooMany         = "NO [ALERT] Too many simultaneous connections. (Failure)"
+	GmailDisabledUser    = "NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page and enable your account for IMAP access. (Failure)"
+	GmailDisabledDomain  = "NO [ALERT] IMAP access is disabled for your domain. Please contact your domain administrator for questions about this feature. (Failure)"
+	GmailLookupFailed    = "NO Lookup failed {id}"
+	GmailTemporary       = "NO [UNAVAILABLE] Temporary System Error (Failure)"
+	GmailSystemError     = "NO System Error (Failure)"
+	GmailInvalid         = "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)"
+	ExchangeAuthFailed   = "NO AUTHENTICATE failed."
+	ExchangeWrongServer  = `OK [Error="Microsoft.Exchange.Data.Storage.WrongServerException: Cross Server access is not allowed" AuthResultFromPopImapEnd=0 Proxy=] AUTHENTICATE completed.`
+	gmailWebLogin        = "NO [ALERT] Please log in via your web browser: https://support.google.com/mail/accounts/answer/78754 (Failure)"
+	gmailWebAlert        = "* NO [WEBALERT https://accounts.google.com/signin/continue?sarp=1&scc=1&plt=AKgnsb] Web login required."
+	GmailAppPasswordOnly = "NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)"
+)
+
+// RefuseLogin makes AUTHENTICATE answer with the text.
+func RefuseLogin(text string) Fault {
+	return Fault{
+		Command: "AUTHENTICATE", Answer: text,
+		Challenge: strings.Contains(text, "[AUTHENTICATIONFAILED]") || text == GmailTooMany,
+	}
+}

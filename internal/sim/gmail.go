@@ -1,0 +1,90 @@
+package sim
+
+import "time"
+
+const gmailCaps = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 "
+
+// gmail is what Gmail's IMAP server says. Lines that start with "not documented" are our choice.
+var gmail = dialect{
+	provider: Gmail,
+
+	greeting:   "* OK Gimap ready for requests from {ip} {id}",
+	idVersion:  `* ID ("name" "GImap" "vendor" "Google, Inc." "support-url" "https://support.google.com/mail" "remote-host" "{ip}" "connection-token" "{id}")`,
+	capsBefore: gmailCaps + "XYZZY SASL-IR AUTH=XOAUTH2 AUTH=PLAIN AUTH=PLAIN-CLIENTTOKEN AUTH=OAUTHBEARER",
+	capsAfter: gmailCaps + "UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS " +
+		"LITERAL- SPECIAL-USE APPENDLIMIT=35651584",
+	volunteers: true,
+	mechanisms: []string{"XOAUTH2", "OAUTHBEARER"},
+	loginOK:    "OK {user} authenticated (Success)",
+	loginBad:   []string{gmailWebAlert, gmailWebLogin},
+	challenge:  `{"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}`,
+	docJSON:    `{"status":"401","schemes":"bearer mac","scope":"https://mail.google.com/"}`,
+	docNo:      "NO SASL authentication failed",
+	invalid:    GmailInvalid,
+	tooMany:    GmailTooMany,
+	cancelled:  "BAD Client aborted AUTHENTICATE command. {id}",
+	badSASL:    "BAD Invalid SASL argument. {id}",
+	goAhead:    "+ go ahead",
+
+	selectLines: []string{
+		"* FLAGS ({keywords})",
+		"* OK [PERMANENTFLAGS ({permanent})] Flags permitted.",
+		"* OK [UIDVALIDITY {uidvalidity}] UIDs valid.",
+		"* {exists} EXISTS",
+		"* 0 RECENT",
+		"* OK [UIDNEXT {uidnext}] Predicted next UID.",
+		"* OK [HIGHESTMODSEQ {modseq}]",
+	},
+	keywords:      `\Answered \Flagged \Draft \Deleted \Seen $NotPhishing $Phishing`,
+	permanent:     `\Answered \Flagged \Draft \Deleted \Seen $NotPhishing $Phishing \*`,
+	fetchOrder:    []string{"X-GM-THRID", "X-GM-MSGID", "X-GM-LABELS", "UID", "MODSEQ", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY"},
+	dateLayout:    "02-Jan-2006 15:04:05 -0700",
+	quoteFolders:  true,
+	condstore:     true,
+	gmailItems:    true,
+	esearch:       true,
+	searchKeyword: true,
+	listReturn:    true,
+	metadataCodes: true,
+	existsAtEnd:   true,
+	autoExpunge:   true,
+
+	ok: map[string]string{
+		"":           "OK Success",
+		"CAPABILITY": "OK Thats all she wrote! {id}",
+		"ID":         "OK Success {id}",
+		"SELECT":     "OK [READ-WRITE] {folder} selected. (Success)",
+		"EXAMINE":    "OK [READ-ONLY] {folder} selected. (Success)",
+		"SEARCH":     "OK SEARCH completed (Success)",
+		"IDLE":       "OK IDLE terminated (Success)",
+		"LOGOUT":     "OK 73 good day (Success)",
+	},
+	noFolder:  "NO [NONEXISTENT] Unknown Mailbox: {folder} (now in authenticated state) (Failure)",
+	badVerb:   "BAD Could not parse command",
+	badSyntax: "BAD Could not parse command",
+	badArg:    "BAD Could not parse command",
+	badState:  "BAD Could not parse command", // not documented
+	idling:    "+ idling",
+
+	byeExpired:   "* BYE Session expired, please login again.",
+	byeOverquota: "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.",
+	byeIdle:      "* BYE Session expired, please login again.",
+	byeClosed:    "* BYE Session expired, please login again.", // not documented
+	byeLogout:    "* BYE LOGOUT Requested",
+
+	maxConnections: 15,
+	maxSession:     24 * time.Hour,
+
+	folders: []folderSpec{
+		{name: "INBOX", attrs: `\HasNoChildren`, label: `\Inbox`},
+		{name: "[Gmail]", attrs: `\HasChildren \Noselect`},
+		{name: "[Gmail]/All Mail", attrs: `\All \HasNoChildren`},
+		{name: "[Gmail]/Drafts", attrs: `\Drafts \HasNoChildren`, label: `\Draft`},
+		{name: "[Gmail]/Important", attrs: `\HasNoChildren \Important`, label: `\Important`},
+		{name: "[Gmail]/Sent Mail", attrs: `\HasNoChildren \Sent`, label: `\Sent`},
+		{name: "[Gmail]/Spam", attrs: `\HasNoChildren \Junk`},
+		{name: "[Gmail]/Starred", attrs: `\Flagged \HasNoChildren`, label: `\Starred`},
+		{name: "[Gmail]/Trash", attrs: `\HasNoChildren \Trash`},
+	},
+	before: alphabetical(true),
+}
