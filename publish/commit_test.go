@@ -368,14 +368,22 @@ func TestAnswersSayWhoMustAct(t *testing.T) {
 		text string
 		want error
 	}{
-		{10071, "wrong last sequence: 7", ErrConflict}, {10164, "wrong last sequence", ErrConflict},
-		{10158, "duplicate message id is in process", ErrConflict}, {10201, "batch contains duplicate id", ErrConflict},
-		{10176, "atomic publish batch is incomplete", ErrUnavailable}, {10210, "too many inflight", ErrUnavailable},
-		{10008, "JetStream system temporarily unavailable", ErrUnavailable}, {10009, "no suitable peers", ErrUnavailable},
-		{10023, "insufficient resources", ErrFull}, {10047, "insufficient storage resources available", ErrFull},
-		{10077, "maximum bytes exceeded", ErrFull}, {10077, "write: no space left on device", ErrFull},
-		{10077, "write: input/output error", ErrUnavailable}, {10059, "stream not found", ErrNoStream},
-		{10039, "JetStream not enabled for account", ErrNoStream}, {99999, "something new", ErrUnavailable},
+		{10071, "wrong last sequence: 7", ErrConflict},
+		{10164, "wrong last sequence", ErrConflict},
+		{10158, "duplicate message id is in process", ErrConflict},
+		{10201, "batch contains duplicate id", ErrConflict},
+		{10176, "atomic publish batch is incomplete", ErrUnavailable},
+		{10210, "too many inflight", ErrUnavailable},
+		{10008, "JetStream system temporarily unavailable", ErrUnavailable},
+		{10009, "no suitable peers", ErrUnavailable},
+		{10023, "insufficient resources", ErrFull},
+		{10047, "insufficient storage resources available", ErrFull},
+		{10077, "maximum bytes exceeded", ErrFull},
+		{10077, "write: no space left on device", ErrFull},
+		{10077, "write: input/output error", ErrUnavailable},
+		{10059, "stream not found", ErrNoStream},
+		{10039, "JetStream not enabled for account", ErrNoStream},
+		{99999, "something new", ErrUnavailable},
 	} {
 		if got := (&answerError{Code: c.code, Text: c.text}).kind(); got != c.want {
 			t.Errorf("%d %s is %v, want %v", c.code, c.text, got, c.want)

@@ -115,8 +115,11 @@ func (a Auth) validate() error {
 		name string
 		set  bool
 	}{
-		{"creds_file", a.CredsFile != ""}, {"nkey_file", a.NKeyFile != ""}, {"user", a.User != "" || a.Password != ""},
-		{"token", a.Token != ""}, {"jwt", a.JWT != "" || a.Seed != ""},
+		{"creds_file", a.CredsFile != ""},
+		{"nkey_file", a.NKeyFile != ""},
+		{"user", a.User != "" || a.Password != ""},
+		{"token", a.Token != ""},
+		{"jwt", a.JWT != "" || a.Seed != ""},
 	} {
 		if w.set {
 			ways = append(ways, w.name)

@@ -90,8 +90,11 @@ func securityOptions(c Config) ([]nats.Option, error) {
 	var opts []nats.Option
 	a, t := c.Auth, c.TLS
 	for _, f := range []struct{ key, path string }{
-		{"nats.auth.creds_file", a.CredsFile}, {"nats.auth.nkey_file", a.NKeyFile}, {"nats.tls.ca_file", t.CAFile},
-		{"nats.tls.cert_file", t.CertFile}, {"nats.tls.key_file", t.KeyFile},
+		{"nats.auth.creds_file", a.CredsFile},
+		{"nats.auth.nkey_file", a.NKeyFile},
+		{"nats.tls.ca_file", t.CAFile},
+		{"nats.tls.cert_file", t.CertFile},
+		{"nats.tls.key_file", t.KeyFile},
 	} {
 		if f.path == "" {
 			continue

@@ -182,17 +182,23 @@ func (p *Publisher) setupBucket(ctx context.Context, ttl time.Duration) error {
 	}
 	var diff []Difference
 	if have.MaxAge > 0 && (ttl == 0 || have.MaxAge < ttl) {
-		diff = append(diff, Difference{Setting: "max_age", Have: age(have.MaxAge), Want: "at least " + age(ttl),
+		diff = append(diff, Difference{
+			Setting: "max_age", Have: age(have.MaxAge), Want: "at least " + age(ttl),
 			Fix: fmt.Sprintf("It is twice the max_age of %s, so that no reference dangles. Run: nats stream edit %s --max-age=%s.",
-				p.config.Stream.Name, name, ttl)})
+				p.config.Stream.Name, name, ttl),
+		})
 	}
 	if !have.AllowRollup {
-		diff = append(diff, Difference{Setting: "allow_rollup_hdrs", Have: "false", Want: "true",
-			Fix: "Run: nats stream edit " + name + " --allow-rollup."})
+		diff = append(diff, Difference{
+			Setting: "allow_rollup_hdrs", Have: "false", Want: "true",
+			Fix: "Run: nats stream edit " + name + " --allow-rollup.",
+		})
 	}
 	if have.Discard != jetstream.DiscardNew {
-		diff = append(diff, Difference{Setting: "discard", Have: have.Discard.String(), Want: "new",
-			Fix: "Run: nats stream edit " + name + " --discard=new."})
+		diff = append(diff, Difference{
+			Setting: "discard", Have: have.Discard.String(), Want: "new",
+			Fix: "Run: nats stream edit " + name + " --discard=new.",
+		})
 	}
 	return settingsError(name, diff)
 }

@@ -11,6 +11,7 @@ type Status struct {
 	Connected bool
 	Embedded  bool
 	Where     string // for people: the URLs without credentials, or the directory
+	URL       string // where other programs connect, without credentials; empty if the built-in server has no listener
 	Server    string // name of the server we are connected to
 	Version   string
 	Cluster   string
@@ -20,8 +21,19 @@ type Status struct {
 // Status returns the state of the connection.
 func (p *Publisher) Status() Status {
 	return Status{
-		Connected: p.nc.IsConnected(), Embedded: p.server != nil, Where: p.config.where(), Server: p.nc.ConnectedServerName(),
+		Connected: p.nc.IsConnected(), Embedded: p.server != nil, Where: p.config.where(), URL: p.clientURL(), Server: p.nc.ConnectedServerName(),
 		Version: p.nc.ConnectedServerVersion(), Cluster: p.nc.ConnectedClusterName(), InFlight: len(p.slots),
+	}
+}
+
+func (p *Publisher) clientURL() string {
+	switch {
+	case p.server == nil:
+		return p.config.where()
+	case p.config.Embedded.Listen == noListener:
+		return ""
+	default:
+		return p.server.srv.ClientURL()
 	}
 }
 
