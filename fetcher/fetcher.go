@@ -74,9 +74,10 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// TokenSource gives what to log in with: an access token, or the password.
+// TokenSource gives what to log in with: an access token, or the password. rejected is the one that the server has just
+// refused, or "": it asks for another.
 type TokenSource interface {
-	Token(ctx context.Context) (string, error)
+	Token(ctx context.Context, rejected string) (string, error)
 }
 
 // Start is the place to begin in a folder that was never read. The zero value begins now: only mail that arrives from

@@ -115,7 +115,10 @@ func (f *filter) Write(p []byte) (int, error) {
 			return 0, fmt.Errorf("command of %d bytes", len(line))
 		}
 		if _, err := io.WriteString(f.link, line+"\r\n"); err != nil {
-			return 0, err
+			// The server may have said why before it went. go-imap would close the connection on an error; so the
+			// reader is left to find the BYE or the end, soon.
+			f.expect(byePatience)
+			f.debug("write failed", "error", err)
 		}
 	}
 }
@@ -360,11 +363,11 @@ func (f *filter) finish(tag string) *command {
 	delete(f.cmds, tag)
 	if f.idle == cmd { // ended by the server, or refused
 		f.idle = nil
+		select {
+		case f.idleOver <- struct{}{}:
+		default:
+		}
 		if cmd.ran {
-			select {
-			case f.idleOver <- struct{}{}:
-			default:
-			}
 			return cmd // its reply was counted with the continuation
 		}
 	}

@@ -250,6 +250,7 @@ func (a *answer) announce(n int64) bool {
 		return false
 	}
 	fa.answered = true
+	fa.misnamed = a.items.uid == 0 // until the response says whose it is
 	a.uid = uid
 	a.items.merge(fa.items)
 	fa.items = a.items
@@ -280,10 +281,8 @@ func (a *answer) finish() error {
 	defer f.mu.Unlock()
 	if a.uid != 0 { // go-imap has the body and waits for the end
 		fa := f.facts[a.uid]
-		if a.items.uid != a.uid && fa != nil {
-			fa.misnamed = true
-		}
 		if fa != nil {
+			fa.misnamed = a.items.uid != a.uid
 			fa.items.merge(a.items)
 		}
 		f.out = append(f.out, ")\r\n"...)

@@ -30,6 +30,7 @@ type Position struct {
 	Next        uint32 // the UIDNEXT when the folder was first seen; a lower UID is backfill
 	N           uint64 // grows with every change: of two Positions, the higher N is the newer
 
+	relist bool  // what lies below Next is listed again, because UIDVALIDITY changed
 	since  int32 // days from 1970: what lies below Next and arrived earlier is not wanted; 0 if all of it is
 	window [windowSize / 64]uint64
 	lost   [maxLost]lost // by UID, zeros last
@@ -95,6 +96,17 @@ func (p Position) lostBelow() []uint32 {
 	return uids
 }
 
+// lostAbove returns the lost UIDs that Low has not passed, ascending.
+func (p Position) lostAbove() []uint32 {
+	var uids []uint32
+	for _, l := range p.lost {
+		if l.uid > p.Low {
+			uids = append(uids, l.uid)
+		}
+	}
+	return uids
+}
+
 // settle marks a UID as done. If it lies beyond the window, Low follows and the holes that it passes are settled too.
 func (p *Position) settle(uid uint32) {
 	p.N++
@@ -148,6 +160,16 @@ func (p *Position) isLost(uid uint32) bool {
 	return slices.ContainsFunc(p.lost[:], func(l lost) bool { return l.uid == uid })
 }
 
+// triesOf returns how often a UID was asked for in vain.
+func (p *Position) triesOf(uid uint32) int {
+	for _, l := range p.lost {
+		if l.uid == uid {
+			return int(l.tries)
+		}
+	}
+	return 0
+}
+
 // lose books one more try in vain. It returns true if the message should be given up, and an error if there are too many
 // of them.
 func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
@@ -199,9 +221,9 @@ const positionVersion = "p1"
 
 // String returns p as a compact text without spaces, for ParsePosition:
 //
-//	p1;<uidvalidity>;<low>;<next>;<n>;<since>;<window>;<lost>
+//	p1;<uidvalidity>;<low>;<next>;<n>;<since>;<relist>;<window>;<lost>
 //
-// window is base64url of its bytes, the lowest UID in the lowest bit of the first, without trailing zero bytes; lost is
+// relist is 0 or 1; window is base64url of its bytes, the lowest UID in the lowest bit of the first, without trailing zero bytes; lost is
 // uid.tries.first of each, with commas between. Numbers are decimal.
 func (p Position) String() string {
 	var win []byte
@@ -219,7 +241,11 @@ func (p Position) String() string {
 			gone = append(gone, fmt.Sprintf("%d.%d.%d", l.uid, l.tries, l.first))
 		}
 	}
-	return fmt.Sprintf("%s;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since,
+	relist := 0
+	if p.relist {
+		relist = 1
+	}
+	return fmt.Sprintf("%s;%d;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since, relist,
 		base64.RawURLEncoding.EncodeToString(win), strings.Join(gone, ","))
 }
 
@@ -230,7 +256,7 @@ func ParsePosition(s string) (Position, error) {
 	if fields[0] != positionVersion {
 		return p, fmt.Errorf("position %q: unknown version", clip(s))
 	}
-	if len(fields) != 8 {
+	if len(fields) != 9 {
 		return p, fmt.Errorf("position %q: %d fields", clip(s), len(fields))
 	}
 	var errs []error
@@ -244,7 +270,8 @@ func ParsePosition(s string) (Position, error) {
 	p.Next = uint32(num(fields[3], 32))
 	p.N = num(fields[4], 64)
 	p.since = int32(num(fields[5], 31))
-	win, err := base64.RawURLEncoding.Strict().DecodeString(fields[6])
+	p.relist = num(fields[6], 1) == 1
+	win, err := base64.RawURLEncoding.Strict().DecodeString(fields[7])
 	errs = append(errs, err)
 	if len(win) > windowSize/8 {
 		errs = append(errs, errors.New("window too large"))
@@ -253,8 +280,8 @@ func ParsePosition(s string) (Position, error) {
 	for i, b := range win {
 		p.window[i/8] |= uint64(b) << (8 * (i % 8))
 	}
-	if fields[7] != "" {
-		all := strings.Split(fields[7], ",")
+	if fields[8] != "" {
+		all := strings.Split(fields[8], ",")
 		if len(all) > maxLost {
 			return Position{}, fmt.Errorf("position %q: %d lost", clip(s), len(all))
 		}

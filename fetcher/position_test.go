@@ -11,7 +11,7 @@ import (
 func TestPosition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start := rapid.Uint32Range(0, 1<<20).Draw(t, "start")
-		p := Position{UIDValidity: rapid.Uint32().Draw(t, "validity"), Low: start, Next: start + 1, since: 20000}
+		p := Position{UIDValidity: rapid.Uint32().Draw(t, "validity"), Low: start, Next: start + 1, since: 20000, relist: rapid.Bool().Draw(t, "relist")}
 		settled := map[uint32]bool{}
 		next := start
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
@@ -61,8 +61,9 @@ func TestPosition(t *testing.T) {
 
 func TestParsePositionRefuses(t *testing.T) {
 	for _, s := range []string{
-		"", "p1", "p0;1;2;3;4;0;;", "p1;1;2;3;4;0;;;", "p1;1;2;3;4;0;", "p1;-1;2;3;4;0;;", "p1;1;4294967296;3;4;0;;",
-		"p1;01;2;3;4;0;;", "p1;1;2;3;4;0;AA;", "p1;1;2;3;4;0;!;", "p1;1;2;3;4;0;;5.1", "p1;1;2;3;4;0;;0.1.1", " p1;1;2;3;4;0;;",
+		"", "p1", "p0;1;2;3;4;0;0;;", "p1;1;2;3;4;0;0;;;", "p1;1;2;3;4;0;0;", "p1;-1;2;3;4;0;0;;", "p1;1;4294967296;3;4;0;0;;",
+		"p1;01;2;3;4;0;0;;", "p1;1;2;3;4;0;0;AA;", "p1;1;2;3;4;0;0;!;", "p1;1;2;3;4;0;0;;5.1", "p1;1;2;3;4;0;0;;0.1.1", " p1;1;2;3;4;0;0;;",
+		"p1;1;2;3;4;0;2;;",
 	} {
 		if p, err := ParsePosition(s); err == nil || !p.IsZero() {
 			t.Errorf("ParsePosition(%q) = %v, %v", s, p, err)

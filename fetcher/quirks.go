@@ -123,18 +123,23 @@ func classifyLogin(auth Auth, text, bye string) error {
 			return err
 		}
 	}
-	code, _, _ := cutCode(text)
-	code, _ = cutWord(code)
-	switch strings.ToUpper(code) {
-	case "UNAVAILABLE", "SERVERBUG", "INUSE", "LIMIT":
+	if passing(text) {
 		return &ServerError{Command: "AUTHENTICATE", Text: clip(text)}
 	}
-	for _, passing := range []string{"System Error", "Server Unavailable", "Invalid SASL argument", "Could not parse", "Command Error", "Invalid state"} {
-		if has(text, passing) {
-			return &ServerError{Command: "AUTHENTICATE", Text: clip(text)}
+	return &AuthError{Text: clip(text), Stale: auth != Password, Hint: hintRefused}
+}
+
+// passing reports whether a refusal says nothing about what was asked for.
+func passing(text string) bool {
+	for _, p := range []string{
+		"[UNAVAILABLE]", "[SERVERBUG]", "[INUSE]", "[LIMIT]", "System Error", "Server Unavailable", "Invalid SASL argument",
+		"Could not parse", "Command Error", "Invalid state",
+	} {
+		if has(text, p) {
+			return true
 		}
 	}
-	return &AuthError{Text: clip(text), Stale: auth != Password, Hint: hintRefused}
+	return false
 }
 
 // sizesLie reports whether RFC822.SIZE is only a guess.

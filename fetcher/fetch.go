@@ -1,0 +1,291 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+)
+
+// fetched is one answer to a FETCH.
+type fetched struct {
+	fact
+	uid     uint32
+	body    []byte
+	has     bool // there is a body, be it empty
+	release func()
+}
+
+// fetch reads messages, ascending, and accounts for each of them: it is yielded, or booked as lost.
+func (p *pass) fetch(ctx context.Context, uids []uint32) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	sizes, err := p.sizes(ctx, uids)
+	if err != nil {
+		return err
+	}
+	for len(uids) > 0 {
+		n := p.together(uids, sizes)
+		if n == 1 {
+			err = p.fetchOne(ctx, uids[0], sizes)
+		} else {
+			err = p.fetchRange(ctx, uids[:n], sizes)
+		}
+		if err != nil {
+			return err
+		}
+		uids = uids[n:]
+	}
+	return nil
+}
+
+// together returns how many of the UIDs can be asked for in one FETCH: one if it is suspect, or up to the next suspect.
+func (p *pass) together(uids []uint32, sizes map[uint32]int64) int {
+	suspect := func(uid uint32) bool {
+		size, answered := sizes[uid]
+		return p.s.alone || !answered || p.f.over[uid] > 0 || p.tooLarge(size) || p.pos.isLost(uid)
+	}
+	if n := slices.IndexFunc(uids, suspect); n >= 0 {
+		return max(1, n)
+	}
+	return len(uids)
+}
+
+// tooLarge reports whether a message need not be asked for, going by RFC822.SIZE. Where that is a guess, only the literal
+// tells.
+func (p *pass) tooLarge(size int64) bool { return size > p.s.cfg.MaxMessage && !p.s.guess }
+
+// sizes asks for RFC822.SIZE. It shows in one round trip which messages the server does not hand out, which are too
+// large, and whether it answers in order.
+func (p *pass) sizes(ctx context.Context, uids []uint32) (map[uint32]int64, error) {
+	sizes := make(map[uint32]int64, len(uids))
+	var last uint32
+	err := p.stream(ctx, uids, &imap.FetchOptions{UID: true, RFC822Size: true}, func(m fetched) error {
+		sizes[m.uid] = m.items.size
+		p.s.alone = p.s.alone || m.uid < last
+		last = m.uid
+		return nil
+	})
+	return sizes, p.refusedOnly(err)
+}
+
+// refusedOnly turns a refusal that concerns this FETCH alone into nil: what was not handed out is accounted for by UID.
+func (p *pass) refusedOnly(err error) error {
+	var refused *ServerError
+	if errors.As(err, &refused) && p.s.dead == nil && !passing(refused.Text) {
+		p.s.cfg.Log.Debug("FETCH refused", "answer", refused.Text)
+		return nil
+	}
+	return err
+}
+
+// fetchRange reads many messages with one FETCH and yields them while they come.
+func (p *pass) fetchRange(ctx context.Context, uids []uint32, sizes map[uint32]int64) error {
+	var last uint32
+	came := make(map[uint32]bool, len(uids))
+	err := p.stream(ctx, uids, &imap.FetchOptions{UID: true, BodySection: wholeMessage}, func(m fetched) error {
+		if m.uid < last {
+			p.s.alone = true // out of order: this one is asked for again
+		}
+		if m.uid < last || !p.whole(m, sizes) {
+			m.release()
+			return nil
+		}
+		came[m.uid], last = true, m.uid
+		return p.settle(p.message(m))
+	})
+	p.s.alone = p.s.alone || p.s.filter.namesUIDLate()
+	if err := p.refusedOnly(err); err != nil {
+		return p.poisoned(err, uids, last)
+	}
+	missing := slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return came[uid] })
+	for _, uid := range missing {
+		if size := p.s.filter.takeFact(uid).size; size > 0 {
+			p.f.noteOver(uid, size)
+		}
+	}
+	for _, uid := range missing {
+		if uid < last { // what follows it is yielded already, so it waits for the next pass
+			err = p.lose(uid, sizes[uid])
+		} else {
+			err = p.fetchOne(ctx, uid, sizes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// poisoned books the message at which the server broke the rules, so that it cannot do so for ever.
+func (p *pass) poisoned(err error, uids []uint32, last uint32) error {
+	var limit *LimitError
+	if !errors.As(err, &limit) {
+		return err
+	}
+	i, found := slices.BinarySearch(uids, last)
+	if found {
+		i++
+	}
+	if i < len(uids) {
+		if loseErr := p.lose(uids[i], 0); loseErr != nil {
+			return errors.Join(err, loseErr)
+		}
+		if emitErr := p.emit(Message{Kind: KindMark}); emitErr != nil {
+			return emitErr
+		}
+	}
+	return err
+}
+
+var (
+	wholeMessage = []*imap.FetchItemBodySection{{Peek: true}}
+	headerOnly   = []*imap.FetchItemBodySection{{Peek: true, Specifier: imap.PartSpecifierHeader}}
+)
+
+// whole reports whether m is the message and not a failure to give it. An empty body is the message only if the server
+// says that it is empty.
+func (p *pass) whole(m fetched, sizes map[uint32]int64) bool {
+	size, known := sizes[m.uid]
+	return m.has && !m.misnamed && (len(m.body) > 0 || known && size == 0)
+}
+
+// fetchOne reads one message with a FETCH of its own, or its header if it is too large.
+func (p *pass) fetchOne(ctx context.Context, uid uint32, sizes map[uint32]int64) error {
+	over := p.f.over[uid]
+	if over == 0 && p.tooLarge(sizes[uid]) {
+		over = sizes[uid]
+	}
+	if over == 0 {
+		m, err := p.one(ctx, uid, wholeMessage)
+		if err != nil {
+			return p.poisoned(err, []uint32{uid}, 0)
+		}
+		if p.whole(m, sizes) {
+			return p.settle(p.message(m))
+		}
+		m.release()
+		over = m.fact.size
+	}
+	if over == 0 {
+		return p.lose(uid, sizes[uid])
+	}
+	p.f.noteOver(uid, over) // in case the header does not come
+	m, err := p.one(ctx, uid, headerOnly)
+	if err != nil {
+		return p.poisoned(err, []uint32{uid}, 0)
+	}
+	delete(p.f.over, uid)
+	large := p.message(m)
+	large.Kind, large.Size = KindTooLarge, over
+	return p.settle(large)
+}
+
+// one asks for one message. What it says of it is there even if no body comes.
+func (p *pass) one(ctx context.Context, uid uint32, section []*imap.FetchItemBodySection) (fetched, error) {
+	m := fetched{release: func() {}}
+	err := p.stream(ctx, []uint32{uid}, &imap.FetchOptions{UID: true, BodySection: section}, func(got fetched) error {
+		m = got
+		return nil
+	})
+	m.uid, m.fact = uid, p.s.filter.takeFact(uid)
+	if err = p.refusedOnly(err); err != nil {
+		m.release()
+	}
+	return m, err
+}
+
+// lose books a message that was listed and did not come, and gives it up if that has gone on for long enough.
+func (p *pass) lose(uid uint32, size int64) error {
+	giveUp, err := p.pos.lose(uid, time.Now())
+	p.missed = p.missed || p.pos.triesOf(uid) <= len(lagPolls)
+	if err != nil || !giveUp {
+		return err
+	}
+	m := p.message(fetched{uid: uid, fact: p.s.filter.takeFact(uid)})
+	m.Kind, m.Size = KindUnreadable, size
+	return p.settle(m)
+}
+
+func (p *pass) message(m fetched) Message {
+	return Message{
+		UID: m.uid, Raw: m.body, Size: int64(len(m.body)),
+		Flags: m.items.flags, InternalDate: m.items.date,
+		EmailID: m.items.emailID, ThreadID: m.items.threadID, Labels: m.items.labels,
+		release: m.release,
+	}
+}
+
+// stream runs one UID FETCH and calls each for every answer, in the order of the wire. Between two answers nothing is
+// read, so that a slow consumer slows the server down. Items beside the body come with every FETCH of one.
+func (p *pass) stream(ctx context.Context, uids []uint32, o *imap.FetchOptions, each func(fetched) error) error {
+	s := p.s
+	if s.dead != nil {
+		return s.dead
+	}
+	var set imap.UIDSet
+	for _, uid := range uids {
+		set.AddNum(imap.UID(uid))
+	}
+	if len(o.BodySection) > 0 {
+		o.Flags, o.InternalDate, o.RFC822Size = true, true, true
+	}
+	stop := context.AfterFunc(ctx, s.kill)
+	defer stop()
+	cmd := s.client.Fetch(set, o)
+	err := s.drain(ctx, cmd, each)
+	if err != nil {
+		s.kill() // or Close would read all that is still to come
+	}
+	if closeErr := cmd.Close(); err == nil {
+		err = closeErr
+	}
+	if errors.Is(err, errStopped) {
+		return err
+	}
+	return s.explain(ctx, "FETCH", err)
+}
+
+func (s *Session) drain(ctx context.Context, cmd *imapclient.FetchCommand, each func(fetched) error) error {
+	for data := cmd.Next(); data != nil; data = cmd.Next() {
+		m := fetched{release: func() {}}
+		for item := data.Next(); item != nil; item = data.Next() {
+			switch item := item.(type) {
+			case imapclient.FetchItemDataUID:
+				m.uid = uint32(item.UID)
+			case imapclient.FetchItemDataBodySection:
+				if err := s.readBody(ctx, item, &m); err != nil {
+					return err
+				}
+			}
+		}
+		m.fact = s.filter.takeFact(m.uid)
+		if err := each(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBody reads a literal, once the budget has room for it.
+func (s *Session) readBody(ctx context.Context, item imapclient.FetchItemDataBodySection, m *fetched) error {
+	if item.Literal == nil || m.has {
+		return nil
+	}
+	release, err := s.cfg.Budget.acquire(ctx, item.Literal.Size())
+	if err != nil {
+		return err
+	}
+	body := make([]byte, item.Literal.Size())
+	if _, err := io.ReadFull(item.Literal, body); err != nil {
+		release()
+		return notEOF(err)
+	}
+	m.body, m.has, m.release = body, true, release
+	return nil
+}

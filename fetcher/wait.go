@@ -1,0 +1,143 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+)
+
+// lagPolls is when to look again for a message that was announced, or listed, and did not come yet.
+//
+// QUIRK(exchange): lag. EXISTS comes before SEARCH and FETCH know the message.
+var lagPolls = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 60 * time.Second}
+
+// Wait returns nil when it is time for another pass: because the server has announced mail, or because a look is due
+// that does not rely on announcements. It idles on the first folder, and merely sleeps if the server cannot do that.
+func (s *Session) Wait(ctx context.Context) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if s.noIdle {
+		return s.sleep(ctx, s.nextLook())
+	}
+	if news, err := s.ready(ctx); news || err != nil {
+		return err
+	}
+	return s.idle(ctx, s.nextLook())
+}
+
+// ready selects the folder to idle on. It returns true if that shows news.
+func (s *Session) ready(ctx context.Context) (news bool, err error) {
+	f := s.folders[0]
+	if s.selected == f {
+		return false, nil
+	}
+	before := f.examined
+	if err := s.examine(ctx, f); err != nil {
+		return false, err
+	}
+	now := f.examined
+	return before.UIDValidity != now.UIDValidity || before.UIDNext != now.UIDNext || before.NumMessages < now.NumMessages, nil
+}
+
+// nextLook returns how long to wait at most.
+func (s *Session) nextLook() time.Duration {
+	d := s.cfg.IdleRefresh - time.Duration(rand.Int64N(int64(s.cfg.IdleRefresh)/10+1))
+	if s.noIdle || len(s.folders) > 1 {
+		d = min(d, s.cfg.Poll)
+	}
+	if len(s.repolls) > 0 {
+		d = min(d, s.repolls[0]-time.Since(s.wokeAt))
+		s.repolls = s.repolls[1:]
+	}
+	return max(d, 0)
+}
+
+// lookAgain asks for the looks of lagPolls, unless they are under way.
+func (s *Session) lookAgain() {
+	if len(s.repolls) == 0 {
+		s.repolls, s.wokeAt = lagPolls, time.Now()
+	}
+}
+
+func (s *Session) sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.exists:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.client.Closed():
+		return s.explain(ctx, "waiting", io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// idle runs one IDLE. QUIRK(any): the silent IDLE. It is ended and begun anew well before NATs forget the connection,
+// with a pass in between that does not rely on what was pushed.
+func (s *Session) idle(ctx context.Context, d time.Duration) error {
+	select {
+	case <-s.filter.idleOver: // of an IDLE before
+	default:
+	}
+	select {
+	case <-s.exists:
+		s.announced()
+		return nil
+	default:
+	}
+	var refused *ServerError
+	err := s.do(ctx, "IDLE", func() error { return s.beginIdle() })
+	if errors.As(err, &refused) && s.dead == nil {
+		s.noIdle = true
+		return s.sleep(ctx, min(d, s.cfg.Poll))
+	}
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.exists:
+		s.announced()
+	case <-s.filter.idleOver:
+		s.noIdle = true
+		s.cfg.Log.Debug("the server ended IDLE by itself; polling from here on")
+	case <-ctx.Done():
+	case <-s.client.Closed():
+	}
+	return s.endIdle(ctx)
+}
+
+func (s *Session) announced() {
+	s.repolls, s.wokeAt = lagPolls, time.Now()
+}
+
+func (s *Session) beginIdle() (err error) {
+	s.idling, err = s.client.Idle()
+	return err
+}
+
+// endIdle sends DONE even if ctx is done, so that the connection can be left politely.
+func (s *Session) endIdle(ctx context.Context) error {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), idlePatience+byePatience)
+	defer cancel()
+	err := s.do(grace, "IDLE", func() error {
+		closeErr := s.idling.Close()
+		if err := s.idling.Wait(); err != nil {
+			return err
+		}
+		return closeErr
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
