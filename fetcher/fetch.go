@@ -282,9 +282,13 @@ func (s *Session) readBody(ctx context.Context, item imapclient.FetchItemDataBod
 		return err
 	}
 	body := make([]byte, item.Literal.Size())
-	if _, err := io.ReadFull(item.Literal, body); err != nil {
+	_, err = io.ReadFull(item.Literal, body)
+	if err = notEOF(err); err == nil {
+		err = s.filter.cause() // a literal that was cut has been filled up
+	}
+	if err != nil {
 		release()
-		return notEOF(err)
+		return err
 	}
 	m.body, m.has, m.release = body, true, release
 	return nil

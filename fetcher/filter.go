@@ -41,10 +41,11 @@ type filter struct {
 	debug      func(msg string, args ...any)
 
 	// Of the reader.
-	out  []byte       // rewritten, not yet read by go-imap
-	lit  int64        // bytes of a literal that follow out unchanged
-	rest func() error // what to do after that literal
-	room int          // bytes of text that the response may still have
+	out   []byte       // rewritten, not yet read by go-imap
+	lit   int64        // bytes of a literal that follow out unchanged
+	rest  func() error // what to do after that literal
+	room  int          // bytes of text that the response may still have
+	ended error        // there is no more to read
 
 	// Of the writer.
 	line []byte // a command not yet complete
@@ -184,7 +185,8 @@ func parseUIDSet(s string) imap.UIDSet {
 	return set
 }
 
-// Read gives go-imap the rewritten responses.
+// Read gives go-imap the rewritten responses. A literal always has its length for go-imap, which would otherwise read on
+// with two goroutines at once: one that is cut is filled up with zeros, and cause tells.
 func (f *filter) Read(p []byte) (int, error) {
 	for {
 		switch {
@@ -193,32 +195,39 @@ func (f *filter) Read(p []byte) (int, error) {
 			f.out = f.out[n:]
 			return n, nil
 		case f.lit > 0:
-			n, err := f.br.Read(p[:min(int64(len(p)), f.lit)])
+			p = p[:min(int64(len(p)), f.lit)]
+			n, err := 0, f.ended
+			if err == nil {
+				n, err = f.br.Read(p)
+			}
+			if n == 0 && err != nil {
+				f.fail(err)
+				clear(p)
+				n = len(p)
+			}
 			f.lit -= int64(n)
 			if n > 0 {
 				return n, nil
 			}
-			if err != nil {
-				return 0, f.fail(err)
-			}
+		case f.ended != nil:
+			return 0, f.ended
 		case f.rest != nil:
 			rest := f.rest
 			f.rest = nil
 			f.advanced()
-			if err := rest(); err != nil {
-				return 0, f.fail(err)
-			}
+			f.fail(rest())
 		default:
 			f.out = f.out[:0]
-			if err := f.response(); err != nil {
-				return 0, f.fail(err)
-			}
+			f.fail(f.response())
 		}
 	}
 }
 
-// fail records why the connection is of no more use; the first reason stays.
-func (f *filter) fail(err error) error {
+// fail records why the connection is of no more use, if err is not nil; the first reason stays.
+func (f *filter) fail(err error) {
+	if err == nil {
+		return
+	}
 	err = notEOF(err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -228,7 +237,7 @@ func (f *filter) fail(err error) error {
 			f.broken = classifyBye(f.bye)
 		}
 	}
-	return f.broken
+	f.ended = f.broken
 }
 
 // isOwn reports whether we ended the connection, not the server.
