@@ -66,20 +66,18 @@ func parseAddresses(value []byte, w words) (list []event.EmailAddress, odd bool)
 func (s *addressScan) group() {
 	s.pos++
 	phrase := bytes.TrimSpace(s.box.phrase)
-	if s.box.angled || len(phrase) == 0 || bytes.IndexByte(phrase, '@') >= 0 || bytes.HasSuffix(phrase, []byte("mailto")) {
+	if len(phrase) >= 6 && bytes.EqualFold(phrase[len(phrase)-6:], []byte("mailto")) {
+		s.box.phrase, s.odd = nil, true
+		return
+	}
+	if s.box.angled || len(phrase) == 0 || bytes.IndexByte(phrase, '@') >= 0 {
 		s.odd = true
-		if bytes.HasSuffix(lowerBytes(phrase), []byte("mailto")) {
-			s.box.phrase = nil
-			return
-		}
 		s.box.phrase = append(s.box.phrase, ':')
 		return
 	}
 	s.box = mailbox{}
 	s.surname = nil
 }
-
-func lowerBytes(b []byte) []byte { return []byte(lower(string(b))) }
 
 // word takes an encoded word whole: a comma, a colon or a quote in it separates nothing.
 func (s *addressScan) word() {
@@ -155,7 +153,7 @@ func (s *addressScan) comment() {
 func (s *addressScan) angle() {
 	s.pos++
 	start, end := s.pos, s.pos
-	inQuotes := false
+	inQuotes, inWord := false, false
 scan:
 	for ; end < len(s.text); end++ {
 		switch c := s.text[end]; {
@@ -164,7 +162,9 @@ scan:
 		case inQuotes:
 		case c == '>' || c == '<' && end > start:
 			break scan
-		case c == ',' && s.text[start] != '@' && !bytes.Contains(s.text[start:end], []byte("=?")):
+		case c == '?' && s.text[end-1] == '=':
+			inWord = true
+		case c == ',' && s.text[start] != '@' && !inWord:
 			break scan
 		}
 	}

@@ -120,7 +120,7 @@ func grow(dst []byte, n int) []byte {
 	return dst[:len(dst)+n]
 }
 
-// base64Value holds the value of each letter, 255 for what is none. The letters of the URL alphabet count too.
+// base64Value holds the value of each letter, 255 for what is none.
 var base64Value = func() (table [256]byte) {
 	for i := range table {
 		table[i] = 255
@@ -129,6 +129,5 @@ var base64Value = func() (table [256]byte) {
 	for i := range len(letters) {
 		table[letters[i]] = byte(i)
 	}
-	table['-'], table['_'] = 62, 63
 	return table
 }()

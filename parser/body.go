@@ -145,8 +145,8 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 			htmls = append(htmls, e.BodyValues[*p.PartID].Value)
 		}
 	}
-	m.Text = joinTexts(texts)
-	m.HTML = joinTexts(htmls)
+	m.Text = withoutNUL(joinTexts(texts))
+	m.HTML = withoutNUL(joinTexts(htmls))
 	m.ReplyText = replyText(m.Text)
 	e.Preview = preview(m.Text)
 }

@@ -149,7 +149,7 @@ func isToken8(label string) bool {
 	return len(label) <= 40
 }
 
-// newlines replaces CRLF with LF (RFC 8621, section 4.1.4) and takes NUL out.
+// newlines replaces CRLF with LF (RFC 8621, section 4.1.4).
 func newlines(s string) string {
 	if strings.IndexByte(s, '\r') >= 0 {
 		s = strings.ReplaceAll(s, "\r\r\n", "\n")
@@ -158,10 +158,15 @@ func newlines(s string) string {
 			s = strings.ReplaceAll(s, "\r", "\n")
 		}
 	}
-	if strings.IndexByte(s, 0) >= 0 {
-		s = strings.ReplaceAll(s, "\x00", "")
-	}
 	return s
+}
+
+// withoutNUL takes out what many databases do not store.
+func withoutNUL(s string) string {
+	if strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(s, "\x00", "")
 }
 
 // cutText cuts a text to at most n bytes, never in the middle of a character.

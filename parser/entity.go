@@ -43,7 +43,7 @@ func (p *part) assumedType(kind string) string {
 	switch {
 	case p.media.value == "multipart" || p.media.str("boundary") != "":
 		return "multipart/mixed"
-	case p.disposition.value == "attachment":
+	case p.disposition.value == "attachment", p.media.str("name") != "":
 		return "application/octet-stream"
 	}
 	return kind

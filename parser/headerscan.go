@@ -112,14 +112,14 @@ func (s *headerScan) take(line []byte, next int) bool {
 		if s.joins(line) {
 			return s.join(line)
 		}
-		if !s.headerGoesOn(next) {
+		if !s.headerGoesOn(next) && !s.fieldFollows(next) {
 			return false
 		}
 	case nameNone:
 		if s.joins(line) {
 			return s.join(line)
 		}
-		if next < len(s.raw) && s.looksLikeField(next) {
+		if s.fieldFollows(next) {
 			s.defect(DefectHeaderGarbage)
 			s.open = false
 			return true
@@ -139,6 +139,24 @@ func (s *headerScan) headerGoesOn(next int) bool {
 	line, _ := lineAt(s.raw, next)
 	_, kind := fieldName(line)
 	return kind >= nameSpaced || folded(line) || (blank(line) && len(s.header.fields) > 0)
+}
+
+// fieldFollows says whether the header goes on behind a line that is no field: the next line is one, or a field that mail
+// has follows closely, before any blank line. The lines between may be folded ones, or ones that lost their white space.
+func (s *headerScan) fieldFollows(next int) bool {
+	const window = 10
+	for i := 0; i < window && next < len(s.raw); i++ {
+		line, after := lineAt(s.raw, next)
+		if blank(line) {
+			return false
+		}
+		name, kind := fieldName(line)
+		if kind >= nameSpaced && (i == 0 || isMailField(name)) || i == 0 && mboxFrom(line) {
+			return true
+		}
+		next = after
+	}
+	return false
 }
 
 // joins says whether a line is a parameter that lost the white space before it: the last value ends in ";" and the line

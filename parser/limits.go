@@ -16,7 +16,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Depth:        256, // real mail is nested up to about 100 deep
-		Parts:        10_000,
+		Parts:        5_000,
 		HeaderFields: 10_000,
 		HeaderBytes:  1 << 20,
 		Params:       500,

@@ -279,7 +279,7 @@ func (w *walk) guess(body, end int) string {
 		if _, _, ok := w.match(word); ok {
 			continue
 		}
-		if after, _ := lineAt(text, min(next, len(text))); blank(after) && next < len(text) || bytes.HasPrefix(lowerBytes(after), []byte("content-")) {
+		if after, _ := lineAt(text, min(next, len(text))); blank(after) && next < len(text) || len(after) > 8 && bytes.EqualFold(after[:8], []byte("Content-")) {
 			return string(word[2:])
 		}
 	}

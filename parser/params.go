@@ -55,6 +55,7 @@ func parseMedia(value []byte, limit int) media {
 	head := s.head()
 	m.value = lower(string(head))
 	var segments []segment
+	firsts := make([]int, len(knownParams)) // where a known parameter stood first, from 1
 	for n := 0; ; n++ {
 		name, v, ok := s.next()
 		if !ok {
@@ -69,10 +70,14 @@ func parseMedia(value []byte, limit int) media {
 			continue
 		}
 		p := param{name: lower(string(name)), value: v}
-		for i := range m.params {
-			m.twice = m.twice || m.params[i].name == p.name && !bytes.Equal(m.params[i].value, v)
-		}
 		m.params = append(m.params, p)
+		if i := slices.Index(knownParams, p.name); i >= 0 {
+			if earlier := firsts[i]; earlier > 0 {
+				m.twice = m.twice || !bytes.Equal(m.params[earlier-1].value, v)
+			} else {
+				firsts[i] = len(m.params)
+			}
+		}
 	}
 	m.params = append(m.params, joinSegments(segments)...)
 	m.repair = s.repair

@@ -9,6 +9,7 @@ package parser
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/emersion/go-message/mail"
 
@@ -76,13 +77,16 @@ var mailFields = []string{
 	"Auto-Submitted", "Precedence", "X-Received", "Authentication-Results", "X-Original-To", "Envelope-To", "Status",
 }
 
-func (h header) isMail() bool {
-	for _, name := range mailFields {
-		if h.has(name) {
-			return true
-		}
+// isMailField says whether a field is one of mailFields or one of their families.
+func isMailField(name []byte) bool {
+	if len(name) > 8 && bytes.EqualFold(name[:8], []byte("Content-")) || len(name) > 2 && bytes.EqualFold(name[:2], []byte("X-")) {
+		return true
 	}
-	return false
+	return slices.ContainsFunc(mailFields, func(known string) bool { return is(name, known) })
+}
+
+func (h header) isMail() bool {
+	return slices.ContainsFunc(h.fields, func(f field) bool { return isMailField(f.name) })
 }
 
 // empty is the result for a message of which nothing is known.

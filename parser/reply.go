@@ -60,8 +60,9 @@ func endsReply(lines []string, i int) bool {
 // that is replied to; a line of underscores may stand before it.
 func headerBlock(lines []string, i int) bool {
 	line := strings.TrimSpace(lines[i])
-	if len(line) >= 10 && strings.Trim(line, "_") == "" {
-		return i+1 < len(lines) && headerBlock(lines, i+1)
+	if len(line) >= 10 && i+1 < len(lines) && strings.Trim(line, "_") == "" {
+		i++
+		line = strings.TrimSpace(lines[i])
 	}
 	if !startsField(line, "from", "von", "de", "da", "van", "från", "od", "fra", "от", "发件人", "差出人") {
 		return false

@@ -24,7 +24,7 @@ func decodeUTF7(b []byte) text {
 		}
 		i++
 		start := i
-		for i < len(b) && base64Value[b[i]] < 64 && b[i] != '-' && b[i] != '_' {
+		for i < len(b) && base64Value[b[i]] < 64 {
 			i++
 		}
 		switch {
