@@ -111,10 +111,15 @@ func (f *fake) config() Config {
 }
 
 func (f *fake) serve(conn net.Conn) {
-	c := &fakeConn{Conn: conn, f: f, r: bufio.NewReader(conn)}
+	c := &fakeConn{Conn: conn, f: f}
 	defer conn.Close()
 	f.change(func() { f.conns = append(f.conns, c) })
 	c.say("%s", f.greeting)
+	c.serveLines()
+}
+
+func (c *fakeConn) serveLines() {
+	c.r = bufio.NewReader(c.Conn)
 	for c.fail == nil {
 		line, err := c.r.ReadString('\n')
 		if err != nil {
