@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 )
 
 // The answers of a token endpoint, and who must act.
@@ -129,6 +131,11 @@ func TestAnswers(t *testing.T) {
 				if tt.code != "" && p.Code != tt.code || !strings.Contains(p.Sentence+" "+p.Hint, tt.says) {
 					t.Errorf("%+v, want code %q and %q", p, tt.code, tt.says)
 				}
+				// Asked again at once, the answer is the same, without a request.
+				tok2, err2 := m.Token(t.Context(), a, "")
+				if tok2 != tok || fmt.Sprintf("%T", err2) != fmt.Sprintf("%T", err) {
+					t.Errorf("then %q, %v", tok2, err2)
+				}
 				if n := h.provider.count(); n != 1 {
 					t.Errorf("%d exchanges", n)
 				}
@@ -230,3 +237,34 @@ func TestHTTPBounds(t *testing.T) {
 		t.Errorf("%d bytes were taken", n)
 	}
 }
+
+// Whatever an endpoint answers, somebody is told something that can be shown.
+func FuzzAnswer(f *testing.F) {
+	f.Add(200, "application/json", []byte(`{"access_token":"at","expires_in":3600,"refresh_token":"rt","scope":"x"}`))
+	f.Add(400, "application/json", []byte(`{"error":"invalid_grant","error_description":"AADSTS50173: x\r\nTrace ID: y","error_codes":[50173]}`))
+	f.Add(200, "text/plain", []byte(`access_token=at&expires_in=3600`))
+	f.Add(302, "", []byte(nil))
+	a := account("alice", "rt-canary-0")
+	f.Fuzz(func(t *testing.T, status int, kind string, body []byte) {
+		base := newHTTPClient(roundTripper(func(*http.Request) (*http.Response, error) {
+			return reply(status, string(body), "Content-Type", kind), nil
+		}))
+		got, failed := post(t.Context(), base, a.Client, NewSecret("secret-canary"), url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"rt-canary-0"}})
+		if failed == nil {
+			if got.access.IsZero() || got.life <= 0 {
+				t.Errorf("%+v", got)
+			}
+			return
+		}
+		v := classify(a, &grant{}, failed, time.Now())
+		text := v.problem.Sentence + v.problem.Hint + v.problem.Detail + v.problem.Code + v.problem.TraceID
+		if v.who == unknown || v.problem.Sentence == "" || v.problem.Hint == "" || !utf8.ValidString(text) || strings.ContainsAny(text, "\r\n\x00") || len(text) > 3000 ||
+			strings.Contains(text, "-canary") {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

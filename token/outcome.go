@@ -39,7 +39,7 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 		if failed.retry > 0 {
 			next.NotBefore = now.Add(failed.retry)
 		}
-		if held.Interrupted && failed.problem.Code == "invalid_grant" {
+		if held.Interrupted && failed.refused {
 			next.Problem.Sentence += " An answer to an earlier renewal was lost: a provider that takes each refresh token only once does not forgive that."
 		}
 		return next, grantError(a.Mailbox, next)

@@ -13,8 +13,8 @@ const (
 	savePause   = 500 * time.Millisecond
 	lostPause   = 20 * time.Millisecond
 
-	othersWait    = 20 * time.Second       // how long a call waits for another replica's renewal
-	othersPoll    = 100 * time.Millisecond // at first, then longer
+	othersWait    = 20 * time.Second      // how long a call waits for another replica's renewal
+	othersPoll    = 50 * time.Millisecond // at first, then longer
 	othersPollMax = time.Second
 	stuckAfter    = time.Minute // an intent that stands unchanged for so long is over: an exchange takes exchangeTimeout at most
 )

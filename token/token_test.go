@@ -103,6 +103,9 @@ func TestRejectedTokenIsRenewedOnceOnly(t *testing.T) {
 			if i == 0 {
 				rejected = ""
 			}
+			if i == 1 {
+				time.Sleep(500 * time.Microsecond) // the first one is under way
+			}
 			wg.Go(func() {
 				tok, err := m.Token(t.Context(), a, rejected)
 				if err != nil || rejected != "" && tok != "at-canary-2" {
@@ -117,6 +120,25 @@ func TestRejectedTokenIsRenewedOnceOnly(t *testing.T) {
 		}
 		if n := h.provider.count(); n != 2 {
 			t.Errorf("%d exchanges, want 2", n)
+		}
+	})
+}
+
+// A token that a server refused is given to nobody, even if no better one can be had.
+func TestRefusedTokenIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, lenient)
+		m, a := h.replica("s1"), account("alice", "rt-canary-0")
+		first := h.must(m, a, "")
+		h.provider.answer = func(int) *http.Response { return reply(503, "") }
+		for _, rejected := range []string{first, "", "another"} {
+			_, err := m.Token(t.Context(), a, rejected)
+			wantError[*UnavailableError](t, err)
+		}
+		h.provider.answer = nil
+		time.Sleep(time.Minute)
+		if tok := h.must(h.replica("s2"), a, ""); tok != "at-canary-2" {
+			t.Errorf("got %q", tok)
 		}
 	})
 }
@@ -512,6 +534,59 @@ func TestExchangeEndsWithTheSession(t *testing.T) {
 		}
 	})
 }
+
+// A session that dies and comes back under another id keeps what it was granted and could not save.
+func TestNewSessionSavesWhatTheOldOneWasGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, strict)
+		m, a := h.replica("s1"), account("alice", "rt-canary-0")
+		h.store.setFail(func(op string, n int) (error, error) {
+			if op == "set" && n > 1 || op == "get" && n == 1 {
+				return errStore, nil
+			}
+			return nil, nil
+		})
+		_, err := m.Token(t.Context(), a, "")
+		wantError[*UnavailableError](t, err)
+		h.store.setFail(nil)
+		h.sessions.kill("s1")
+		m.session = member{all: h.sessions, id: "s1-again", left: 10 * time.Second}
+		if tok := h.must(m, a, ""); tok != "at-canary-1" || h.provider.count() != 1 {
+			t.Errorf("got %q after %d exchanges", tok, h.provider.count())
+		}
+	})
+}
+
+// The exchange of a session that died meanwhile is not continued under its successor.
+func TestExchangeEndsWithTheSessionsID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, lenient)
+		h.provider.latency = 14 * time.Second
+		m := h.replica("s1")
+		s := &changing{member: member{all: h.sessions, id: "s1", left: 2 * time.Second}}
+		m.session = s
+		start := time.Now()
+		time.AfterFunc(3*time.Second, func() { s.mu.Lock(); s.id = "s2"; s.mu.Unlock() })
+		_, err := m.Token(t.Context(), account("alice", "rt-canary-0"), "")
+		wantError[*UnavailableError](t, err)
+		if d := time.Since(start); d > 6*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+type changing struct {
+	mu sync.Mutex
+	member
+}
+
+func (c *changing) ID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
+
+func (c *changing) Remaining() time.Duration { return c.left }
 
 func TestClientErrorIsOneForAllMailboxes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
