@@ -65,11 +65,12 @@ type filter struct {
 
 // command is a command that waits for its tagged response.
 type command struct {
-	verb string // "UID FETCH", "IDLE"
-	uids imap.UIDSet
-	one  uint32 // the UID, if it asks for only one
-	body bool   // it asks for a body
-	ran  bool   // of IDLE: the server has accepted it
+	verb   string // "UID FETCH", "IDLE"
+	uids   imap.UIDSet
+	one    uint32 // the UID, if it asks for only one
+	body   bool   // it asks for a body
+	bodies int    // so many may still come
+	ran    bool   // of IDLE: the server has accepted it
 }
 
 // fact is what a FETCH told of one message beside what go-imap understands.
@@ -150,7 +151,8 @@ func (f *filter) noteCommand(line string) string {
 		clear(f.facts)
 		set, items, _ := strings.Cut(args, " ")
 		cmd.uids = parseUIDSet(set)
-		if nums, ok := cmd.uids.Nums(); ok && len(nums) == 1 {
+		nums, _ := cmd.uids.Nums()
+		if cmd.bodies = len(nums); cmd.bodies == 1 {
 			cmd.one = uint32(nums[0])
 		}
 		if cmd.body = strings.Contains(items, "BODY"); cmd.body {

@@ -184,6 +184,8 @@ func (a *answer) content(key string) (streaming bool, err error) {
 		return false, nil
 	}
 	size := p.literalSize()
+	a.cmd.bodies-- // of the reader's goroutine alone
+	asked := a.cmd.bodies >= 0
 	if a.items.uid == 0 && a.cmd.one == 0 {
 		// The UID may come after the body. Which message this is cannot be known in time; the session will ask for
 		// each alone.
@@ -195,7 +197,7 @@ func (a *answer) content(key string) (streaming bool, err error) {
 		a.overLimit(size)
 	}
 	if size > f.maxMessage || !a.announce(size) {
-		if err := f.discard(size); err != nil {
+		if err := f.discard(size, asked); err != nil {
 			return false, err
 		}
 		return false, p.nextLine()

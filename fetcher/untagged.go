@@ -189,13 +189,17 @@ func isUTF16(b []byte) bool {
 	return true
 }
 
-// discard reads n bytes of a literal and throws them away, if they are few enough to be worth the connection.
-func (f *filter) discard(n int64) error {
+// discard reads a literal of n bytes and throws it away, if that is worth the connection. Of what was not asked for, no
+// more is read between two commands than of one large message.
+func (f *filter) discard(n int64, asked bool) error {
+	most := max(4*f.maxMessage, drainFloor)
 	f.mu.Lock()
-	f.drained += n
-	drained := f.drained
+	if n >= 0 && n <= most && !asked {
+		f.drained += n
+	}
+	tooMuch := n < 0 || n > most || f.drained > most
 	f.mu.Unlock()
-	if most := f.mostDrained(); n < 0 || n > most || drained > 8*most {
+	if tooMuch {
 		return &LimitError{What: "literal of " + strconv.FormatInt(n, 10) + " bytes"}
 	}
 	if _, err := io.CopyN(io.Discard, f.br, n); err != nil {
@@ -204,9 +208,6 @@ func (f *filter) discard(n int64) error {
 	f.advanced()
 	return nil
 }
-
-// mostDrained is the largest literal that is read only to be thrown away.
-func (f *filter) mostDrained() int64 { return max(4*f.maxMessage, drainFloor) }
 
 // scanner reads the values of one response, over the literals in it.
 type scanner struct {
@@ -400,7 +401,7 @@ func (p *scanner) skip() error {
 	switch {
 	case p.atLiteral():
 		n := p.literalSize()
-		if err := p.f.discard(n); err != nil {
+		if err := p.f.discard(n, false); err != nil {
 			return err
 		}
 		return p.nextLine()

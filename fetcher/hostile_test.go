@@ -1,0 +1,225 @@
+package fetcher
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestHostileServer: whatever a server sends, the connection ends with an error and the process lives.
+func TestHostileServer(t *testing.T) {
+	flood := func(c *fakeConn, unit string, n int) {
+		for range n {
+			if _, err := io.WriteString(c.Conn, unit); err != nil {
+				return
+			}
+		}
+	}
+	for name, attack := range map[string]func(c *fakeConn){
+		"parentheses":       func(c *fakeConn) { flood(c, "* 1 FETCH ("+strings.Repeat("(", 5<<20), 1) },
+		"bodystructure":     func(c *fakeConn) { flood(c, "* 1 FETCH (BODYSTRUCTURE "+strings.Repeat("(", 900<<10)+"\r\n", 1) },
+		"list":              func(c *fakeConn) { flood(c, "* XYZ "+strings.Repeat("(", 900<<10)+"\r\n", 1) },
+		"endless line":      func(c *fakeConn) { flood(c, "* OK "+strings.Repeat("x", 1<<20), 50) },
+		"endless tag":       func(c *fakeConn) { flood(c, strings.Repeat("x", 1<<20), 50) },
+		"untagged flood":    func(c *fakeConn) { flood(c, "* 5 EXISTS\r\n", 1_000_000) },
+		"stray lines":       func(c *fakeConn) { flood(c, "\r\n", 1_000_000) },
+		"literal of 9.2 EB": func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 BODY[] {9223372036854775807}\r\n", 1) },
+		"literal of 10^30":  func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 BODY[] {1000000000000000000000000000000}\r\n", 1) },
+		"large inline":      func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 X-GM-LABELS ({100000000}\r\n", 1) },
+		"large name":        func(c *fakeConn) { flood(c, "* LIST () \"/\" {100000000}\r\n", 1) },
+		"many inline":       func(c *fakeConn) { flood(c, "* 1 FETCH (X-GM-LABELS (", 1); flood(c, "{1}\r\nx ", 500_000) },
+		"many skipped":      func(c *fakeConn) { flood(c, "* 1 FETCH (X (", 1); flood(c, "{1}\r\nx ", 500_000) },
+		"unasked bodies": func(c *fakeConn) {
+			flood(c, "* 1 FETCH (UID 9 BODY[] {1000000}\r\n"+strings.Repeat("x", 1e6)+")\r\n", 5000)
+		},
+		"unfinished response": func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 BODY[] {3}\r\nabc"+strings.Repeat(" X 1", 1<<20), 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, 1)
+			f.on["UID FETCH"] = func(c *fakeConn, _, args string) bool {
+				if !strings.Contains(args, "BODY") {
+					return false
+				}
+				attack(c)
+				c.Conn.Close()
+				return true
+			}
+			s := mustOpen(t, f.config())
+			start := time.Now()
+			r := readAll(t.Context(), s, nil)
+			var limit *LimitError
+			if !errors.As(r.err, &limit) {
+				t.Errorf("%v", r.err)
+			}
+			if d := time.Since(start); d > 20*time.Second {
+				t.Errorf("took %v", d)
+			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			if m.HeapInuse > 256<<20 {
+				t.Errorf("heap of %d MiB", m.HeapInuse>>20)
+			}
+			s.Close()
+		})
+	}
+}
+
+// TestPoison: a message at which the server always breaks the rules is given up, and the others come.
+func TestPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1, 2, 3)
+		f.on["UID FETCH"] = func(c *fakeConn, _, args string) bool {
+			if !strings.Contains(args, "BODY") {
+				return false
+			}
+			set, _, _ := strings.Cut(args, " ")
+			for i, m := range f.mails {
+				if matches(set, m.uid, 3) {
+					if m.uid == 2 {
+						c.say("* 2 FETCH (UID 2 BODY[] {9223372036854775807}\r\n")
+						return true
+					}
+					c.fetch(i+1, m, "BODY")
+				}
+			}
+			return false
+		}
+		var after map[string]Position
+		var kinds []string
+		for range 6 {
+			s, err := Open(t.Context(), f.config(), secret{"x"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := readAll(t.Context(), s, after)
+			after = r.after
+			for _, m := range r.all {
+				if m.UID != 0 {
+					kinds = append(kinds, fmt.Sprint(m.Kind, " ", m.UID))
+				}
+			}
+			s.Close()
+			time.Sleep(6 * time.Minute)
+		}
+		if fmt.Sprint(kinds) != "[0 1 2 2 0 3]" {
+			t.Fatal(kinds)
+		}
+	})
+}
+
+// TestProgress: a transfer may be slow, and may pause; it may not stop, and not drip.
+func TestProgress(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		chunk int
+		pause time.Duration
+		ok    bool
+	}{
+		{"slow", 16 << 10, time.Second, true},
+		{"pauses", 100 << 10, 50 * time.Second, true},
+		{"drips", 1, time.Second, false},
+		{"stops", 600 << 10, 61 * time.Second, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				raw := strings.Repeat("x", 1<<20)
+				f := newFake(t, 1)
+				f.mails[0].raw = raw
+				f.answerFetch(func(c *fakeConn, _ string) {
+					c.say("* 1 FETCH (UID 1 BODY[] {%d}", len(raw))
+					for rest := raw; rest != ""; {
+						n := min(tt.chunk, len(rest))
+						if _, err := io.WriteString(c.Conn, rest[:n]); err != nil {
+							return
+						}
+						rest = rest[n:]
+						time.Sleep(tt.pause)
+					}
+					c.say(")")
+				})
+				s := mustOpen(t, f.config())
+				start := time.Now()
+				r := readAll(t.Context(), s, nil)
+				var stall *StallError
+				if tt.ok && (r.err != nil || len(r.uids) != 1) || !tt.ok && (!errors.As(r.err, &stall) || len(r.uids) != 0) {
+					t.Errorf("%v, %v after %v", r.uids, r.err, time.Since(start))
+				}
+				if !tt.ok && time.Since(start) > 2*DefaultProgress {
+					t.Errorf("found out after %v", time.Since(start))
+				}
+				s.Close()
+				time.Sleep(tt.pause) // for the server to notice
+			})
+		})
+	}
+}
+
+// TestWhyItEnded: the last words of a server become the error.
+func TestWhyItEnded(t *testing.T) {
+	for words, want := range map[string]any{
+		"* BYE Session expired, please login again.":                               new(*ExpiredError),
+		"* BYE Session invalidated - AccessTokenExpired":                           new(*ExpiredError),
+		"* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.":          new(*ThrottledError),
+		"* BYE Connection closed. 14":                                              new(*ByeError),
+		"Server Unavailable. 15":                                                   new(*ServerError),
+		"* 3 FETC":                                                                 nil, // cut
+		"TAG BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds": new(*ThrottledError),
+		"TAG NO [UNAVAILABLE] later":                                               new(*ServerError),
+		"TAG BAD User is authenticated but not connected.":                         new(*NotConnectedError),
+	} {
+		for _, verb := range []string{"EXAMINE", "UID SEARCH", "UID FETCH"} {
+			f := newFake(t, 1)
+			f.on[verb] = func(c *fakeConn, tag, _ string) bool {
+				fmt.Fprintf(c.Conn, "%s", strings.ReplaceAll(words, "TAG", tag))
+				if want != nil {
+					c.say("")
+				}
+				if !strings.HasPrefix(words, "TAG") {
+					c.Conn.Close()
+				}
+				return true
+			}
+			s := mustOpen(t, f.config())
+			r := readAll(t.Context(), s, nil)
+			if want == nil && !errors.Is(r.err, io.ErrUnexpectedEOF) || want != nil && !errors.As(r.err, want) {
+				t.Errorf("%s: %s: %T %v", verb, words, r.err, r.err)
+			}
+			if err := s.Wait(t.Context()); err == nil {
+				t.Errorf("%s: %s: the session lives on", verb, words)
+			}
+			s.Close()
+		}
+	}
+}
+
+// TestQuirkPartialFetch: a NO after what still exists is no error.
+func TestQuirkPartialFetch(t *testing.T) {
+	f := newFake(t, 1, 2)
+	f.on["UID FETCH"] = func(c *fakeConn, tag, args string) bool {
+		c.fetch(1, f.mails[0], args)
+		c.say("%s NO Some of the requested messages no longer exist.", tag)
+		return true
+	}
+	wantUIDs(t, readAll(t.Context(), mustOpen(t, f.config()), nil), 1)
+}
+
+// TestQuirkSoftThrottling: a success may carry a warning.
+func TestQuirkSoftThrottling(t *testing.T) {
+	f := newFake(t, 1)
+	f.on["UID SEARCH"] = func(c *fakeConn, tag, _ string) bool {
+		c.say("* SEARCH 1\r\n%s OK Success [THROTTLED]", tag)
+		return true
+	}
+	s := mustOpen(t, f.config())
+	wantUIDs(t, readAll(t.Context(), s, nil), 1)
+	var e *ThrottledError
+	if err := s.Notice(); !errors.As(err, &e) || s.Notice() != nil {
+		t.Fatal(err)
+	}
+}

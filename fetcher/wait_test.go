@@ -1,0 +1,252 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// watched runs a test on a fake with UID 1 that has been read, in a bubble.
+func watched(t *testing.T, prepare func(f *fake, c *Config), do func(t *testing.T, f *fake, s *Session, after map[string]Position)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		c := f.config()
+		if prepare != nil {
+			prepare(f, &c)
+		}
+		s, err := Open(t.Context(), c, secret{"x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		r := readAll(t.Context(), s, nil)
+		wantUIDs(t, r, 1)
+		do(t, f, s, r.after)
+	})
+}
+
+// waited runs Wait and returns how long it took.
+func waited(t *testing.T, s *Session) (time.Duration, error) {
+	start := time.Now()
+	err := s.Wait(t.Context())
+	return time.Since(start), err
+}
+
+func TestWaitForPush(t *testing.T) {
+	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		time.AfterFunc(time.Minute, func() { f.deliver(2) })
+		if d, err := waited(t, s); d != time.Minute || err != nil {
+			t.Fatal(d, err)
+		}
+		r := readAll(t.Context(), s, after)
+		wantUIDs(t, r, 2)
+		if !r.all[0].Live {
+			t.Fatal("not live")
+		}
+	})
+}
+
+// TestWaitRefresh: IDLE is renewed, and mail that was never announced is found (H21).
+func TestWaitRefresh(t *testing.T) {
+	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		f.change(func() { f.add(2) })
+		if d, err := waited(t, s); d > 9*time.Minute || d < 8*time.Minute || err != nil {
+			t.Fatal(d, err)
+		}
+		wantUIDs(t, readAll(t.Context(), s, after), 2)
+		if n := len(f.commands("EXAMINE")); n != 2 { // and UIDVALIDITY is looked at again
+			t.Fatal(n, " times EXAMINE")
+		}
+	})
+}
+
+// TestWaitBetween: what is announced between a pass and Wait is not missed.
+func TestWaitBetween(t *testing.T) {
+	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		f.deliver(2)
+		synctest.Wait()
+		if d, err := waited(t, s); d != 0 || err != nil {
+			t.Fatal(d, err)
+		}
+		wantUIDs(t, readAll(t.Context(), s, after), 2)
+	})
+}
+
+// TestQuirkLag: EXISTS comes before the message can be seen.
+func TestQuirkLag(t *testing.T) {
+	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		time.AfterFunc(time.Minute, func() {
+			f.deliver(2)
+			f.change(func() { f.mails[1].hidden = true })
+		})
+		start := time.Now()
+		for i, want := range []time.Duration{0, 1, 5, 15, 60} {
+			if _, err := waited(t, s); err != nil {
+				t.Fatal(err)
+			}
+			if got := time.Since(start); got != time.Minute+want*time.Second {
+				t.Fatalf("look %d after %v", i, got)
+			}
+			wantUIDs(t, readAll(t.Context(), s, after))
+		}
+		if d, err := waited(t, s); d < 8*time.Minute || err != nil {
+			t.Fatal(d, err)
+		}
+		f.change(func() { f.mails[1].hidden = false })
+		wantUIDs(t, readAll(t.Context(), s, after), 2)
+	})
+}
+
+func TestWaitWithoutIdle(t *testing.T) {
+	refuse := func(f *fake, _ *Config) {
+		f.on["IDLE"] = func(c *fakeConn, tag, _ string) bool { c.say("%s BAD unknown command", tag); return true }
+	}
+	for name, prepare := range map[string]func(*fake, *Config){
+		"not offered": func(f *fake, _ *Config) { f.post = "IMAP4rev1" },
+		"refused":     refuse,
+	} {
+		t.Run(name, func(t *testing.T) {
+			watched(t, prepare, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+				for range 3 {
+					if d, err := waited(t, s); d != DefaultPoll || err != nil {
+						t.Fatal(d, err)
+					}
+				}
+				f.change(func() { f.add(2) })
+				wantUIDs(t, readAll(t.Context(), s, after), 2)
+			})
+		})
+	}
+}
+
+// TestIdleEndedByServer: an IDLE that the server ends by itself is noticed, and does not make a busy loop.
+func TestIdleEndedByServer(t *testing.T) {
+	end := func(f *fake, _ *Config) {
+		f.on["IDLE"] = func(c *fakeConn, tag, _ string) bool { c.say("+ idling\r\n%s OK no more", tag); return true }
+	}
+	watched(t, end, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		if d, err := waited(t, s); d != 0 || err != nil {
+			t.Fatal(d, err)
+		}
+		wantUIDs(t, readAll(t.Context(), s, after))
+		if d, err := waited(t, s); d != DefaultPoll || err != nil {
+			t.Fatal(d, err)
+		}
+		if len(f.commands("DONE")) > 0 {
+			t.Fatal("DONE outside of IDLE")
+		}
+	})
+}
+
+// TestHalfOpenIdle: a connection that died in silence is found when IDLE is renewed (H18).
+func TestHalfOpenIdle(t *testing.T) {
+	mute := func(f *fake, _ *Config) {
+		f.on["IDLE"] = func(c *fakeConn, _, _ string) bool {
+			c.say("+ idling")
+			buf := make([]byte, 100)
+			for {
+				if _, err := c.Read(buf); err != nil {
+					return true
+				}
+			}
+		}
+	}
+	watched(t, mute, func(t *testing.T, _ *fake, s *Session, _ map[string]Position) {
+		d, err := waited(t, s)
+		var stall *StallError
+		if !errors.As(err, &stall) || d > 9*time.Minute+20*time.Second {
+			t.Fatal(d, err)
+		}
+	})
+}
+
+func TestIdleNeverStarts(t *testing.T) {
+	mute := func(f *fake, _ *Config) { f.on["IDLE"] = func(*fakeConn, string, string) bool { return true } }
+	watched(t, mute, func(t *testing.T, _ *fake, s *Session, _ map[string]Position) {
+		d, err := waited(t, s)
+		var stall *StallError
+		if !errors.As(err, &stall) || d != idlePatience {
+			t.Fatal(d, err)
+		}
+	})
+}
+
+// TestQuirkExpired: the session ends with its token, in IDLE too.
+func TestQuirkExpired(t *testing.T) {
+	for _, idle := range []bool{true, false} {
+		prepare := func(f *fake, _ *Config) {
+			if !idle {
+				f.post = "IMAP4rev1"
+			}
+		}
+		watched(t, prepare, func(t *testing.T, f *fake, s *Session, _ map[string]Position) {
+			time.AfterFunc(time.Minute, func() {
+				f.conns[0].say("* BYE Session invalidated - AccessTokenExpired")
+				f.conns[0].Close()
+			})
+			d, err := waited(t, s)
+			var expired *ExpiredError
+			if !errors.As(err, &expired) || d != time.Minute {
+				t.Fatal(d, err)
+			}
+		})
+	}
+}
+
+// TestWaitEnds: the end of ctx leaves IDLE politely, and the connection by LOGOUT.
+func TestWaitEnds(t *testing.T) {
+	watched(t, nil, func(t *testing.T, f *fake, s *Session, _ map[string]Position) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("enough"))
+		defer cancel()
+		if err := s.Wait(ctx); err == nil || err.Error() != "enough" {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		s.Close()
+		if len(f.commands("LOGOUT")) != 1 || time.Since(start) != 0 {
+			t.Fatal(f.log, time.Since(start))
+		}
+	})
+}
+
+// TestCloseHung: a server that does not answer LOGOUT is left all the same.
+func TestCloseHung(t *testing.T) {
+	mute := func(f *fake, _ *Config) { f.on["LOGOUT"] = func(*fakeConn, string, string) bool { return true } }
+	watched(t, mute, func(t *testing.T, _ *fake, s *Session, _ map[string]Position) {
+		start := time.Now()
+		s.Close()
+		if d := time.Since(start); d > byePatience {
+			t.Fatal(d)
+		}
+	})
+}
+
+// TestPollOtherFolders: IDLE watches one folder, so the others are looked at in between.
+func TestPollOtherFolders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		f.on["LIST"] = func(c *fakeConn, tag, _ string) bool {
+			c.say("* LIST (\\Junk) \"/\" Spam\r\n%s OK", tag)
+			return true
+		}
+		c := f.config()
+		c.Folders = []string{"INBOX", `\Junk`}
+		s := mustOpen(t, c)
+		r := readAll(t.Context(), s, nil)
+		wantUIDs(t, r, 1, 1)
+		if d, err := waited(t, s); d != DefaultPoll || err != nil {
+			t.Fatal(d, err)
+		}
+		f.change(func() { f.add(2) })
+		r = readAll(t.Context(), s, r.after)
+		wantUIDs(t, r, 2, 2)
+		f.change(func() { f.add(3) }) // after the look at INBOX and unannounced
+		if d, err := waited(t, s); d != 0 || err != nil {
+			t.Fatal(d, err)
+		}
+		s.Close()
+	})
+}
