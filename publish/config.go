@@ -14,7 +14,7 @@ import (
 // directory "data".
 type Config struct {
 	URL      string   // nats.url: one or several, comma separated; empty runs the server built in
-	Auth     Auth     // nats.auth: who we are to an external server
+	Auth     Auth     // who we are to an external server
 	TLS      TLS      // nats.tls
 	Embedded Embedded // nats.embedded: used if URL is empty
 	Stream   Stream   // nats.stream
@@ -115,11 +115,11 @@ func (a Auth) validate() error {
 		name string
 		set  bool
 	}{
-		{"creds_file", a.CredsFile != ""},
-		{"nkey_file", a.NKeyFile != ""},
-		{"user", a.User != "" || a.Password != ""},
-		{"token", a.Token != ""},
-		{"jwt", a.JWT != "" || a.Seed != ""},
+		{"nats.creds", a.CredsFile != ""},
+		{"nats.nkey", a.NKeyFile != ""},
+		{"nats.user", a.User != "" || a.Password != ""},
+		{"nats.token", a.Token != ""},
+		{"nats.jwt", a.JWT != "" || a.Seed != ""},
 	} {
 		if w.set {
 			ways = append(ways, w.name)
@@ -127,16 +127,16 @@ func (a Auth) validate() error {
 	}
 	switch {
 	case len(ways) > 1:
-		return fmt.Errorf("nats.auth has %s: keep one of them", strings.Join(ways, " and "))
+		return fmt.Errorf("more than one way to log in to NATS is set, %s: keep one of them", strings.Join(ways, " and "))
 	case (a.JWT == "") != (a.Seed == ""):
-		return errors.New("nats.auth.jwt and nats.auth.seed belong together: set both")
+		return errors.New("nats.jwt and nats.seed belong together: set both")
 	}
 	return nil
 }
 
 func (t TLS) validate() error {
 	if (t.CertFile == "") != (t.KeyFile == "") {
-		return errors.New("nats.tls.cert_file and nats.tls.key_file belong together: set both")
+		return errors.New("nats.tls.cert and nats.tls.key belong together: set both")
 	}
 	return nil
 }

@@ -85,16 +85,16 @@ func connectError(where string, err error) error {
 	return &UnreachableError{URL: where, Err: err}
 }
 
-// securityOptions reads the files that nats.auth and nats.tls name, so that a missing one is reported by its key.
+// securityOptions says who we are. A file that is missing is reported by the key that names it.
 func securityOptions(c Config) ([]nats.Option, error) {
 	var opts []nats.Option
 	a, t := c.Auth, c.TLS
 	for _, f := range []struct{ key, path string }{
-		{"nats.auth.creds_file", a.CredsFile},
-		{"nats.auth.nkey_file", a.NKeyFile},
-		{"nats.tls.ca_file", t.CAFile},
-		{"nats.tls.cert_file", t.CertFile},
-		{"nats.tls.key_file", t.KeyFile},
+		{"nats.creds", a.CredsFile},
+		{"nats.nkey", a.NKeyFile},
+		{"nats.tls.ca", t.CAFile},
+		{"nats.tls.cert", t.CertFile},
+		{"nats.tls.key", t.KeyFile},
 	} {
 		if f.path == "" {
 			continue
@@ -109,7 +109,7 @@ func securityOptions(c Config) ([]nats.Option, error) {
 	case a.NKeyFile != "":
 		o, err := nats.NkeyOptionFromSeed(a.NKeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("nats.auth.nkey_file %s has no nkey seed: %w", a.NKeyFile, err)
+			return nil, fmt.Errorf("nats.nkey %s has no nkey seed: %w", a.NKeyFile, err)
 		}
 		opts = append(opts, o)
 	case a.User != "" || a.Password != "":

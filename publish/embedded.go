@@ -31,7 +31,7 @@ const keyCheckName = "mailflume.key-check"
 // startEmbedded locks the store directory and starts a server on it.
 func startEmbedded(ctx context.Context, c Embedded, log *slog.Logger) (*embedded, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the NATS store %s: %w: create it, make it writable, or set nats.embedded.dir", c.Dir, err)
+		return nil, fmt.Errorf("make the NATS store %s: %w: create it, make it writable, or set \"data\" to another directory", c.Dir, err)
 	}
 	release, err := lockDir(c.Dir)
 	if err != nil {
@@ -74,7 +74,7 @@ func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Ser
 			fatal = "it does not become ready"
 		}
 		return nil, fmt.Errorf("start the built-in NATS server in %s: %s: look at the space and the permissions of "+
-			"that directory, or set nats.embedded.dir", c.Dir, fatal)
+			"that directory, or set \"data\" to another one", c.Dir, fatal)
 	}
 	if err := writeKeyCheck(c.Dir, c.Key); err != nil {
 		srv.Shutdown()

@@ -38,7 +38,7 @@ func (e *InUseError) Error() string {
 	if e.PID > 0 {
 		holder = fmt.Sprintf("process %d", e.PID)
 	}
-	return fmt.Sprintf("the NATS store %s is in use by %s: stop it, give this one its own nats.embedded.dir, or run one "+
+	return fmt.Sprintf("the NATS store %s is in use by %s: stop it, give this one its own \"data\" directory, or run one "+
 		"NATS server for both and set nats.url", e.Dir, holder)
 }
 
@@ -65,7 +65,8 @@ type LoginError struct {
 }
 
 func (e *LoginError) Error() string {
-	return fmt.Sprintf("NATS at %s refuses us: %v: check nats.auth and nats.tls", e.URL, e.Err)
+	return fmt.Sprintf("NATS at %s refuses us: %v: check what logs us in (nats.creds, nkey, user, token or "+
+		"jwt) and nats.tls", e.URL, e.Err)
 }
 
 func (e *LoginError) Unwrap() error { return e.Err }
@@ -87,7 +88,7 @@ type PermissionError struct {
 }
 
 func (e *PermissionError) Error() string {
-	return fmt.Sprintf("NATS does not allow us to %s %s: grant it to the user in nats.auth", e.Op, e.Subject)
+	return fmt.Sprintf("NATS does not allow us to %s %s: grant it to the user that we log in as", e.Op, e.Subject)
 }
 
 // TooLargeError says that one message cannot be stored whatever we do. Put its large parts into the object store.

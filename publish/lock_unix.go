@@ -22,7 +22,7 @@ const lockName = "mailflume.lock"
 func lockDir(dir string) (release func() error, err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the NATS store %s: %w: make the directory writable, or set nats.embedded.dir", dir, err)
+		return nil, fmt.Errorf("lock the NATS store %s: %w: make it writable, or set \"data\" to another directory", dir, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()

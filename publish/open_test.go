@@ -120,7 +120,7 @@ func TestOpenWithoutDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), embeddedConfig(filepath.Join(file, "store")), quiet())
-	wantText(t, err, file, "nats.embedded.dir")
+	wantText(t, err, file, "data")
 }
 
 // fakeServer greets like a NATS server of some version and answers PING.
@@ -229,11 +229,11 @@ func TestOpenWithEachLogin(t *testing.T) {
 			if !errors.As(err, &login) {
 				t.Fatalf("error is %v", err)
 			}
-			wantText(t, err, srv.ClientURL(), "nats.auth")
+			wantText(t, err, srv.ClientURL(), "nats.creds")
 		})
 	}
 	_, err = Open(t.Context(), Config{URL: "nats://x", Auth: Auth{CredsFile: "/no/such.creds"}}, quiet())
-	wantText(t, err, "nats.auth.creds_file", "/no/such.creds")
+	wantText(t, err, "nats.creds", "/no/such.creds")
 }
 
 func TestValidateFindsAllMistakes(t *testing.T) {
@@ -241,7 +241,7 @@ func TestValidateFindsAllMistakes(t *testing.T) {
 		URL: "nats://a, ://b", Auth: Auth{User: "u", Token: "t"}, TLS: TLS{CertFile: "c"}, Bucket: "a.b",
 		Stream: Stream{Name: "a b", MaxAge: -1, Replicas: 9},
 	}.Validate()
-	wantText(t, err, "nats.url", "user and token", "nats.tls.cert_file", "nats.bucket", "nats.stream.name", "max_age", "replicas")
+	wantText(t, err, "nats.url", "nats.user and nats.token", "nats.tls.cert", "nats.bucket", "nats.stream.name", "max_age", "replicas")
 	if err := (Config{}).Validate(); err != nil {
 		t.Error(err)
 	}
