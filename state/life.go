@@ -41,6 +41,7 @@ type life struct {
 	acked    uint64        // revision of the last one that was acknowledged
 	missing  time.Duration // since when an acknowledged one has not come back through the watch; 0 if it has
 	rewatch  chan struct{} // one slot: begin a new watch
+	failure  error         // of the last heartbeat
 	lapsed   bool          // the session is not valid, or about to be so
 	ended    bool          // the session was deleted
 	leaving  bool          // the ctx of Run has ended
@@ -98,8 +99,8 @@ func (l *life) run(ctx context.Context) {
 			if do != nil {
 				do()
 			}
-			timer.Reset(l.tick() - bootTime())
 			over = l.over()
+			timer.Reset(l.tick() - bootTime())
 		})
 	}
 	cancel()
@@ -233,11 +234,16 @@ func (l *life) beaten(sent time.Duration, leaving bool, revision uint64, err err
 	l.beating = false
 	now := bootTime()
 	if err != nil {
-		l.say(slog.LevelDebug, "no heartbeat could be written", "error", err)
+		level := slog.LevelDebug
+		if l.lapsed && l.failure == nil {
+			level = slog.LevelWarn // it will not be said by lapse
+		}
+		l.failure = err
+		l.say(level, "no heartbeat could be written", "error", err)
 		l.next = now + l.r.pause()
 		return
 	}
-	l.revision, l.acked = revision, revision
+	l.revision, l.acked, l.failure = revision, revision, nil
 	l.next = sent + l.r.interval()
 	if l.leaving != leaving {
 		l.next = now // the others are to know
@@ -285,7 +291,7 @@ func (l *life) end() {
 
 // lapse stops everything before the session's validity ends. The mailboxes stay ours until somebody takes them.
 func (l *life) lapse(why string) {
-	l.say(slog.LevelWarn, why)
+	l.say(slog.LevelWarn, why, "error", l.failure)
 	l.lapsed = true
 	for _, w := range l.workers {
 		w.stop()
@@ -301,7 +307,7 @@ func (l *life) leave() {
 
 // poked looks at what SetMailboxes and Alive left for us.
 func (l *life) poked() {
-	l.stale = true
+	l.stale, l.r.changed = l.stale || l.r.changed, false
 	for id := range l.r.asked {
 		l.lookUp(id)
 	}

@@ -13,6 +13,10 @@ import (
 type ReplicaConfig struct {
 	Name  string        // shown to people; empty: the host's name
 	Lease time.Duration // 0 means DefaultLease
+
+	// Lock names a lock that this process, and no other, holds for as long as it lives: that of the directory of the embedded
+	// server. Whoever had it before has ended, and nobody needs to wait for its lease. It may be empty.
+	Lock string
 }
 
 // DefaultLease outlasts the election of a new leader in the NATS cluster, during which no heartbeat can be written.
@@ -22,8 +26,8 @@ const DefaultLease = 15 * time.Second
 //
 // It keeps a session: a record with an id that is never used again, rewritten three times per lease. The session is valid for
 // two thirds of the lease after the last heartbeat that was acknowledged was sent, on the boot-time clock. The other replicas
-// delete it when they have seen no heartbeat for a lease and a third while their own came back to them, or at once if they run on
-// the same machine and can see that the process has ended. Heartbeat and deletion are writes at the same revision, so one of
+// delete it when they have seen no heartbeat for a lease and a third while their own came back to them, or at once if they can prove
+// that its process has ended: on the same machine, or by the lock that they hold now. Heartbeat and deletion are writes at the same revision, so one of
 // them fails. Whatever a session owned is then free; a replica that leaves in order frees it itself.
 type Replica struct {
 	store *Store
@@ -36,6 +40,7 @@ type Replica struct {
 
 	mu        sync.Mutex // never held across I/O
 	mailboxes []string
+	changed   bool // the list of mailboxes
 	view      *view
 	until     time.Duration   // when the session's validity ends
 	asked     map[string]bool // sessions to look up
@@ -47,7 +52,7 @@ func NewReplica(s *Store, c ReplicaConfig, log *slog.Logger) *Replica {
 		store: s, log: log, name: c.Name, lease: cmp.Or(c.Lease, DefaultLease), self: thisProcess(), since: time.Now().UTC(),
 		poke: make(chan struct{}, 1), view: newView(""), asked: map[string]bool{},
 	}
-	r.name = cmp.Or(r.name, r.self.Host)
+	r.name, r.self.Lock = cmp.Or(r.name, r.self.Host), c.Lock
 	return r
 }
 
@@ -77,7 +82,7 @@ func (r *Replica) Run(ctx context.Context, mailboxes []string, own func(ctx cont
 // SetMailboxes replaces the list of mailboxes. Those that are no longer in it are given up.
 func (r *Replica) SetMailboxes(mailboxes []string) {
 	r.mu.Lock()
-	r.mailboxes = slices.Clone(mailboxes)
+	r.mailboxes, r.changed = slices.Clone(mailboxes), true
 	r.mu.Unlock()
 	r.wake()
 }

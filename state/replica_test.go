@@ -215,6 +215,11 @@ func TestNobodyDiesWhenTheServerRestarts(t *testing.T) {
 		took := eventually(t, 2*lease, "all resume", func() bool { return calls.each(mailboxes, ids...) && members[0].Valid() })
 		t.Logf("resumed %v after an outage of %v", took, outage)
 	}
+	late := join(t, b.store(b.url()), &calls, lease, mailboxes)
+	eventually(t, 2*lease, "one that joins now is given its share: the others see again", func() bool {
+		return calls.each(mailboxes) && contains(calls.running(), late.ID())
+	})
+	late.leave()
 	time.Sleep(2 * lease)
 	for i, m := range members {
 		if m.ID() != ids[i] {
@@ -253,4 +258,36 @@ func TestShareIsEvenAndStable(t *testing.T) {
 	if share("m", nil) != "" {
 		t.Error("shared among nobody")
 	}
+}
+
+func TestLeavingDoesNotWaitForAServerThatHangs(t *testing.T) {
+	b := newBroker(t)
+	p := newProxy(t, b.url()[len("nats://"):])
+	var calls book
+	mailboxes := names(50)
+	a := join(t, b.store(p.url()), &calls, DefaultLease, mailboxes)
+	eventually(t, 2*time.Second, "all owned", func() bool { return calls.each(mailboxes) })
+	p.freeze()
+	start := time.Now()
+	a.leave()
+	if took := time.Since(start); took > leaveLimit+1500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	calls.check(t)
+}
+
+func TestTheHolderOfTheLockDoesNotWaitForTheLease(t *testing.T) {
+	b := newBroker(t)
+	p := newProxy(t, b.url()[len("nats://"):])
+	elsewhere := func(r *Replica) { r.self.Boot, r.self.Lock = "another machine", "the lock" }
+	var calls book
+	mailboxes := names(10)
+	before := join(t, b.store(p.url()), &calls, DefaultLease, mailboxes, elsewhere)
+	eventually(t, 2*time.Second, "all owned", func() bool { return calls.each(mailboxes) })
+	p.freeze()
+	before.leave() // nobody hears of it
+	after := join(t, b.store(b.url()), &calls, DefaultLease, mailboxes, func(r *Replica) { r.self.Lock = "the lock" })
+	eventually(t, 2*time.Second, "all owned again", func() bool { return calls.each(mailboxes, after.ID()) })
+	after.leave()
+	calls.check(t)
 }

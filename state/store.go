@@ -259,7 +259,7 @@ func (s *Store) list(ctx context.Context, table string) (map[string]record, erro
 	if err != nil {
 		return nil, fmt.Errorf("list %s.*: %w", table, err)
 	}
-	defer stopWatch(watch)
+	defer func() { go stopWatch(watch) }()
 	records := make(map[string]record)
 	for {
 		select {
@@ -286,7 +286,8 @@ func (s *Store) watch(ctx context.Context, keys ...string) (jetstream.KeyWatcher
 	return s.kv.WatchFiltered(ctx, keys)
 }
 
-// stopWatch stops a watch and empties it: its goroutine would wait for ever for somebody to take what it holds.
+// stopWatch stops a watch and empties it: its goroutine would wait for ever for somebody to take what it holds. The client asks
+// the server to forget the consumer and waits for the answer, with a limit of its own: nobody else should have to.
 func stopWatch(w jetstream.KeyWatcher) {
 	_ = w.Stop() // fails only if the connection is closed, and then the watch ends too
 	for range w.Updates() {

@@ -14,6 +14,17 @@ type process struct {
 	Boot      string `json:"boot,omitempty"`      // boot id of the machine
 	Namespace string `json:"namespace,omitempty"` // pid namespace
 	Start     uint64 `json:"start,omitempty"`     // clock ticks from boot to the start of the process
+	Lock      string `json:"lock,omitempty"`      // ReplicaConfig.Lock
+}
+
+// near reports whether p may be able to tell that other has ended.
+func (p process) near(other process) bool {
+	return p.Boot != "" && p.Boot == other.Boot || p.Lock != "" && p.Lock == other.Lock
+}
+
+// outlived reports whether it is certain that other, another process, has ended.
+func (p process) outlived(other process) bool {
+	return p.Lock != "" && p.Lock == other.Lock || p.provesDead(other)
 }
 
 // session is the record of tableSessions. Beat counts the heartbeats, which makes each of them a change.

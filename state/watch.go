@@ -31,7 +31,7 @@ func (l *life) watchOnce() error {
 	if err != nil {
 		return err
 	}
-	defer stopWatch(w)
+	defer func() { go stopWatch(w) }() // it may take a while, see there
 	if !opening.Stop() {
 		return context.DeadlineExceeded
 	}
@@ -126,11 +126,11 @@ func (l *life) inspect() {
 		case id == l.id || l.looking[id]:
 		case s.watch != l.view.watch:
 			l.lookUp(id)
-		case s.Process.Boot != "" && s.Process.Boot == l.r.self.Boot:
+		case l.r.self.near(s.Process):
 			l.looking[id] = true
 			revision, other := s.revision, s.Process
 			l.do(func(ctx context.Context) func() {
-				if !l.r.self.provesDead(other) {
+				if !l.r.self.outlived(other) {
 					return func() { delete(l.looking, id) }
 				}
 				return l.kill(ctx, id, revision, "its process has ended")
