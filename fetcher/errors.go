@@ -75,9 +75,10 @@ func (e *LimitError) Error() string { return "server exceeds a limit: " + e.What
 // StallError says that a reply was due and no byte came for too long.
 type StallError struct{ After time.Duration }
 
-func (e *StallError) Error() string   { return fmt.Sprintf("no progress for %v", e.After) }
-func (e *StallError) Timeout() bool   { return true }
-func (e *StallError) Temporary() bool { return true }
+func (e *StallError) Error() string { return fmt.Sprintf("no progress for %v", e.After) }
+
+// Timeout is true.
+func (e *StallError) Timeout() bool { return true }
 
 // TLSError says that the connection could not be secured, so nothing secret was sent over it.
 type TLSError struct {
