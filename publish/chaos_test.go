@@ -122,7 +122,7 @@ func TestHistoryIsChecked(t *testing.T) {
 
 // Connections die at any byte, answers get lost, the server restarts, and two writers fight for every mailbox.
 func TestChaos(t *testing.T) {
-	seconds := 6 * time.Second
+	seconds := 5 * time.Second
 	if long() {
 		seconds = time.Minute
 	}
@@ -236,7 +236,7 @@ func cluster(t *testing.T) []*server.Server {
 
 // Three servers, three replicas, and a stream whose leader keeps changing.
 func TestCluster(t *testing.T) {
-	seconds := 6 * time.Second
+	seconds := 5 * time.Second
 	if long() {
 		seconds = time.Minute
 	}
@@ -244,7 +244,7 @@ func TestCluster(t *testing.T) {
 	var publishers []*Publisher
 	for i := range 4 {
 		p := mustOpen(t, Config{URL: servers[i%3].ClientURL()})
-		p.commitWait = 2 * time.Second
+		p.commitWait, p.readWait = 2*time.Second, 2*time.Second
 		publishers = append(publishers, p)
 	}
 	// All replicas set up at once, on a cluster that may still be finding itself.

@@ -82,7 +82,7 @@ func TestCommitRefusesAStaleTail(t *testing.T) {
 // Two or four writers that expect the same tail: exactly one wins, whatever they write.
 func TestCommitHasOneWinner(t *testing.T) {
 	p := newPublisher(t)
-	oneWinner(t, 250, "m", func(int) *Publisher { return p })
+	oneWinner(t, 210, "m", func(int) *Publisher { return p })
 }
 
 func oneWinner(t *testing.T, rounds int, mailbox string, publisher func(i int) *Publisher) {
@@ -131,7 +131,7 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 	srv := external(t, t.TempDir(), "")
 	x := newProxy(t, srv.Addr().String())
 	p := mustSetup(t, mustOpen(t, Config{URL: x.url()}))
-	p.commitWait = 500 * time.Millisecond
+	p.commitWait, p.readWait = 500*time.Millisecond, time.Second
 	w := &writer{p: p, mailbox: "m", folders: []string{"INBOX"}}
 	if err := w.step(t.Context(), "INBOX", 3); err != nil {
 		t.Fatal(err)

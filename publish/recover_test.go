@@ -56,7 +56,7 @@ func TestRecoverIsOneMoment(t *testing.T) {
 		}
 	})
 	pictures := 0
-	for range 300 {
+	for range 150 {
 		c, err := p.Recover(t.Context(), "m", folders)
 		if err != nil {
 			wantError(t, err, ErrConflict)
@@ -77,7 +77,7 @@ func TestRecoverIsOneMoment(t *testing.T) {
 	if pictures == 0 {
 		t.Error("never a picture")
 	}
-	t.Logf("%d of 300 reads met no writer", pictures)
+	t.Logf("%d of 150 reads met no writer", pictures)
 }
 
 func TestRecoverDoesNotGoBackwards(t *testing.T) {
