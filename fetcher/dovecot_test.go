@@ -103,6 +103,10 @@ func TestDovecot(t *testing.T) {
 	if _, err := d.BumpUIDValidity(t.Context(), address, "Other"); err != nil {
 		t.Fatal(err)
 	}
+	s.Close() // a session of Dovecot does not see the new one
+	if s, err = fetcher.Open(t.Context(), conf, token(func() string { return "good" })); err != nil {
+		t.Fatal(err)
+	}
 	pass("map[0:1 4:1]")
 
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
