@@ -46,7 +46,7 @@ type Stats struct {
 	Challenged     []string        // the line that each client sent after a failure challenge
 	IDs            []string        // what clients said about themselves in ID
 	// Violations are commands against the rules of the house: FETCH that sets \Seen or asks for BODYSTRUCTURE or
-	// ENVELOPE, SEARCH RETURN, ENABLE, and on Exchange a command of more than 8,000 octets.
+	// ENVELOPE, sequence numbers, SEARCH RETURN, ENABLE, and on Exchange a command of more than 8,000 octets.
 	Violations []string
 }
 

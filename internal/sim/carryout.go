@@ -18,8 +18,9 @@ const (
 )
 
 type handler struct {
-	stage stage
-	run   func(*session, *command)
+	stage   stage
+	run     func(*session, *command)
+	numbers bool // it names messages by sequence number unless UID stands before it
 }
 
 // handlers are the commands that the servers know; a dialect leaves some of them out.
@@ -27,31 +28,31 @@ var handlers map[string]handler
 
 func init() {
 	handlers = map[string]handler{
-		"CAPABILITY":   {anytime, (*session).capability},
-		"NOOP":         {anytime, (*session).noop},
-		"LOGOUT":       {anytime, (*session).logout},
-		"ID":           {anytime, (*session).identify},
-		"AUTHENTICATE": {beforeLogin, (*session).authenticate},
-		"LOGIN":        {beforeLogin, (*session).password},
-		"NAMESPACE":    {loggedIn, (*session).namespace},
-		"ENABLE":       {loggedIn, (*session).enable},
-		"LIST":         {loggedIn, (*session).list},
-		"XLIST":        {loggedIn, (*session).list},
-		"LSUB":         {loggedIn, (*session).list},
-		"STATUS":       {loggedIn, (*session).status},
-		"SELECT":       {loggedIn, (*session).open},
-		"EXAMINE":      {loggedIn, (*session).open},
-		"APPEND":       {loggedIn, (*session).append},
-		"IDLE":         {loggedIn, (*session).idle},
-		"CHECK":        {inFolder, (*session).noop},
-		"CLOSE":        {inFolder, (*session).leave},
-		"UNSELECT":     {inFolder, (*session).leave},
-		"SEARCH":       {inFolder, (*session).search},
-		"FETCH":        {inFolder, (*session).fetch},
-		"STORE":        {inFolder, (*session).storeFlags},
-		"COPY":         {inFolder, (*session).copy},
-		"MOVE":         {inFolder, (*session).move},
-		"EXPUNGE":      {inFolder, (*session).expunge},
+		"CAPABILITY":   {anytime, (*session).capability, false},
+		"NOOP":         {anytime, (*session).noop, false},
+		"LOGOUT":       {anytime, (*session).logout, false},
+		"ID":           {anytime, (*session).identify, false},
+		"AUTHENTICATE": {beforeLogin, (*session).authenticate, false},
+		"LOGIN":        {beforeLogin, (*session).password, false},
+		"NAMESPACE":    {loggedIn, (*session).namespace, false},
+		"ENABLE":       {loggedIn, (*session).enable, false},
+		"LIST":         {loggedIn, (*session).list, false},
+		"XLIST":        {loggedIn, (*session).list, false},
+		"LSUB":         {loggedIn, (*session).list, false},
+		"STATUS":       {loggedIn, (*session).status, false},
+		"SELECT":       {loggedIn, (*session).open, false},
+		"EXAMINE":      {loggedIn, (*session).open, false},
+		"APPEND":       {loggedIn, (*session).append, false},
+		"IDLE":         {loggedIn, (*session).idle, false},
+		"CHECK":        {inFolder, (*session).noop, false},
+		"CLOSE":        {inFolder, (*session).leave, false},
+		"UNSELECT":     {inFolder, (*session).leave, false},
+		"SEARCH":       {inFolder, (*session).search, true},
+		"FETCH":        {inFolder, (*session).fetch, true},
+		"STORE":        {inFolder, (*session).storeFlags, true},
+		"COPY":         {inFolder, (*session).copy, true},
+		"MOVE":         {inFolder, (*session).move, true},
+		"EXPUNGE":      {inFolder, (*session).expunge, false},
 	}
 }
 
@@ -94,7 +95,7 @@ func (s *session) carryOut(c *command) {
 	case s.denies(c):
 	default:
 		if s.selected != nil && c.verb != "IDLE" && c.verb != "LOGOUT" {
-			s.update(c.uid || h.stage != inFolder)
+			s.update(c.uid || !h.numbers)
 		}
 		h.run(s, c)
 	}
@@ -142,10 +143,19 @@ func (s *session) before() bool {
 		s.say(line)
 	}
 	if f.Drop && f.Answer == "" && f.Done == "" {
-		s.drop()
+		s.end(len(f.Before) > 0)
 		return false
 	}
 	return true
+}
+
+// end ends the session: when something was said before, so that the client can read it.
+func (s *session) end(said bool) {
+	if said {
+		s.bye("")
+		return
+	}
+	s.drop()
 }
 
 // pause waits as long as the fault says, or until the connection ends.
@@ -169,7 +179,7 @@ func (s *session) after() bool {
 		f.Call()
 	}
 	if f.Drop {
-		s.drop()
+		s.end(true)
 	}
 	return !s.over
 }
@@ -206,6 +216,9 @@ func (s *session) note(st *Stats, c *command) {
 	}
 	if s.d.maxCommand > 0 && c.size > maxPoliteCommand {
 		report("command of more than 8,000 octets")
+	}
+	if !c.uid && handlers[c.verb].numbers {
+		report("sequence numbers")
 	}
 	switch c.verb {
 	case "ENABLE":
@@ -265,32 +278,30 @@ func (s *session) ok(c *command, pairs ...string) {
 // update tells the client what changed in the folder: EXPUNGE, if it may come now, and EXISTS.
 func (s *session) update(expunge bool) {
 	var now []*entry
+	var gone []int // sequence numbers
 	s.look(func(f *folder) {
 		for _, e := range f.entries {
 			if e.counted() || s.knows(e) {
 				now = append(now, e)
 			}
 		}
-	})
-	known := len(s.view)
-	if expunge {
-		for i := 0; i < len(s.view); {
-			if s.gone(s.view[i]) {
-				s.say(fmt.Sprintf("* %d EXPUNGE", i+1))
-				s.view = slices.Delete(s.view, i, i+1)
-				known--
-				continue
-			}
-			i++
-		}
-	} else {
-		for _, e := range s.view {
-			if s.gone(e) {
+		for i, e := range s.view {
+			switch {
+			case !e.gone:
+			case expunge:
+				gone = append(gone, i+1)
+			default:
 				now = append(now, e)
 			}
 		}
+	})
+	for n, seq := range gone {
+		s.say(fmt.Sprintf("* %d EXPUNGE", seq-n))
+	}
+	if !expunge {
 		slices.SortFunc(now, byUID)
 	}
+	known := len(s.view) - len(gone)
 	if s.view = now; len(now) > known {
 		s.say(fmt.Sprintf("* %d EXISTS", len(now)))
 	}
@@ -309,9 +320,4 @@ func (s *session) look(do func(*folder)) {
 	s.account.mu.Lock()
 	defer s.account.mu.Unlock()
 	do(s.selected)
-}
-
-func (s *session) gone(e *entry) (gone bool) {
-	s.look(func(*folder) { gone = e.gone })
-	return gone
 }

@@ -61,7 +61,7 @@ type Fault struct {
 	Answer    string        // the tagged answer in place of carrying out the command
 	Done      string        // the tagged answer after carrying it out
 	After     []string      // lines to send after the answer
-	Drop      bool          // close the connection then, without a word
+	Drop      bool          // close the connection then; alone, in place of the answer
 	Challenge bool          // AUTHENTICATE: send the failure challenge and take the client's line before Answer
 
 	NotConnected bool          // AUTHENTICATE: it succeeds, but the session is not connected to a mailbox
@@ -132,10 +132,18 @@ func Unavailable() Fault { return Fault{Answer: "NO Server Unavailable. 15"} }
 // BareUnavailable is the same as a line without a tag, followed by the end of the connection.
 func BareUnavailable() Fault { return Fault{Before: []string{"Server Unavailable. 15"}, Drop: true} }
 
+// SessionExpired is the end of a session whose token has expired, in place of the answer to a command.
+func SessionExpired(p Provider) Fault {
+	bye := gmail.byeExpired
+	if p == Exchange {
+		bye = exchange.byeExpired
+	}
+	return Fault{Before: []string{bye}, Drop: true}
+}
+
 // Overquota is Gmail's end of a session that has downloaded too much: in FETCH, after so many messages.
 func Overquota(messages int) Fault {
-	f := Fault{Command: "FETCH", Messages: messages, Before: []string{gmail.byeOverquota}, Drop: true}
-	return f
+	return Fault{Command: "FETCH", Messages: messages, Before: []string{gmail.byeOverquota}, Drop: true}
 }
 
 // SoftThrottled is Gmail's remark that it is slowing the account down.

@@ -37,8 +37,8 @@ func baseURL(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// googlePage is an error page of the authorization endpoint.
-func googlePage(rw http.ResponseWriter, status int, code string) {
+// errorPage is an error page of an authorization endpoint.
+func errorPage(rw http.ResponseWriter, status int, code string) {
 	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
 	rw.WriteHeader(status)
 	fmt.Fprintf(rw, "<!DOCTYPE html><html><title>Error %d: %s</title><body>Error %d: %s</body></html>", status, code, status, code)
@@ -50,13 +50,13 @@ func (o *OAuthServer) googleAuthorize(rw http.ResponseWriter, r *http.Request) {
 	user := o.user(q.Get("login_hint"))
 	switch {
 	case !known:
-		googlePage(rw, http.StatusUnauthorized, "invalid_client")
+		errorPage(rw, http.StatusUnauthorized, "invalid_client")
 		return
 	case !c.allows(q.Get("redirect_uri")):
-		googlePage(rw, http.StatusBadRequest, "redirect_uri_mismatch")
+		errorPage(rw, http.StatusBadRequest, "redirect_uri_mismatch")
 		return
 	case q.Get("response_type") != "code", q.Get("code_challenge") != "" && q.Get("code_challenge_method") != "S256":
-		googlePage(rw, http.StatusBadRequest, "invalid_request")
+		errorPage(rw, http.StatusBadRequest, "invalid_request")
 		return
 	case user == nil, user.quirk().DenyConsent:
 		sendBack(rw, r, "error", "access_denied")

@@ -33,8 +33,8 @@ func (a *Account) intoAll(m *message) {
 func (a *Account) addLabel(m *message, label string) {
 	f := a.labelled(label)
 	if f == nil {
-		if strings.HasPrefix(label, `\`) {
-			return
+		if label == "" || strings.HasPrefix(label, `\`) || a.folder(label) != nil {
+			return // no such label can be
 		}
 		a.create(label)
 		f = a.labelled(label)

@@ -63,7 +63,7 @@ func (o *OAuthServer) microsoftAuthorize(rw http.ResponseWriter, r *http.Request
 	q := r.URL.Query()
 	c, known := o.client(q.Get("client_id"))
 	page := func(e OAuthError) {
-		googlePage(rw, http.StatusBadRequest, fmt.Sprintf("AADSTS%d: %s", e.AADSTS, e.Description))
+		errorPage(rw, http.StatusBadRequest, fmt.Sprintf("AADSTS%d: %s", e.AADSTS, e.Description))
 	}
 	if !known {
 		page(MicrosoftError(700016))
