@@ -34,9 +34,13 @@ type mailbox struct {
 }
 
 // parseAddresses returns the mailboxes of a list; groups are flattened.
-func parseAddresses(value []byte, w words) (list []event.EmailAddress, odd bool) {
+func parseAddresses(value []byte, w words, limit int) (list []event.EmailAddress, odd bool) {
 	s := addressScan{text: value, words: w}
 	for s.pos < len(s.text) {
+		if len(s.list) >= limit {
+			w.problem(DefectLimitAddresses)
+			return s.list[:limit], s.odd
+		}
 		switch c := s.text[s.pos]; c {
 		case ',', ';':
 			s.pos++

@@ -6,12 +6,13 @@ import "github.com/mailflume/mailflume/event"
 const (
 	DefectPanic = "parser.panic" // the parser failed; only the raw bytes are reliable
 
-	DefectLimitDepth   = "limit.depth"   // parts nested too deeply: the rest is one opaque part
-	DefectLimitParts   = "limit.parts"   // too many parts: the rest was not taken apart
-	DefectLimitHeader  = "limit.header"  // too many or too long header fields: the rest was left out
-	DefectLimitParams  = "limit.params"  // too many parameters in a field: the rest was left out
-	DefectLimitText    = "limit.text"    // a text was cut off
-	DefectLimitDefects = "limit.defects" // more repairs were made than are listed
+	DefectLimitDepth     = "limit.depth"     // parts nested too deeply: the rest is one opaque part
+	DefectLimitParts     = "limit.parts"     // too many parts: the rest was not taken apart
+	DefectLimitHeader    = "limit.header"    // too many or too long header fields: the rest was left out
+	DefectLimitParams    = "limit.params"    // too many parameters in a field: the rest was left out
+	DefectLimitAddresses = "limit.addresses" // too many addresses in a field: the rest was left out
+	DefectLimitText      = "limit.text"      // a text was cut off
+	DefectLimitDefects   = "limit.defects"   // more repairs were made than are listed
 
 	DefectHeaderNone       = "header.none"            // no header field that mail has
 	DefectHeaderBOM        = "header.bom"             // a byte order mark before the header

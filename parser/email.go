@@ -70,7 +70,7 @@ func (b *builder) addresses(h header, name string) []event.EmailAddress {
 	if !ok {
 		return nil
 	}
-	list, odd := parseAddresses(value, b.words(""))
+	list, odd := parseAddresses(value, b.words(""), b.limits.Addresses)
 	if odd {
 		b.defects.addDetail(DefectAddress, "", name)
 	}

@@ -4,34 +4,28 @@ import (
 	"bytes"
 	"strings"
 
-	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 )
 
-// htmlText makes readable text of HTML in one pass over its tokens, without building a tree: nothing is too deep for it.
-// Paragraphs and table rows become lines, cells are set apart, quoted text is marked with ">" as in plain mail.
+// htmlText makes readable text of HTML in one pass, without building a tree: nothing is too deep for it. Paragraphs and
+// table rows become lines, cells are set apart, quoted text is marked with ">" as in plain mail.
 func htmlText(source string) string {
 	w := htmlWriter{}
-	z := html.NewTokenizer(strings.NewReader(source))
+	s := htmlScan{source: source}
 	for {
-		switch z.Next() {
-		case html.ErrorToken:
+		switch kind, words, tag := s.next(); kind {
+		case htmlEnd:
 			return strings.TrimRight(w.out.String(), " \n")
-		case html.TextToken:
-			if w.skip == 0 {
-				w.text(string(z.Text()))
+		case htmlWords:
+			w.text(words)
+		case htmlOpen:
+			if skipped(tag) {
+				s.skipTo(tag)
+				continue
 			}
-		case html.StartTagToken:
-			name, _ := z.TagName()
-			w.start(atom.Lookup(name))
-		case html.SelfClosingTagToken:
-			name, _ := z.TagName()
-			if a := atom.Lookup(name); !skipped(a) {
-				w.start(a)
-			}
-		case html.EndTagToken:
-			name, _ := z.TagName()
-			w.end(atom.Lookup(name))
+			w.start(tag)
+		case htmlClose:
+			w.end(tag)
 		}
 	}
 }
@@ -39,8 +33,8 @@ func htmlText(source string) string {
 // htmlWriter writes text with the breaks that tags ask for.
 type htmlWriter struct {
 	out     strings.Builder
-	skip    atom.Atom // the element that is being skipped
-	quote   int       // depth of blockquotes
+	quote   int // depth of blockquotes
+	above   int // its depth on the line above
 	pre     int
 	breaks  int  // line breaks that are due before the next text
 	space   bool // a space is due
@@ -50,7 +44,7 @@ type htmlWriter struct {
 // skipped says whether an element has no text to read in it.
 func skipped(a atom.Atom) bool {
 	switch a {
-	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Textarea, atom.Select, atom.Object, atom.Svg:
+	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Textarea, atom.Select, atom.Svg:
 		return true
 	}
 	return false
@@ -70,13 +64,6 @@ func block(a atom.Atom) int {
 }
 
 func (w *htmlWriter) start(a atom.Atom) {
-	if w.skip != 0 {
-		return
-	}
-	if skipped(a) {
-		w.skip = a
-		return
-	}
 	w.breaks = max(w.breaks, block(a))
 	switch a {
 	case atom.Br:
@@ -93,12 +80,6 @@ func (w *htmlWriter) start(a atom.Atom) {
 }
 
 func (w *htmlWriter) end(a atom.Atom) {
-	if w.skip != 0 {
-		if a == w.skip {
-			w.skip = 0
-		}
-		return
-	}
 	w.breaks = max(w.breaks, block(a))
 	switch a {
 	case atom.Td, atom.Th:
@@ -169,14 +150,15 @@ func (w *htmlWriter) word(s string) {
 	const deepest = 8
 	if w.breaks > 0 && w.out.Len() > 0 {
 		for i := range w.breaks {
-			if i > 0 && w.quote > 0 {
-				w.out.WriteString(strings.Repeat(">", min(w.quote, deepest)))
+			if i > 0 {
+				w.out.WriteString(strings.Repeat(">", min(w.quote, w.above, deepest)))
 			}
 			w.out.WriteByte('\n')
 		}
 		w.written = false
 	}
 	w.breaks = 0
+	w.above = w.quote
 	if !w.written {
 		if w.quote > 0 {
 			w.out.WriteString(strings.Repeat(">", min(w.quote, deepest)) + " ")

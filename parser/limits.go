@@ -7,6 +7,8 @@ type Limits struct {
 	HeaderFields int // fields of one header block; later ones are left out
 	HeaderBytes  int // bytes of the fields of one header block; later ones are left out
 	Params       int // parameters of one field; later ones are left out
+	Addresses    int // addresses of one field; later ones are left out
+	Messages     int // attached messages inside each other; what lies deeper stays one opaque part
 	TextPart     int // bytes of one body value; a longer one is truncated and its part is an attachment too
 	TextTotal    int // bytes of all body values together
 	Unwraps      int // attached messages inside each other that are base64 or quoted-printable
@@ -20,6 +22,8 @@ func DefaultLimits() Limits {
 		HeaderFields: 10_000,
 		HeaderBytes:  1 << 20,
 		Params:       500,
+		Addresses:    10_000,
+		Messages:     32, // each is hashed with all that is in it
 		TextPart:     4 << 20,
 		TextTotal:    16 << 20,
 		Unwraps:      4,
@@ -34,6 +38,8 @@ func (l Limits) withDefaults() Limits {
 		{&l.HeaderFields, &d.HeaderFields},
 		{&l.HeaderBytes, &d.HeaderBytes},
 		{&l.Params, &d.Params},
+		{&l.Addresses, &d.Addresses},
+		{&l.Messages, &d.Messages},
 		{&l.TextPart, &d.TextPart},
 		{&l.TextTotal, &d.TextTotal},
 		{&l.Unwraps, &d.Unwraps},

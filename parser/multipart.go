@@ -122,6 +122,7 @@ type place struct {
 	within string
 	kind   string // the type it has if it names none
 	depth  int
+	inside int  // how many attached messages it is in
 	part   bool // not a message
 }
 
@@ -137,9 +138,9 @@ func (w *walk) entity(pos int, at place) (*part, delimiter) {
 	var body int
 	p.header, body = scan.scan()
 	p.classify(at.kind, w.limits, note)
-	deep := at.depth >= w.limits.Depth
+	deep := at.depth >= w.limits.Depth || isMessage(p.media.value) && at.inside >= w.limits.Messages
 	switch {
-	case p.multipart && deep, p.media.value == "message/rfc822" && deep:
+	case deep && (p.multipart || isMessage(p.media.value)):
 		note(DefectLimitDepth)
 		p.multipart = false
 		p.media.value = "application/octet-stream"
@@ -225,7 +226,7 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 		}
 		id := at.prefix + strconv.Itoa(len(p.parts)+1)
 		child, next := w.entity(d.after, place{
-			id: id, prefix: id + ".", within: at.within, kind: kind, depth: at.depth + 1, part: true,
+			id: id, prefix: id + ".", within: at.within, kind: kind, depth: at.depth + 1, inside: at.inside, part: true,
 		})
 		p.parts = append(p.parts, child)
 		d = next
@@ -238,7 +239,7 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 
 // message reads an attached message. One without a transfer encoding is read where it stands.
 func (w *walk) message(p *part, body int, at place) delimiter {
-	inner := place{id: p.id + ".1", prefix: p.id + ".", within: p.id, kind: "text/plain", depth: at.depth + 1}
+	inner := place{id: p.id + ".1", prefix: p.id + ".", within: p.id, kind: "text/plain", depth: at.depth + 1, inside: at.inside + 1}
 	if p.transfer != encodingNone {
 		d := w.next(body)
 		p.body = w.raw[min(body, d.before):d.before]
@@ -263,7 +264,7 @@ func (w *walk) message(p *part, body int, at place) delimiter {
 // guess looks for the first line that can be a boundary, near the start of a body: "--" and a word, with a header or a
 // blank line behind it.
 func (w *walk) guess(body, end int) string {
-	const most, window, longest = 16, 64 << 10, 200
+	const most, window, longest = 4, 64 << 10, 200
 	if w.guesses++; w.guesses > most || body >= end {
 		return ""
 	}

@@ -33,19 +33,19 @@ const longestLine = 300
 // endsReply says whether the rest from line i on is a signature or a message that was forwarded or replied to.
 func endsReply(lines []string, i int) bool {
 	line := strings.TrimSpace(lines[i])
-	if len(line) > longestLine {
+	if line == "" || len(line) > longestLine {
 		return false
 	}
 	if line == "--" || line == "—" || line == "__" {
 		return true
 	}
-	low := strings.ToLower(line)
+	low := strings.ToLower(cutText(line, 40))
 	for _, start := range []string{"sent from my ", "get outlook for ", "sent from yahoo mail", "von meinem iphone gesendet", "envoyé de mon ", "enviado desde mi ", "inviato da "} {
 		if strings.HasPrefix(low, start) {
 			return true
 		}
 	}
-	if dashes := strings.Trim(line, "-_ "); dashes != line && strings.HasPrefix(line, "--") {
+	if dashes := strings.Trim(line, "-_ "); strings.HasPrefix(line, "--") && len(dashes) > 5 {
 		switch strings.ToLower(strings.TrimSpace(dashes)) {
 		case "original message", "ursprüngliche nachricht", "originalnachricht", "message d'origine", "mensaje original", "messaggio originale",
 			"mensagem original", "oorspronkelijk bericht", "forwarded message", "weitergeleitete nachricht", "original appointment",
@@ -60,39 +60,51 @@ func endsReply(lines []string, i int) bool {
 // that is replied to; a line of underscores may stand before it.
 func headerBlock(lines []string, i int) bool {
 	line := strings.TrimSpace(lines[i])
-	if len(line) >= 10 && i+1 < len(lines) && strings.Trim(line, "_") == "" {
+	if len(line) >= 10 && i+1 < len(lines) && line[0] == '_' && strings.Trim(line, "_") == "" {
 		i++
 		line = strings.TrimSpace(lines[i])
 	}
-	if !startsField(line, "from", "von", "de", "da", "van", "från", "od", "fra", "от", "发件人", "差出人") {
+	if !fromNames[quotedField(line)] {
 		return false
 	}
 	found := 0
 	for _, next := range lines[i+1 : min(len(lines), i+6)] {
-		if startsField(strings.TrimSpace(next), "sent", "date", "to", "subject", "gesendet", "datum", "an", "betreff", "envoyé", "à", "objet", "enviado",
-			"para", "asunto", "fecha", "inviato", "a", "oggetto", "data", "verzonden", "aan", "onderwerp", "skickat", "till", "ämne", "cc",
-			"发送时间", "收件人", "主题", "送信日時", "宛先", "件名", "assunto", "sendt", "emne", "til") {
+		if otherNames[quotedField(strings.TrimSpace(next))] {
 			found++
 		}
 	}
 	return found >= 2
 }
 
-func startsField(line string, names ...string) bool {
-	name, _, ok := strings.Cut(strings.TrimLeft(line[:min(len(line), longestLine)], "*"), ":")
-	if !ok {
-		name, _, ok = strings.Cut(line, "：")
+// quotedField returns the name, in lower case, of a field at the start of a line, or "".
+func quotedField(line string) string {
+	const longestName = 40
+	head := line[:min(len(line), longestName)]
+	end := strings.IndexByte(head, ':')
+	if wide := strings.Index(head, "："); wide >= 0 && (end < 0 || wide < end) {
+		end = wide
 	}
-	if !ok || len(name) > 30 {
-		return false
+	if end <= 0 {
+		return ""
 	}
-	name = strings.ToLower(strings.Trim(name, " *"))
-	for _, want := range names {
-		if name == want {
-			return true
-		}
+	return strings.ToLower(strings.Trim(head[:end], " *"))
+}
+
+// fromNames and otherNames are the names of fields in the languages of Outlook.
+var (
+	fromNames = set("from", "von", "de", "da", "van", "från", "od", "fra", "от", "发件人", "差出人")
+
+	otherNames = set("sent", "date", "to", "subject", "cc", "gesendet", "datum", "an", "betreff", "envoyé", "à", "objet", "enviado", "para",
+		"asunto", "fecha", "inviato", "a", "oggetto", "data", "verzonden", "aan", "onderwerp", "skickat", "till", "ämne", "assunto",
+		"sendt", "emne", "til", "发送时间", "收件人", "主题", "送信日時", "宛先", "件名")
+)
+
+func set(words ...string) map[string]bool {
+	m := make(map[string]bool, len(words))
+	for _, w := range words {
+		m[w] = true
 	}
-	return false
+	return m
 }
 
 // introducesQuote returns how many lines from i on are an introduction such as "On Monday, Ann wrote:", or 0. Behind it
@@ -116,7 +128,7 @@ func introducesQuote(lines []string, i int) int {
 }
 
 func opensIntroduction(line string) bool {
-	low := strings.ToLower(line)
+	low := strings.ToLower(cutText(line, 12))
 	for _, start := range []string{"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at "} {
 		if strings.HasPrefix(low, start) {
 			return true
@@ -126,10 +138,11 @@ func opensIntroduction(line string) bool {
 }
 
 func closesIntroduction(line string) bool {
-	low := strings.ToLower(strings.TrimRight(line, " :：>"))
-	if low == strings.ToLower(strings.TrimRight(line, " ")) {
+	end := strings.TrimRight(line, " :：>")
+	if len(end) == len(strings.TrimRight(line, " ")) {
 		return false // no colon
 	}
+	low := strings.ToLower(end)
 	for _, end := range []string{
 		"wrote", "writes", "schrieb", "a écrit", "escribió", "escribio", "ha scritto", "escreveu", "schreef", "skrev", "napisał", "napisał(a)", "写道",
 		"написал", "пишет", "said", "kirjoitti", "yazdı", "のメッセージ", "より", "geschreven",

@@ -1,0 +1,163 @@
+package parser
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+const mailHead = "From: a@b.org\r\nSubject: s\r\nMIME-Version: 1.0\r\n"
+
+func typed(kind, body string) string { return mailHead + "Content-Type: " + kind + "\r\n\r\n" + body }
+
+func encoded(name, body string) string {
+	return mailHead + "Content-Transfer-Encoding: " + name + "\r\n\r\n" + body
+}
+
+// fill repeats a piece up to n bytes.
+func fill(piece string, n int) string { return strings.Repeat(piece, n/len(piece)+1) }
+
+func nested(levels int, boundary string) string {
+	var s strings.Builder
+	s.WriteString(mailHead)
+	for i := range levels {
+		fmt.Fprintf(&s, "Content-Type: multipart/mixed; boundary=\""+boundary+"\"\r\n\r\n--b%[1]d\r\n", i)
+	}
+	return s.String()
+}
+
+// hostile are messages of about n bytes that make careless parsers slow or hungry: the ideas of the corpus'
+// adversarial/gen.py, and one for every loop in this package that looks ahead.
+var hostile = map[string]func(n int) string{
+	"address angles":      func(n int) string { return "From: " + fill("<", n) + "\r\n\r\nx" },
+	"address colons":      func(n int) string { return "From: a@" + fill(":", n) + "\r\n\r\nx" },
+	"address commas":      func(n int) string { return "From: " + fill("a,", n) + "\r\n\r\nx" },
+	"address escapes":     func(n int) string { return "From: " + fill(`"\`, n) + "\r\n\r\nx" },
+	"address many":        func(n int) string { return "From: a@b\r\nTo: " + fill(`"U" <u@b.org>, `, n) + "\r\n\r\nx" },
+	"address parentheses": func(n int) string { return "From: " + fill("(a", n) + "\r\n\r\nx" },
+	"address quotes":      func(n int) string { return "From: " + fill(`"`, n) + "\r\n\r\nx" },
+	"address quotes in <": func(n int) string { return "From: <" + fill(`"`, n) + "\r\n\r\nx" },
+	"address word, commas": func(n int) string {
+		return "From: <" + fill("a", n/2) + "=?" + fill(",", n/2) + "\r\n\r\nx"
+	},
+	"address words":        func(n int) string { return "From: " + fill("=?a?q?b", n) + "\r\n\r\nx" },
+	"auth parentheses":     func(n int) string { return "From: a\r\nAuthentication-Results: x; " + fill("(", n) + "\r\n\r\nx" },
+	"base64 A=":            func(n int) string { return encoded("base64", fill("A=\r\n", n)) },
+	"base64 padding":       func(n int) string { return encoded("base64", fill("AA==", n)) },
+	"base64 junk":          func(n int) string { return encoded("base64", fill("!", n)) },
+	"boundary dashes":      func(n int) string { return typed(`multipart/mixed; boundary="----"`, fill("------\r\n", n)) },
+	"boundary not ours":    func(n int) string { return nested(200, "b%[1]d") + "\r\n" + fill("--x\r\n", n) },
+	"boundary wrong":       func(n int) string { return nested(200, "w%[1]d") + "\r\n" + fill("--x\r\n", n) },
+	"digest of nothing":    func(n int) string { return typed("multipart/digest; boundary=b", fill("--b\r\n\r\n\r\n", n)) },
+	"fields":               func(n int) string { return mailHead + fill("X-1: v\r\n", n) + "\r\nx" },
+	"fields odd":           func(n int) string { return mailHead + fill("a b: c\r\n", n) + "\r\nx" },
+	"fields garbage":       func(n int) string { return mailHead + fill("garbage\r\nX-A: b\r\n", n) + "\r\nx" },
+	"fields From_":         func(n int) string { return mailHead + fill("From a\r\n", n) + "\r\nx" },
+	"fields CR":            func(n int) string { return fill("a: b\r", n) },
+	"folds":                func(n int) string { return mailHead + "X: a" + fill("\r\n a", n) + "\r\n\r\nx" },
+	"folds blank":          func(n int) string { return mailHead + "X: a" + fill("\r\n ", n) + "\r\n\r\nx" },
+	"html <":               func(n int) string { return typed("text/html", fill("<", n)) },
+	"html attributes":      func(n int) string { return typed("text/html", "<a "+fill("a ", n)+">x") },
+	"html attributes same": func(n int) string { return typed("text/html", "<a "+fill(`a=" `, n)+">x") },
+	"html blockquotes":     func(n int) string { return typed("text/html", fill("<blockquote>x", n)) },
+	"html comments":        func(n int) string { return typed("text/html", fill("<!--", n)) },
+	"html deep":            func(n int) string { return typed("text/html", fill("<div>", n)+"x") },
+	"html entities":        func(n int) string { return typed("text/html", fill("&", n)) },
+	"html pre":             func(n int) string { return typed("text/html", fill("<pre>\n", n)) },
+	"html scripts":         func(n int) string { return typed("text/html", fill("<script>", n)) },
+	"html script ends":     func(n int) string { return typed("text/html", "<script>"+fill("</", n)) },
+	"html style, text":     func(n int) string { return typed("text/html", fill("<style></style>x", n)) },
+	"ids <":                func(n int) string { return mailHead + "References: " + fill("<", n) + "\r\n\r\nx" },
+	"ids bare":             func(n int) string { return mailHead + "References: " + fill("a@b ", n) + "\r\n\r\nx" },
+	"lines empty":          func(n int) string { return fill("\n", n) },
+	"messages nested": func(n int) string {
+		return mailHead + fill("Content-Type: message/rfc822\r\n\r\n", n) + "x"
+	},
+	"messages nested, encoded": func(n int) string {
+		return mailHead + fill("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", n) + "x"
+	},
+	"params": func(n int) string { return typed("text/plain; "+fill("name*1=x; ", n), "x") },
+	"params names": func(n int) string {
+		return typed("multipart/mixed; boundary=b", fill("--b\r\nContent-Type: a/b"+fill(";name=a", 3000)+"\r\n\r\n", n))
+	},
+	"params open":      func(n int) string { return typed("text/plain; "+fill(`a="x; `, n), "x") },
+	"params quotes":    func(n int) string { return typed(`text/plain; a="`+fill(`" `, n), "x") },
+	"params no equals": func(n int) string { return typed("text/plain; "+fill("= ;", n), "x") },
+	"params spaces":    func(n int) string { return typed("text/plain; a="+fill(" name", n), "x") },
+	"parts":            func(n int) string { return typed("multipart/mixed; boundary=b", fill("--b\r\n\r\nx\r\n", n)) },
+	"parts broken": func(n int) string {
+		return typed("multipart/mixed; boundary=b", fill("--b\r\nContent-Type: x\r\n\r\n", n))
+	},
+	"parts deep":        func(n int) string { return nested(250, "b%[1]d") + "\r\n" + fill("--b249\r\n\r\n", n) },
+	"quoted =":          func(n int) string { return encoded("quoted-printable", fill("=", n)) },
+	"quoted soft":       func(n int) string { return encoded("quoted-printable", fill("=\r\n", n)) },
+	"quoted spaces":     func(n int) string { return encoded("quoted-printable", fill(" ", n)) },
+	"reply From":        func(n int) string { return mailHead + "\r\n" + fill("From: a\n", n) },
+	"reply On":          func(n int) string { return mailHead + "\r\n" + fill("On a\n", n) },
+	"reply on one line": func(n int) string { return mailHead + "\r\n" + fill("On x wrote: ", n) + "\r\n> q\r\n" },
+	"reply rules":       func(n int) string { return mailHead + "\r\n" + fill("__________\n", n) },
+	"reply wrote":       func(n int) string { return mailHead + "\r\n" + fill("a wrote:\n", n) },
+	"text JIS":          func(n int) string { return mailHead + "\r\n" + fill("\x1b$B", n) },
+	"text latin":        func(n int) string { return mailHead + "\r\n" + fill("\xe9", n) },
+	"text UTF-7":        func(n int) string { return typed("text/plain; charset=utf-7", fill("+", n)) },
+	"uuencode begins":   func(n int) string { return encoded("x-uuencode", fill("begin 644 a\r\n", n)) },
+	"words":             func(n int) string { return "From: a\r\nSubject: " + fill("=?utf-8?q?a?= ", n) + "\r\n\r\nx" },
+	"words apart":       func(n int) string { return "From: a\r\nSubject: " + fill("=?utf-8?q?a?= b ", n) + "\r\n\r\nx" },
+	"words nobody ends": func(n int) string { return "From: a\r\nSubject: " + fill("=?utf-8?q?a", n) + "\r\n\r\nx" },
+	"words open":        func(n int) string { return "From: a\r\nSubject: " + fill("=?", n) + "\r\n\r\nx" },
+}
+
+// Eight times the bytes take about eight times as long. Quadratic work would take 64 times, and far more than the second a
+// megabyte that even a slow machine with the race detector stays under.
+func TestLinearTime(t *testing.T) {
+	const small, large, factor = 32 << 10, 256 << 10, 30
+	perMB := 2 * time.Second
+	for name, generate := range hostile {
+		t.Run(name, func(t *testing.T) {
+			long, longer := fastest([]byte(generate(small))), fastest([]byte(generate(large)))
+			if longer > factor*max(long, time.Millisecond) || longer > perMB*large>>20 {
+				t.Errorf("%d bytes take %v, %d bytes %v", small, long, large, longer)
+			}
+		})
+	}
+}
+
+func fastest(raw []byte) time.Duration {
+	best := time.Hour
+	for range 2 {
+		start := time.Now()
+		Parse(raw)
+		Fingerprint(raw)
+		best = min(best, time.Since(start))
+	}
+	return best
+}
+
+// Whatever is in a message of a given size, the event stays within bounds.
+func TestHostileMessagesHoldTheProperties(t *testing.T) {
+	for name, generate := range hostile {
+		t.Run(name, func(t *testing.T) { check(t, []byte(generate(5_000))) })
+	}
+}
+
+// A message deeper than the limit is no deeper for us, and what lies below is kept as an attachment.
+func TestDepth(t *testing.T) {
+	m := check(t, []byte(nested(2000, "b%[1]d")+"\r\nhello\r\n"))
+	if len(m.Attachments) != 1 || !hasDefect(m, DefectLimitDepth) {
+		t.Errorf("%d attachments, defects %v", len(m.Attachments), m.Defects)
+	}
+	m = check(t, []byte(nested(100, "b%[1]d")+"\r\nhello\r\n"))
+	if m.Text != "hello\n" || hasDefect(m, DefectLimitDepth) {
+		t.Errorf("100 levels: text %q, defects %v", m.Text, m.Defects)
+	}
+}
+
+func hasDefect(m Mail, code string) bool {
+	for _, d := range m.Defects {
+		if d.Code == code {
+			return true
+		}
+	}
+	return false
+}
