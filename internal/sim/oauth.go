@@ -292,14 +292,14 @@ func (o *OAuthServer) begin(r TokenRequest) int {
 
 func (o *OAuthServer) finish(n int, r TokenRequest, a answer, delivered bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if r.Grant == "refresh_token" {
 		o.flying[r.Account]--
 	}
 	if delivered {
 		o.requests[n].Status, o.requests[n].Error, o.requests[n].AADSTS = a.status, a.err.Code, a.err.AADSTS
 	}
-	o.w.tracef("oauth %s %s %s: %d %s", o.provider, r.Grant, r.Account, o.requests[n].Status, o.requests[n].Error)
+	o.mu.Unlock()
+	o.w.tracef("oauth %s %s %s: %d %s", o.provider, r.Grant, r.Account, a.status, a.err.Code)
 }
 
 // failure writes an error as the provider does.
