@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mailflume/mailflume/configs"
+)
+
+// configFlag adds the flag that names the configuration file.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVarP(path, "config", "c", "mailflume.yaml", "the configuration file")
+}
+
+// loadConfig loads the file; whatever is wrong with it, nothing has been started yet.
+func loadConfig(path string) (*configs.Config, error) {
+	c, err := configs.Load(path)
+	return c, usage(err)
+}
+
+func newConfig() *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "Print an example, print the schema, or check a file"}
+	c.AddCommand(
+		&cobra.Command{
+			Use:   "example",
+			Short: "Print an annotated configuration",
+			Args:  cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				_, err := c.OutOrStdout().Write(configs.Example())
+				return err
+			},
+		},
+		&cobra.Command{
+			Use:   "schema",
+			Short: "Print the JSON Schema of the configuration, for editors",
+			Args:  cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				_, err := c.OutOrStdout().Write(configs.Schema())
+				return err
+			},
+		},
+		&cobra.Command{
+			Use:   "validate [FILE]",
+			Short: "Check a configuration and print everything that is wrong with it",
+			Args:  cobra.MaximumNArgs(1),
+			RunE: func(c *cobra.Command, args []string) error {
+				path := "mailflume.yaml"
+				if len(args) > 0 {
+					path = args[0]
+				}
+				config, err := loadConfig(path)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d mailboxes\n", path, len(config.Mailboxes))
+				return nil
+			},
+		},
+	)
+	return c
+}

@@ -1,0 +1,86 @@
+// Command mailflume reads mailboxes over IMAP and commits every new message, exactly once, to a NATS JetStream stream.
+//
+// Each file is one subcommand: flags, signals and wiring. What they do is done by the packages they wire together.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // it was tried and went wrong
+	exitUsage  = 2 // nothing was started: bad flags, bad configuration, a data directory in use
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal drains, the second ends the program the hard way.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs the command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "mailflume: "+err.Error())
+	var code *exitError
+	if errors.As(err, &code) {
+		return code.code
+	}
+	return exitFailed
+}
+
+// exitError is an error that chooses the exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage marks an error before which nothing was started.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitUsage, err}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mailflume",
+		Short: "Mail from Gmail and Outlook mailboxes on a NATS JetStream stream, exactly once",
+		Long: `Mailflume logs into mailboxes over IMAP with OAuth, parses each new message and commits
+it, exactly once, to a NATS JetStream stream, where workflow engines pick it up.
+
+Try it without an account:   mailflume demo
+Begin with a real mailbox:   mailflume config example > mailflume.yaml`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+	})
+	root.AddCommand(newRun(), newDemo(), newCheck(), newParse(), newConfig(), newHealth(), newVersion())
+	return root
+}

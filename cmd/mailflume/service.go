@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
+	"github.com/mailflume/mailflume/state"
+	"github.com/mailflume/mailflume/token"
+	"github.com/mailflume/mailflume/web"
+)
+
+// service is one mailflume process: the page from the beginning, and everything else once NATS is there.
+type service struct {
+	config *configs.Config
+	log    *slog.Logger
+	web    *web.Server // nil if the configuration wants no page
+
+	core    atomic.Pointer[core]
+	waiting atomic.Pointer[error] // why core is not there yet
+}
+
+// core is what a service needs NATS for.
+type core struct {
+	publisher *publish.Publisher
+	store     *state.Store
+	replica   *state.Replica
+	tokens    *token.Manager
+	group     *mailbox.Group
+}
+
+func newService(config *configs.Config, log *slog.Logger) (*service, error) {
+	s := &service{config: config, log: log}
+	starting := errors.New("starting")
+	s.waiting.Store(&starting)
+	if listen := config.HTTP.Address(); listen != "" {
+		server, err := web.Listen(web.Config{Listen: listen}, web.Sources{
+			Mailboxes: s.statuses, Ready: s.ready, Broker: s.broker, Replica: replicaName(config), Version: version(),
+		}, log)
+		if err != nil {
+			return nil, usage(err)
+		}
+		s.web = server
+	}
+	return s, nil
+}
+
+// replicaName is what people call this replica.
+func replicaName(config *configs.Config) string {
+	if config.Replica.Name != "" {
+		return config.Replica.Name
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "unnamed"
+	}
+	return host
+}
+
+func (s *service) pageAddr() string {
+	if s.web == nil {
+		return "none"
+	}
+	return "http://" + s.web.Addr()
+}
+
+// run runs the service until ctx ends or something that time does not heal goes wrong.
+func (s *service) run(ctx context.Context, started func(*service)) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if s.web != nil {
+		group.Go(func() error { return s.web.Run(ctx) })
+	}
+	group.Go(func() error { return s.carry(ctx, started) })
+	return group.Wait()
+}
+
+// carry connects to NATS and reads the mailboxes until ctx ends.
+func (s *service) carry(ctx context.Context, started func(*service)) (err error) {
+	publisher, err := s.connect(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		err = errors.Join(err, publisher.Close(closing))
+	}()
+	var c *core
+	err = mailbox.Retry(ctx, s.log, "prepare the stream", func(ctx context.Context) (err error) {
+		c, err = s.build(ctx, publisher)
+		s.waits(err)
+		return err
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return usage(err)
+	}
+	s.core.Store(c)
+	if started != nil {
+		started(s)
+	}
+	s.log.Info("reading", "nats", publisher.Status().Where)
+	err = c.group.Run(ctx, c.replica)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	return errors.Join(err, c.tokens.Close(closing))
+}
+
+// connect starts the built-in NATS server, or connects to the one of the configuration and waits for it if need be.
+func (s *service) connect(ctx context.Context) (*publish.Publisher, error) {
+	config, err := s.config.Publish()
+	if err != nil {
+		return nil, usage(err)
+	}
+	var p *publish.Publisher
+	err = mailbox.Retry(ctx, s.log, "connect to NATS", func(ctx context.Context) (err error) {
+		p, err = publish.Open(ctx, config, s.log)
+		s.waits(err)
+		return err
+	})
+	return p, usage(err)
+}
+
+// waits notes why the service cannot go on yet, for /readyz and the page.
+func (s *service) waits(err error) {
+	if err != nil {
+		s.waiting.Store(&err)
+	}
+}
+
+// build prepares the stream and wires everything that carries mail. Nothing is running yet when it returns.
+func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error) {
+	if err := p.Setup(ctx); err != nil {
+		return nil, err
+	}
+	store, err := state.Open(ctx, p.JetStream(), s.config.StateBucket())
+	if err != nil {
+		return nil, err
+	}
+	replica := state.ReplicaConfig{Name: s.config.Replica.Name, Lease: s.config.Replica.Lease}
+	c := &core{publisher: p, store: store, replica: state.NewReplica(store, replica, s.log)}
+	if c.tokens, err = s.tokens(c); err != nil {
+		return nil, err
+	}
+	ids, err := identify(ctx, store, s.config)
+	if err != nil {
+		return nil, err
+	}
+	budget := fetcher.NewBudget(int64(s.config.Memory))
+	workers := make([]*mailbox.Worker, 0, len(ids))
+	for i, m := range s.config.Mailboxes {
+		w, err := s.worker(c, m, ids[i], budget)
+		if err != nil {
+			return nil, fmt.Errorf("mailbox %s: %w", m.Name, err)
+		}
+		workers = append(workers, w)
+	}
+	c.group = mailbox.NewGroup(workers...)
+	return c, nil
+}
+
+func (s *service) tokens(c *core) (*token.Manager, error) {
+	keys, err := s.config.Keyring()
+	if err != nil {
+		return nil, err
+	}
+	return token.New(token.Config{Store: c.store, Session: c.replica, Keys: keys, Log: s.log})
+}
+
+// identify returns the id of each mailbox of the configuration.
+func identify(ctx context.Context, store *state.Store, config *configs.Config) ([]string, error) {
+	list := make([]state.Mailbox, 0, len(config.Mailboxes))
+	for _, m := range config.Mailboxes {
+		list = append(list, state.Mailbox{ID: m.ID, Name: m.Name, Address: m.Address})
+	}
+	return store.Identify(ctx, list)
+}
+
+func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.Budget) (*mailbox.Worker, error) {
+	fetch, err := s.config.Fetcher(m)
+	if err != nil {
+		return nil, err
+	}
+	fetch.Budget, fetch.Version, fetch.Log = budget, version(), s.log.With("mailbox", id)
+	source, err := s.source(c, m, id)
+	if err != nil {
+		return nil, err
+	}
+	return mailbox.NewWorker(mailbox.Config{
+		Mailbox:  event.Mailbox{ID: id, Name: m.Name, Address: m.Address, Provider: m.Provider},
+		Raw:      mailbox.RawPolicy(m.Raw),
+		Binary:   s.config.Events.Mode == "binary",
+		Describe: s.config.Events.Attachments == "omit",
+		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
+			return open(ctx, fetch, source)
+		},
+		Stream: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Log: s.log,
+	}), nil
+}
+
+// open logs in and returns the session with the names of the watched folders.
+func open(ctx context.Context, c fetcher.Config, t fetcher.TokenSource) (mailbox.Session, []string, error) {
+	session, err := fetcher.Open(ctx, c, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	return session, session.Folders(), nil
+}
+
+// source returns what a mailbox logs in with: the tokens of its grant, or its password.
+func (s *service) source(c *core, m configs.Mailbox, id string) (fetcher.TokenSource, error) {
+	account, ok := s.config.Account(m, id)
+	if !ok {
+		return token.Static(m.Login.Password.Read), nil
+	}
+	return c.tokens.Source(account)
+}
+
+func (s *service) statuses() []mailbox.Status {
+	if c := s.core.Load(); c != nil {
+		return c.group.Statuses()
+	}
+	return nil
+}
+
+// ready returns why this replica cannot do its work, or nil. A mailbox in trouble does not make the replica unready: the
+// others go on.
+func (s *service) ready() error {
+	c := s.core.Load()
+	if c == nil {
+		return *s.waiting.Load()
+	}
+	if !c.publisher.Status().Connected {
+		return fmt.Errorf("not connected to NATS at %s", c.publisher.Status().Where)
+	}
+	if !c.replica.Valid() {
+		return errors.New("this replica's session is not valid: its heartbeats do not reach NATS")
+	}
+	return nil
+}
+
+func (s *service) broker() string {
+	c := s.core.Load()
+	if c == nil {
+		return "NATS: not connected yet"
+	}
+	st := c.publisher.Status()
+	return fmt.Sprintf("NATS %s at %s", st.Version, st.Where)
+}

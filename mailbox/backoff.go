@@ -1,0 +1,56 @@
+package mailbox
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// How long to wait. A server that accepts a login and drops it at once must not be hammered, so only a stable connection
+// resets the backoff.
+const (
+	firstWait  = 2 * time.Second
+	longestRun = 5 * time.Minute  // the longest wait for what passes by itself
+	parkedWait = 15 * time.Minute // how often something that needs a person is tried again
+	stableFor  = 5 * time.Minute
+)
+
+// backoff is exponential with full jitter (each wait is drawn evenly from zero to the current bound).
+type backoff struct {
+	failures    int
+	expected    time.Time // when the last expected end of a session was
+	stableSince time.Time
+}
+
+// succeeded notes that a pass was complete at the given time.
+func (b *backoff) succeeded(now time.Time) {
+	if b.stableSince.IsZero() {
+		b.stableSince = now
+	}
+}
+
+// next returns how long to wait after a failure at the given time.
+func (b *backoff) next(v Verdict, now time.Time) time.Duration {
+	if !b.stableSince.IsZero() && now.Sub(b.stableSince) >= stableFor {
+		b.failures = 0
+	}
+	b.stableSince = time.Time{}
+	// The end of a session with its token is part of life: reconnect at once. Twice in short order it is not.
+	if v.Expected && now.Sub(b.expected) >= time.Minute {
+		b.expected = now
+		return 0
+	}
+	bound := min(longestRun, firstWait<<min(b.failures, 16))
+	b.failures++
+	if v.Class != Passing {
+		bound = parkedWait
+	}
+	wait := time.Duration(rand.Int64N(int64(bound)))
+	if v.Class != Passing {
+		wait = bound*4/5 + wait*2/5
+	}
+	if v.Wait > 0 {
+		// A server's own wish wins, with a tenth of jitter on top so that its clients do not come back together.
+		wait = v.Wait + time.Duration(rand.Int64N(int64(v.Wait)/10+1))
+	}
+	return wait
+}

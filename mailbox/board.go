@@ -1,0 +1,103 @@
+package mailbox
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/mailflume/mailflume/event"
+)
+
+// State is what a worker is doing.
+type State string
+
+// The states.
+const (
+	StateElsewhere  State = "elsewhere"  // another replica owns the mailbox, or nobody does yet
+	StateConnecting State = "connecting" // logging in
+	StateReading    State = "reading"    // fetching what is new
+	StateWatching   State = "watching"   // waiting for new mail
+	StateWaiting    State = "waiting"    // something failed that passes by itself
+	StateParked     State = "parked"     // someone must act: see Sentence and Hint
+)
+
+// Why a message did not become an event.
+const (
+	dropPublished = "already_published" // the ledger has it
+	dropUnknown   = "before_reset"      // listed again after a reset, older than what was published, and not in the ledger
+)
+
+// Status is a snapshot of one mailbox.
+type Status struct {
+	Mailbox     event.Mailbox
+	State       State
+	Sentence    string            // what went wrong, for a person; empty if nothing did
+	Hint        string            // what to do about it
+	Since       time.Time         // when State began
+	LastChecked time.Time         // the end of the last complete pass
+	LastMessage time.Time         // when the last event was published
+	Published   map[string]uint64 // events by route
+	Dropped     map[string]uint64 // messages that became no event, by reason
+	Failures    uint64            // failed passes and logins
+	Positions   map[string]string // by folder
+}
+
+// board is where a worker writes what it does and others read it.
+type board struct {
+	mu sync.Mutex
+	s  Status
+}
+
+func newBoard(m event.Mailbox) *board {
+	return &board{s: Status{
+		Mailbox: m, State: StateElsewhere, Since: time.Now(),
+		Published: make(map[string]uint64), Dropped: make(map[string]uint64),
+	}}
+}
+
+func (b *board) status() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.s
+	s.Published, s.Dropped, s.Positions = maps.Clone(s.Published), maps.Clone(s.Dropped), maps.Clone(s.Positions)
+	return s
+}
+
+func (b *board) update(f func(s *Status)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.s)
+}
+
+// enter changes the state. What went wrong is forgotten once mail is being watched again.
+func (b *board) enter(state State) {
+	b.update(func(s *Status) {
+		if s.State != state {
+			s.State, s.Since = state, time.Now()
+		}
+		if state == StateWatching {
+			s.Sentence, s.Hint = "", ""
+		}
+	})
+}
+
+func (b *board) failed(v Verdict, state State) {
+	b.update(func(s *Status) {
+		if s.State != state {
+			s.State, s.Since = state, time.Now()
+		}
+		s.Sentence, s.Hint = v.Sentence, v.Hint
+		s.Failures++
+	})
+}
+
+func (b *board) published(route string) {
+	b.update(func(s *Status) {
+		s.Published[route]++
+		s.LastMessage = time.Now()
+	})
+}
+
+func (b *board) dropped(reason string)         { b.update(func(s *Status) { s.Dropped[reason]++ }) }
+func (b *board) checked()                      { b.update(func(s *Status) { s.LastChecked = time.Now() }) }
+func (b *board) positions(p map[string]string) { b.update(func(s *Status) { s.Positions = p }) }

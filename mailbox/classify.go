@@ -1,0 +1,126 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// Class says who must act on an error.
+type Class string
+
+// The classes.
+const (
+	Passing  Class = "passes"   // nobody: it passes by itself
+	Person   Class = "person"   // the mailbox's owner
+	Operator Class = "operator" // whoever runs this program
+)
+
+// Verdict is what an error means for a mailbox.
+type Verdict struct {
+	Class    Class
+	Sentence string        // what is wrong, for a person; without secrets and without text from a mail
+	Hint     string        // what to do about it; may be empty
+	Wait     time.Duration // what the other side asked for; 0 if it did not
+	Expected bool          // part of life: no failure at all
+}
+
+// adviser is an error that says itself who must act; those of package token do.
+type adviser interface {
+	error
+	Who() string // a Class
+	Advice() (sentence, hint string)
+	RetryIn() time.Duration
+}
+
+// Classify says what an error means for a mailbox. What it does not know passes: trying again is never wrong, only slow.
+func Classify(err error) Verdict {
+	for _, known := range []func(error) (Verdict, bool){fromAdviser, fromServer, fromStream, fromFloor} {
+		if v, ok := known(err); ok {
+			return v
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		return Verdict{Class: Passing, Sentence: "stopped", Expected: true}
+	}
+	return Verdict{Class: Passing, Sentence: "The connection failed: " + err.Error()}
+}
+
+func fromAdviser(err error) (Verdict, bool) {
+	var a adviser
+	if !errors.As(err, &a) {
+		return Verdict{}, false
+	}
+	sentence, hint := a.Advice()
+	return Verdict{Class: Class(a.Who()), Sentence: sentence, Hint: hint, Wait: a.RetryIn()}, true
+}
+
+// fromServer knows what the mail server says.
+func fromServer(err error) (Verdict, bool) {
+	var (
+		expired      *fetcher.ExpiredError
+		auth         *fetcher.AuthError
+		throttled    *fetcher.ThrottledError
+		notConnected *fetcher.NotConnectedError
+		folder       *fetcher.FolderError
+		insecure     *fetcher.TLSError
+	)
+	switch {
+	case errors.As(err, &expired):
+		return Verdict{Class: Passing, Sentence: "The session ended with its token.", Expected: true}, true
+	case errors.As(err, &auth):
+		return Verdict{Class: Person, Sentence: "The mail server refuses the login: " + auth.Text, Hint: auth.Hint}, true
+	case errors.As(err, &throttled):
+		return Verdict{Class: Passing, Sentence: "The mail server asks us to slow down: " + throttled.Text, Hint: throttled.Hint, Wait: throttled.Wait}, true
+	case errors.As(err, &notConnected):
+		return Verdict{Class: Passing, Sentence: "The mail server accepts the login and serves nothing: " + notConnected.Text, Hint: notConnected.Hint}, true
+	case errors.As(err, &folder):
+		return Verdict{Class: Person, Sentence: fmt.Sprintf("Folder %q cannot be read: %s", folder.Folder, folder.Text), Hint: folder.Hint}, true
+	case errors.As(err, &insecure):
+		return Verdict{Class: Operator, Sentence: "The connection to the mail server cannot be secured: " + insecure.Error(), Hint: insecure.Hint}, true
+	}
+	return Verdict{}, false
+}
+
+// fromStream knows what NATS says.
+func fromStream(err error) (Verdict, bool) {
+	var (
+		permission *publish.PermissionError
+		settings   *publish.SettingsError
+		version    *publish.VersionError
+		login      *publish.LoginError
+		tooLarge   *publish.TooLargeError
+		inUse      *publish.InUseError
+	)
+	switch {
+	case errors.As(err, &permission), errors.As(err, &settings), errors.As(err, &version), errors.As(err, &login),
+		errors.As(err, &tooLarge), errors.As(err, &inUse), errors.Is(err, publish.ErrInvalid), errors.Is(err, errPayload):
+		return Verdict{Class: Operator, Sentence: err.Error()}, true
+	case errors.Is(err, publish.ErrNoStream):
+		return Verdict{
+			Class: Operator, Sentence: err.Error(), Wait: time.Minute,
+			Hint: "Create the stream again, or restart mailflume, which does.",
+		}, true
+	case errors.Is(err, publish.ErrFull):
+		return Verdict{
+			Class: Passing, Sentence: "The stream is full; the mail waits in the mailbox.", Wait: 10 * time.Second,
+			Hint: "Raise nats.stream.max_bytes, shorten nats.stream.max_age, or give the NATS server more disk.",
+		}, true
+	case errors.Is(err, publish.ErrConflict), errors.Is(err, publish.ErrUncertain), errors.Is(err, publish.ErrUnavailable):
+		return Verdict{Class: Passing, Sentence: "The stream does not take mail at the moment: " + err.Error()}, true
+	}
+	return Verdict{}, false
+}
+
+// fromFloor knows the position store: a lost race means that another replica has claimed the mailbox.
+func fromFloor(err error) (Verdict, bool) {
+	if errors.Is(err, fs.ErrExist) {
+		return Verdict{Class: Passing, Sentence: "Another replica has claimed the mailbox."}, true
+	}
+	return Verdict{}, false
+}

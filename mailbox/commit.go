@@ -1,0 +1,152 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// stopGrace bounds what is finished after we were asked to stop: a commit that is under way, and the floor.
+const stopGrace = 5 * time.Second
+
+// withGrace returns a ctx that outlives its parent by stopGrace.
+func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(stopGrace)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
+}
+
+// batchBytes bounds the data of one batch: the server holds all of it until it is complete.
+const batchBytes = 4 << 20
+
+// staged is a message on its way: its event, unless the message only moves the position.
+type staged struct {
+	message fetcher.Message
+	event   *publish.Event
+}
+
+// commit puts a batch of messages on the stream and moves the positions past them.
+func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
+	rest := make([]staged, 0, len(batch))
+	for _, m := range batch {
+		s, err := w.stage(ctx, m)
+		if err != nil {
+			return err
+		}
+		rest = append(rest, s)
+	}
+	for len(rest) > 0 {
+		n, err := w.commitSome(ctx, rest)
+		if err != nil {
+			return err
+		}
+		w.advance(rest[:n])
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// advance moves the positions past messages that are on the stream, or that had nothing to put there.
+func (w *Worker) advance(done []staged) {
+	for _, s := range done {
+		w.positions[s.message.Folder] = s.message.Position
+		if s.event != nil {
+			w.board.published(s.event.Route)
+			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
+			w.ledger.add(s.event.ID)
+		}
+	}
+}
+
+// commitSome commits as many of the staged messages as fit into one batch and returns how many those are.
+//
+// If the answer is anything but a clean ack, the batch may have landed or not. So the chain is read again: if it stands
+// where this batch would have left it, it landed; if it stands where it stood, the batch is sent once more; anything else
+// is another writer's doing and an error.
+func (w *Worker) commitSome(ctx context.Context, rest []staged) (int, error) {
+	b, n := publish.Batch{Mailbox: w.token, After: w.tail}, 0
+	size := 0
+	for n < len(rest) {
+		if e := rest[n].event; e != nil {
+			if size += len(e.Data); len(b.Events) > 0 && size > batchBytes {
+				break
+			}
+			b.Events = append(b.Events, *e)
+		}
+		n++
+	}
+	if len(b.Events) == 0 {
+		return n, nil
+	}
+	// A commit that has begun is finished although we were asked to stop: else its outcome would be unknown.
+	sending, cancel := withGrace(ctx)
+	defer cancel()
+	receipt, err := w.c.Stream.Commit(sending, b)
+	if errors.Is(err, publish.ErrConflict) || errors.Is(err, publish.ErrUncertain) {
+		receipt, err = w.settle(sending, b, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	w.tail = receipt.Seq
+	return n, nil
+}
+
+// settle finds out what became of a batch that was not cleanly acknowledged, and sends it once more if it did not land.
+func (w *Worker) settle(ctx context.Context, b publish.Batch, cause error) (publish.Receipt, error) {
+	chain, err := w.c.Stream.Recover(ctx, b.Mailbox, w.tokens())
+	if err != nil {
+		return publish.Receipt{}, errors.Join(cause, err)
+	}
+	if chain.Seq == b.After {
+		return w.c.Stream.Commit(ctx, b)
+	}
+	landed := maps.Clone(w.last)
+	for _, e := range b.Events {
+		landed[e.Folder] = publish.Last{ID: e.ID, Position: e.Position}
+	}
+	if maps.EqualFunc(chain.Folders, landed, sameEvent) {
+		return publish.Receipt{Seq: chain.Seq}, nil
+	}
+	return publish.Receipt{}, cause
+}
+
+func sameEvent(a, b publish.Last) bool { return a.ID == b.ID && a.Position == b.Position }
+
+// stage decides what a message becomes: an event, or a mere move of the position.
+func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
+	switch m.Kind {
+	case fetcher.KindMark:
+		return staged{message: m}, nil
+	case fetcher.KindReset:
+		return staged{message: m}, w.reset(ctx, m)
+	}
+	e := w.c.build(m, w.cause(m))
+	drop, err := w.known(ctx, m, e)
+	if err != nil {
+		return staged{}, err
+	}
+	if drop {
+		return staged{message: m}, nil
+	}
+	if err := w.c.keepBytes(ctx, e); err != nil {
+		return staged{}, err
+	}
+	p, err := e.encode(w.c.Bytes.MaxPayload(), w.c.Binary)
+	if err != nil {
+		return staged{}, err
+	}
+	return staged{message: m, event: p}, nil
+}

@@ -1,0 +1,191 @@
+package mailbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// headroom is what an event's NATS headers may take of the server's max_payload.
+const headroom = 8 << 10
+
+// DefectTruncated is the code of the defect that says that parts of the event were cut to fit into one message of the
+// stream. Whatever was cut is in the raw bytes and, for texts, isTruncated is set.
+const DefectTruncated = "event_truncated"
+
+// encode makes the JSON of an event. What does not fit into the server's max_payload is cut, the largest and least telling
+// first: long texts, then long headers, then the structure and long lists.
+func (d *draft) encode(maxPayload int64, binary bool) (*publish.Event, error) {
+	e := &publish.Event{
+		Folder: event.Token(d.folder), Route: d.route, ID: d.event.ID, Position: d.position,
+		Fingerprint: d.fingerprint, EmailID: d.emailID, Received: d.event.Time,
+	}
+	var body any = &d.event
+	if binary {
+		body, e.ContentType, e.Header = &d.event.Data, d.event.DataContentType, attributes(d.event.Envelope)
+	}
+	limit := int(maxPayload) - headroom
+	data, err := json.Marshal(body)
+	for _, cut := range cuts {
+		if err != nil || len(data) <= limit {
+			break
+		}
+		cut(&d.event.Data)
+		data, err = json.Marshal(body)
+	}
+	if err == nil && len(data) > limit {
+		err = errPayload
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode the event of UID %d in folder %q: %w", d.event.Data.IMAP.UID, d.folder, err)
+	}
+	e.Data = data
+	return e, nil
+}
+
+// attributes returns the headers of an event in binary mode (CloudEvents NATS binding, section 3.1).
+func attributes(e event.Envelope) map[string]string {
+	h := map[string]string{
+		"ce-specversion": e.SpecVersion, "ce-id": e.ID, "ce-source": e.Source, "ce-type": e.Type,
+		"ce-time": e.Time.Format(time.RFC3339Nano), "ce-dataschema": e.DataSchema, "ce-cause": string(e.Cause),
+	}
+	if e.Subject != "" {
+		h["ce-subject"] = percentEncode(e.Subject)
+	}
+	return h
+}
+
+// percentEncode makes a header value of any text (CloudEvents HTTP binding, section 3.1.3.2, which the NATS binding follows).
+func percentEncode(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c > ' ' && c <= '~' && c != '"' && c != '%' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// errPayload means that the server's max_payload is so small that not even a message's addresses fit.
+var errPayload = errors.New("the event does not fit into one message of the stream; raise max_payload of the NATS server to at least 1MB")
+
+// cuts are applied in this order until the event fits.
+var cuts = []func(*event.Message){
+	cutTexts(64 << 10), cutTexts(16 << 10), cutTexts(2 << 10), cutHeaders(1000, 2000), cutHeaders(200, 500), cutStructure,
+	cutLists(100), cutHeaders(0, 0), cutLists(10), cutStrings,
+}
+
+// cutTexts shortens every text of the message to at most n bytes.
+func cutTexts(n int) func(*event.Message) {
+	return func(m *event.Message) {
+		markTruncated(m)
+		m.Text, m.HTML, m.ReplyText = cut(m.Text, n), cut(m.HTML, n), cut(m.ReplyText, n)
+		for id, v := range m.Email.BodyValues {
+			if len(v.Value) > n {
+				v.Value, v.IsTruncated = cut(v.Value, n), true
+				m.Email.BodyValues[id] = v
+			}
+		}
+	}
+}
+
+// cutHeaders keeps at most count header fields, of at most n bytes each.
+func cutHeaders(count, n int) func(*event.Message) {
+	return func(m *event.Message) {
+		m.Email.Headers = first(m.Email.Headers, count)
+		for i := range m.Email.Headers {
+			m.Email.Headers[i].Value = cut(m.Email.Headers[i].Value, n)
+		}
+	}
+}
+
+// cutStructure drops the tree and the texts of a message with very many parts.
+func cutStructure(m *event.Message) {
+	m.Email.BodyStructure = nil
+	m.Email.BodyValues = map[string]event.EmailBodyValue{}
+}
+
+// cutLists keeps at most n entries of every list.
+func cutLists(n int) func(*event.Message) {
+	return func(m *event.Message) {
+		e := &m.Email
+		e.TextBody, e.HTMLBody, e.Attachments = first(e.TextBody, n), first(e.HTMLBody, n), first(e.Attachments, n)
+		for _, list := range []*[]event.EmailAddress{&e.Sender, &e.From, &e.To, &e.Cc, &e.Bcc, &e.ReplyTo} {
+			*list = first(*list, n)
+		}
+		for _, list := range []*[]string{&e.MessageID, &e.InReplyTo, &e.References, &m.IMAP.Flags} {
+			*list = first(*list, n)
+		}
+		m.Attachments, m.Defects = first(m.Attachments, n), first(m.Defects, n)
+		if m.Provider != nil {
+			m.Provider.Labels = first(m.Provider.Labels, n)
+		}
+		if len(e.Keywords) > n {
+			e.Keywords = nil
+		}
+		markTruncated(m)
+	}
+}
+
+// cutStrings shortens what the header says to what no sane message exceeds.
+func cutStrings(m *event.Message) {
+	const most = 500
+	e := &m.Email
+	if e.Subject != nil {
+		s := cut(*e.Subject, most)
+		e.Subject = &s
+	}
+	for _, list := range [][]event.EmailAddress{e.Sender, e.From, e.To, e.Cc, e.Bcc, e.ReplyTo} {
+		for i := range list {
+			list[i].Email = cut(list[i].Email, most)
+			if list[i].Name != nil {
+				name := cut(*list[i].Name, most)
+				list[i].Name = &name
+			}
+		}
+	}
+	for _, list := range [][]string{e.MessageID, e.InReplyTo, e.References} {
+		for i := range list {
+			list[i] = cut(list[i], most)
+		}
+	}
+	for i := range m.Attachments {
+		m.Attachments[i].Name, m.Attachments[i].CID = cut(m.Attachments[i].Name, most), cut(m.Attachments[i].CID, most)
+	}
+	e.TextBody, e.HTMLBody, e.Attachments = nil, nil, nil
+}
+
+func markTruncated(m *event.Message) {
+	for _, d := range m.Defects {
+		if d.Code == DefectTruncated {
+			return
+		}
+	}
+	m.Defects = append(m.Defects, event.Defect{Code: DefectTruncated})
+}
+
+// cut returns at most n bytes of s, not ending inside a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+func first[T any](list []T, n int) []T {
+	if len(list) > n {
+		return list[:n]
+	}
+	return list
+}

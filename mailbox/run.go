@@ -1,0 +1,116 @@
+package mailbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// Run drains the mailbox, waits for more and drains again until ctx ends. Every error is classified and waited out here:
+// this is the program's only backoff.
+func (w *Worker) Run(ctx context.Context) {
+	defer w.board.enter(StateElsewhere)
+	defer w.Close()
+	var pause backoff
+	troubled := false // somebody was told that the mailbox fails
+	connected := false
+	for ctx.Err() == nil {
+		if w.session == nil {
+			w.board.enter(StateConnecting)
+		}
+		err := w.Drain(ctx)
+		if err == nil {
+			if !connected || troubled {
+				w.recovered(ctx, troubled)
+			}
+			connected, troubled = true, false
+			pause.succeeded(time.Now())
+			w.board.enter(StateWatching)
+			if err = w.session.Wait(ctx); err == nil {
+				w.board.enter(StateReading)
+				continue
+			}
+			w.Close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		v := Classify(err)
+		if v.Class == Person && !troubled {
+			troubled = true
+			w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
+		}
+		sleep(ctx, w.pause(v, err, &pause))
+	}
+}
+
+// pause notes and logs a failure and returns how long to wait.
+func (w *Worker) pause(v Verdict, err error, b *backoff) time.Duration {
+	wait := b.next(v, time.Now())
+	switch {
+	case v.Expected:
+		w.log.Debug("the session ended as expected", "reason", v.Sentence)
+		return wait
+	case v.Class == Passing:
+		w.board.failed(v, StateWaiting)
+		w.log.Info("will try again", "error", err, "wait", wait)
+	default:
+		w.board.failed(v, StateParked)
+		w.log.Warn("someone must act", "who", v.Class, "error", err, "hint", v.Hint, "wait", wait)
+	}
+	return wait
+}
+
+func (w *Worker) recovered(ctx context.Context, troubled bool) {
+	state := "connected"
+	if troubled {
+		state = "recovered"
+	}
+	w.tell(ctx, event.MailboxChange{State: state})
+}
+
+// tell announces without insisting: the mail matters more than the news about it.
+func (w *Worker) tell(ctx context.Context, change event.MailboxChange) {
+	if err := w.announce(ctx, change); err != nil {
+		w.log.Info("could not announce", "what", change.State, "error", err)
+	}
+}
+
+// announce publishes mailbox.<mailbox>.<what>.
+func (w *Worker) announce(ctx context.Context, change event.MailboxChange) error {
+	change.Mailbox = w.c.Mailbox
+	now := time.Now().UTC()
+	id := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %d", w.c.Mailbox.ID, change.State, change.Folder, now.UnixNano()))
+	e := event.MailboxEvent{
+		Envelope: event.Envelope{
+			SpecVersion: "1.0", ID: hex.EncodeToString(id[:16]), Source: "/mailboxes/" + event.Token(w.c.Mailbox.ID),
+			Type: event.MailboxType(change.State), Time: now,
+			DataContentType: "application/json", DataSchema: event.SchemaMailbox,
+		},
+		Data: change,
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode the event %s: %w", e.Type, err)
+	}
+	return w.c.Announcer.Announce(ctx, publish.Notice{Mailbox: w.token, What: change.State, ID: e.ID, Data: data})
+}
+
+// sleep waits, or returns early when ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

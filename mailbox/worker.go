@@ -1,0 +1,334 @@
+// Package mailbox carries mail from one mailbox to the stream, and keeps a set of such workers running.
+//
+// A Worker is a step (Drain) and a loop that calls it (Run); the loop holds the program's only backoff. A Group runs one
+// worker for each mailbox that this replica owns. The package does not speak IMAP, does not parse and does not decide who
+// owns a mailbox: it connects the rooms that do, and turns their errors into who must act (Classify).
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// Session is one open connection to a mailbox; *fetcher.Session is one.
+type Session interface {
+	Messages(ctx context.Context, after map[string]fetcher.Position) iter.Seq2[fetcher.Message, error]
+	Wait(ctx context.Context) error
+	Close() error
+}
+
+// Stream is the chain of a mailbox on the stream; *publish.Publisher is one.
+type Stream interface {
+	Recover(ctx context.Context, mailbox string, folders []string) (publish.Chain, error)
+	Commit(ctx context.Context, b publish.Batch) (publish.Receipt, error)
+	Ledger(ctx context.Context, mailbox string, tail uint64) iter.Seq2[publish.Entry, error]
+}
+
+// Bytes keeps what is too large for an event, and tells what too large is; *publish.Publisher does.
+type Bytes interface {
+	Put(ctx context.Context, mailbox, sum string, size int64, r io.Reader) (event.Ref, error)
+	MaxPayload() int64
+}
+
+// Announcer publishes what happened to a mailbox; *publish.Publisher is one.
+type Announcer interface {
+	Announce(ctx context.Context, n publish.Notice) error
+}
+
+// Floor keeps the positions that retention may have removed from the stream; *state.Store is one. A lost race is an error
+// that wraps fs.ErrExist.
+type Floor interface {
+	Positions(ctx context.Context, mailbox string) (positions map[string]string, revision uint64, err error)
+	SavePositions(ctx context.Context, mailbox string, positions map[string]string, revision uint64) (uint64, error)
+}
+
+// RawPolicy says when the untouched bytes of a message are kept. Those of a dead message always are.
+type RawPolicy string
+
+// The policies.
+const (
+	RawAlways   RawPolicy = "always"
+	RawOnDefect RawPolicy = "on_defect"
+	RawNever    RawPolicy = "never"
+)
+
+// Config is one mailbox and what its worker works with. All fields but Log are required.
+type Config struct {
+	Mailbox   event.Mailbox
+	Raw       RawPolicy
+	Binary    bool                                                 // CloudEvents in binary mode instead of structured
+	Describe  bool                                                 // attachments are described and not stored
+	Open      func(ctx context.Context) (Session, []string, error) // the names of the watched folders come with it
+	Stream    Stream
+	Bytes     Bytes
+	Announcer Announcer
+	Floor     Floor
+	Log       *slog.Logger
+}
+
+// Worker carries the mail of one mailbox to the stream. Drain and Run are for one goroutine at a time; Status may be called
+// from any.
+type Worker struct {
+	c       Config
+	token   string // of the mailbox, in subjects
+	log     *slog.Logger
+	board   *board
+	session Session // nil: not connected
+	folders []string
+
+	claimed   bool // the chain was read, and every field below is from it
+	tail      uint64
+	last      map[string]publish.Last // the last event of each folder, by folder token
+	positions map[string]fetcher.Position
+	ledger    *ledger
+
+	saved         map[string]string // what the floor holds
+	savedRevision uint64
+	savedAt       time.Time
+}
+
+// NewWorker returns a worker that has not connected to anything yet.
+func NewWorker(c Config) *Worker {
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Worker{c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox)}
+}
+
+// Status returns what the worker is doing.
+func (w *Worker) Status() Status { return w.board.status() }
+
+// Drain makes one pass over what is new in the watched folders and returns when all of it is on the stream. It connects
+// and claims the chain first if need be. After an error nothing is assumed: the next Drain reads the chain again, and
+// connects again unless only the stream was at fault.
+func (w *Worker) Drain(ctx context.Context) error {
+	if w.session == nil {
+		if err := w.connect(ctx); err != nil {
+			return err
+		}
+	}
+	if !w.claimed {
+		if err := w.claim(ctx); err != nil {
+			return err
+		}
+	}
+	return w.pass(ctx)
+}
+
+// Close ends the connection to the mailbox.
+func (w *Worker) Close() {
+	if w.session == nil {
+		return
+	}
+	if err := w.session.Close(); err != nil {
+		w.log.Debug("closing the connection", "error", err)
+	}
+	w.session = nil
+}
+
+func (w *Worker) connect(ctx context.Context) error {
+	session, folders, err := w.c.Open(ctx)
+	if err != nil {
+		return err
+	}
+	w.session, w.folders = session, folders
+	return nil
+}
+
+// claim reads where the chain stands: its tail, the last event of each folder and the floor. The position with the higher N
+// wins. Saving the floor, even unchanged, is both a read that cannot be stale and a fence against an owner before us.
+func (w *Worker) claim(ctx context.Context) error {
+	chain, err := w.c.Stream.Recover(ctx, w.token, w.tokens())
+	if err != nil {
+		return err
+	}
+	floor, revision, err := w.c.Floor.Positions(ctx, w.c.Mailbox.ID)
+	if err != nil {
+		return fmt.Errorf("read the positions of mailbox %s: %w", w.c.Mailbox.ID, err)
+	}
+	published := make(map[string]string)
+	for _, folder := range w.folders {
+		if last, ok := chain.Folders[event.Token(folder)]; ok {
+			published[folder] = last.Position
+		}
+	}
+	positions, err := merge(floor, published)
+	if err != nil {
+		return fmt.Errorf("mailbox %s: %w", w.c.Mailbox.ID, err)
+	}
+	w.tail, w.last, w.positions = chain.Seq, chain.Folders, positions
+	w.saved, w.savedRevision, w.ledger = floor, revision, nil
+	if err := w.save(ctx); err != nil {
+		return err
+	}
+	w.claimed = true
+	return nil
+}
+
+// tokens returns the subject tokens of the watched folders.
+func (w *Worker) tokens() []string {
+	tokens := make([]string, 0, len(w.folders))
+	for _, folder := range w.folders {
+		tokens = append(tokens, event.Token(folder))
+	}
+	return tokens
+}
+
+// merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event.
+func merge(floor, chain map[string]string) (map[string]fetcher.Position, error) {
+	positions := make(map[string]fetcher.Position)
+	for _, source := range []map[string]string{floor, chain} {
+		for folder, text := range source {
+			p, err := fetcher.ParsePosition(text)
+			if err != nil {
+				return nil, fmt.Errorf("position of folder %q: %w", folder, err)
+			}
+			if old, ok := positions[folder]; !ok || p.N > old.N {
+				positions[folder] = p
+			}
+		}
+	}
+	return positions, nil
+}
+
+// save writes the positions to the floor.
+func (w *Worker) save(ctx context.Context) error {
+	text := make(map[string]string, len(w.positions))
+	for folder, p := range w.positions {
+		text[folder] = p.String()
+	}
+	revision, err := w.c.Floor.SavePositions(ctx, w.c.Mailbox.ID, text, w.savedRevision)
+	if err != nil {
+		w.claimed = false
+		return fmt.Errorf("save the positions of mailbox %s: %w", w.c.Mailbox.ID, err)
+	}
+	w.saved, w.savedRevision, w.savedAt = text, revision, time.Now()
+	w.board.positions(text)
+	return nil
+}
+
+// floorInterval is how far the floor may lag behind the chain during a long pass. It matters only where retention removes
+// events younger than that.
+const floorInterval = 5 * time.Second
+
+// saveIfMoved saves the positions if they moved since the last time.
+func (w *Worker) saveIfMoved(ctx context.Context) error {
+	moved := len(w.saved) != len(w.positions)
+	for folder, p := range w.positions {
+		moved = moved || w.saved[folder] != p.String()
+	}
+	if !moved {
+		return nil
+	}
+	return w.save(ctx)
+}
+
+// window bounds how many messages are fetched ahead of the commit. Their bytes are bounded by the fetcher's budget.
+const window = 256
+
+// pass fetches in one goroutine and commits in this one, so that the next messages are on their way while the last ones
+// are being stored.
+func (w *Worker) pass(ctx context.Context) (err error) {
+	fetching, stop := context.WithCancel(ctx)
+	fetched := make(chan fetcher.Message, window)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- fetch(fetching, w.session.Messages(fetching, maps.Clone(w.positions)), fetched)
+	}()
+	commitErr := w.commitAll(ctx, fetched)
+	stop()
+	for m := range fetched { // only after a failed commit
+		m.Release()
+	}
+	fetchErr := <-ended
+	if fetchErr != nil {
+		w.Close()
+	}
+	if commitErr != nil {
+		w.claimed = false
+		return commitErr
+	}
+	// What was committed stays committed when we are asked to stop: the floor is written all the same.
+	saving, cancel := withGrace(ctx)
+	defer cancel()
+	if err := w.saveIfMoved(saving); err != nil {
+		return errors.Join(fetchErr, err)
+	}
+	if fetchErr == nil {
+		w.board.checked()
+	}
+	return fetchErr
+}
+
+// fetch hands what the session yields to fetched, and closes it. It returns the session's error, or ctx's.
+func fetch(ctx context.Context, messages iter.Seq2[fetcher.Message, error], fetched chan<- fetcher.Message) error {
+	defer close(fetched)
+	for m, err := range messages {
+		if err != nil {
+			return err
+		}
+		select {
+		case fetched <- m:
+		case <-ctx.Done():
+			m.Release()
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}
+
+// commitAll commits what comes until fetched is closed. A batch is whatever has come while the last one was being
+// committed, so nothing ever waits for a batch to fill, and the budget that its messages hold is always on its way back.
+func (w *Worker) commitAll(ctx context.Context, fetched <-chan fetcher.Message) error {
+	for {
+		batch, more := take(fetched, publish.MaxBatch)
+		err := w.commit(ctx, batch)
+		for _, m := range batch {
+			m.Release()
+		}
+		if err != nil {
+			return err
+		}
+		if !more {
+			return nil
+		}
+		if time.Since(w.savedAt) > floorInterval {
+			if err := w.saveIfMoved(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take waits for one message and returns it with up to most-1 others that are there already. more is false once fetched is
+// closed.
+func take(fetched <-chan fetcher.Message, most int) (batch []fetcher.Message, more bool) {
+	m, ok := <-fetched
+	if !ok {
+		return nil, false
+	}
+	batch = append(batch, m)
+	for len(batch) < most {
+		select {
+		case m, ok := <-fetched:
+			if !ok {
+				return batch, false
+			}
+			batch = append(batch, m)
+		default:
+			return batch, true
+		}
+	}
+	return batch, true
+}

@@ -1,0 +1,195 @@
+// Package web shows what the mailboxes are doing and connects them: page, JSON, health, metrics.
+//
+// It only reads: it has no login of its own and changes nothing, so it listens on loopback unless the configuration says
+// otherwise. It shows no mail, and names mailboxes by what the configuration calls them.
+package web
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mailflume/mailflume/mailbox"
+)
+
+// Config is where the page listens.
+type Config struct {
+	Listen string // host:port; empty means that there is no page
+}
+
+// Sources is what the page shows. Ready and Broker must not block.
+type Sources struct {
+	Mailboxes func() []mailbox.Status
+	Ready     func() error  // nil, or why this replica cannot do its work
+	Broker    func() string // one line about the broker, for the page
+	Replica   string
+	Version   string
+}
+
+// Server is the web server of one process.
+type Server struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen opens the port. The error names the address and the setting.
+func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the status page on %s (setting http.listen): %w", c.Listen, err)
+	}
+	return &Server{
+		listener: listener,
+		server: &http.Server{
+			Handler:           Handler(s),
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       15 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    16 << 10,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+	}, nil
+}
+
+// Addr returns the address that the server listens on.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := s.server.Shutdown(grace); err != nil {
+			s.server.Close()
+		}
+	})
+	defer stop()
+	if err := s.server.Serve(s.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the status page on %s: %w", s.Addr(), err)
+	}
+	return nil
+}
+
+// Handler returns the routes: /, /healthz, /readyz and /metrics.
+func Handler(s Sources) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{}))
+	return secure(mux)
+}
+
+// secure sets the headers that keep a browser from doing anything but showing the page.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s Sources) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.Ready(); err != nil {
+		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (s Sources) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collector{s.Mailboxes},
+	)
+	return r
+}
+
+//go:embed page.html
+var pageHTML string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"ago":   ago,
+	"words": words,
+	"sum":   sum,
+}).Parse(pageHTML))
+
+func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	ready := ""
+	if err := s.Ready(); err != nil {
+		ready = err.Error()
+	}
+	data := struct {
+		Sources
+		NotReady string
+		Rows     []mailbox.Status
+		Now      time.Time
+	}{s, ready, s.Mailboxes(), time.Now()}
+	if err := pageTemplate.Execute(w, data); err != nil {
+		// The header is out already; the connection says the rest.
+		return
+	}
+}
+
+// ago says how long ago a moment was, in words.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := time.Since(t)
+	switch {
+	case d < 2*time.Second:
+		return "just now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+	}
+}
+
+// words says what a state means.
+func words(s mailbox.State) string {
+	switch s {
+	case mailbox.StateElsewhere:
+		return "on another replica"
+	case mailbox.StateConnecting:
+		return "logging in"
+	case mailbox.StateReading:
+		return "reading new mail"
+	case mailbox.StateWatching:
+		return "watching"
+	case mailbox.StateWaiting:
+		return "will try again by itself"
+	case mailbox.StateParked:
+		return "needs attention"
+	default:
+		return string(s)
+	}
+}
+
+func sum(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
