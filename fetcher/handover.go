@@ -372,7 +372,7 @@ func (h *handover) sasl(caps map[string]bool, mech, response, refused string) (r
 			sent = true
 			return b64, nil
 		}
-		// QUIRK(gmail): the error challenge. What it says is the same for every cause, so it is not read.
+		// QUIRK(gmail): error challenge. What it says is the same for every cause, so it is not read.
 		return refused, nil
 	})
 }

@@ -138,7 +138,7 @@ func (p *pass) next(ctx context.Context) (uint32, error) {
 	if n := uint32(p.f.examined.UIDNext); n != 0 {
 		return n, nil
 	}
-	// QUIRK(any): no UIDNEXT.
+	// QUIRK(any): no UIDNEXT. RFC 3501 requires it; imapflow met servers without (reliability.md, H3).
 	uids, err := p.search(ctx, imap.UIDSet{{}}, time.Time{}) // *
 	if err != nil {
 		return 0, err
@@ -182,14 +182,41 @@ func (p *pass) read(ctx context.Context) error {
 		return err
 	}
 	for _, w := range p.windows() {
-		uids, err := p.list(ctx, w)
-		if err != nil {
+		if err := p.readWindow(ctx, w); err != nil {
 			return err
 		}
-		for chunk := range slices.Chunk(uids, fetchChunk) {
-			if err := p.fetch(ctx, chunk); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// readWindow reads what is new in one range. After reading so much that a message which shows late could have fallen out
+// of the Position's window, it lists the range once more.
+func (p *pass) readWindow(ctx context.Context, w window) error {
+	listed, err := p.list(ctx, w)
+	if err != nil {
+		return err
+	}
+	before := p.pos
+	if err := p.fetchAll(ctx, slices.DeleteFunc(slices.Clone(listed), before.Settled)); err != nil {
+		return err
+	}
+	if p.pos.Low-before.Low < windowSize/2 {
+		return nil
+	}
+	again, err := p.list(ctx, window{max(w.from, before.Low+1), p.pos.High(), w.since})
+	if err != nil {
+		return err
+	}
+	return p.fetchAll(ctx, slices.DeleteFunc(again, func(uid uint32) bool {
+		_, known := slices.BinarySearch(listed, uid)
+		return known || before.Settled(uid)
+	}))
+}
+
+func (p *pass) fetchAll(ctx context.Context, uids []uint32) error {
+	for chunk := range slices.Chunk(uids, fetchChunk) {
+		if err := p.fetch(ctx, chunk); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -264,7 +291,7 @@ func (p *pass) forgetDeleted(lost, listed []uint32) {
 	}
 }
 
-// list returns the UIDs of a window that are not settled, ascending.
+// list returns the UIDs of a window, ascending.
 func (p *pass) list(ctx context.Context, w window) ([]uint32, error) {
 	var set imap.UIDSet
 	set.AddRange(imap.UID(w.from), imap.UID(w.to))
@@ -274,8 +301,8 @@ func (p *pass) list(ctx context.Context, w window) ([]uint32, error) {
 	}
 	outside := func(uid uint32) bool { return uid < w.from || w.to != 0 && uid > w.to }
 	p.forgetDeleted(slices.DeleteFunc(p.pos.lostAbove(), outside), uids)
-	// QUIRK(any): the star. n:* matches the last message although its UID is below n.
-	return slices.DeleteFunc(uids, func(uid uint32) bool { return outside(uid) || p.pos.Settled(uid) }), nil
+	// QUIRK(any): star. n:* matches the last message although its UID is below n.
+	return slices.DeleteFunc(uids, outside), nil
 }
 
 // search asks for the existing UIDs of a set, ascending.

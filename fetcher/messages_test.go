@@ -130,6 +130,28 @@ func TestHoleOutOfWindow(t *testing.T) {
 	wantUIDs(t, readAll(t.Context(), s, r.after))
 }
 
+// TestLateUIDOutOfWindow: what shows late in a long pass is not left behind.
+func TestLateUIDOutOfWindow(t *testing.T) {
+	f := newFake(t)
+	for uid := range uint32(3000) {
+		f.add(uid + 1)
+	}
+	f.mails[4].hidden = true
+	f.on["UID FETCH"] = func(*fakeConn, string, string) bool {
+		f.change(func() { f.mails[4].hidden = false })
+		return false
+	}
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	if r.err != nil || len(r.uids) != 3000 || r.uids[2999] != 5 {
+		t.Fatal(r.err, len(r.uids))
+	}
+	wantUIDs(t, readAll(t.Context(), s, r.after))
+	if n := len(f.commands("UID SEARCH")); n != 3 {
+		t.Fatal(n, "searches")
+	}
+}
+
 // TestExpungedMeanwhile: a message that goes between SEARCH and FETCH is no hole for long (H8).
 func TestExpungedMeanwhile(t *testing.T) {
 	f := newFake(t, 1, 2, 3)
@@ -143,8 +165,8 @@ func TestExpungedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestStar: n:* matches the last message although it is below n (H4).
-func TestStar(t *testing.T) {
+// TestQuirkStar: n:* matches the last message although it is below n (H4).
+func TestQuirkStar(t *testing.T) {
 	f := newFake(t, 10)
 	s := mustOpen(t, f.config())
 	r := readAll(t.Context(), s, nil)
@@ -181,8 +203,8 @@ func TestUIDValidityChanged(t *testing.T) {
 	}
 }
 
-// TestNoUIDNext and UIDVALIDITY: a server that says neither is still read (H3).
-func TestNoUIDNext(t *testing.T) {
+// TestQuirkNoUIDNEXT: a server that says neither is still read (H3).
+func TestQuirkNoUIDNEXT(t *testing.T) {
 	f := newFake(t, 4, 5)
 	f.validity, f.next = 0, 0
 	c := f.config()

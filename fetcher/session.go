@@ -181,8 +181,14 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// kill cuts the connection.
-func (s *Session) kill() { s.filter.link.Conn.Close() }
+// kill cuts the connection. TLS could say goodbye, but that may block.
+func (s *Session) kill() {
+	conn := s.filter.link.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	conn.Close()
+}
 
 // do runs one exchange with the server under ctx and explains its error.
 func (s *Session) do(ctx context.Context, command string, exchange func() error) error {

@@ -79,7 +79,7 @@ func (s *Session) sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// idle runs one IDLE. QUIRK(any): the silent IDLE. It is ended and begun anew well before NATs forget the connection,
+// idle runs one IDLE. QUIRK(any): silent IDLE. It is ended and begun anew well before NATs forget the connection,
 // with a pass in between that does not rely on what was pushed.
 func (s *Session) idle(ctx context.Context, d time.Duration) error {
 	select {

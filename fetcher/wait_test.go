@@ -49,8 +49,8 @@ func TestWaitForPush(t *testing.T) {
 	})
 }
 
-// TestWaitRefresh: IDLE is renewed, and mail that was never announced is found (H21).
-func TestWaitRefresh(t *testing.T) {
+// TestQuirkSilentIDLE: IDLE is renewed, and mail that was never announced is found (H21).
+func TestQuirkSilentIDLE(t *testing.T) {
 	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
 		f.change(func() { f.add(2) })
 		if d, err := waited(t, s); d > 9*time.Minute || d < 8*time.Minute || err != nil {
