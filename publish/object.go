@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
@@ -95,14 +94,14 @@ func (p *Publisher) hasObject(ctx context.Context, ref event.Ref, digest string)
 	return time.Since(m.Time) < maxAge-maxAge/10, nil
 }
 
-// putChunks sends the chunks one by one. Each expects the one before it, so that what is stored is what was read, in
-// its order, or the chunk is refused.
+// putChunks sends the chunks one by one. None is sent before the one before it is acknowledged, and none is sent twice,
+// so what is stored is what was read, in its order, or the attempt has failed.
 func (p *Publisher) putChunks(ctx context.Context, o *object, r io.Reader) error {
 	subject, ref := o.chunkSubject(), o.Ref
 	hash := sha256.New()
 	buf := make([]byte, min(p.chunkSize(), ref.Size+1)) // one more than announced, to notice it
 	var total int64
-	for last, end := uint64(0), false; !end; {
+	for end := false; !end; {
 		n, err := io.ReadFull(r, buf)
 		end = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 		if err != nil && !end {
@@ -116,10 +115,7 @@ func (p *Publisher) putChunks(ctx context.Context, o *object, r io.Reader) error
 		}
 		hash.Write(buf[:n])
 		o.chunks++
-		last, err = p.putMessage(ctx, &nats.Msg{Subject: subject, Data: buf[:n], Header: nats.Header{
-			headerExpect: {strconv.FormatUint(last, 10)},
-		}})
-		if err != nil {
+		if err := p.putMessage(ctx, &nats.Msg{Subject: subject, Data: buf[:n]}); err != nil {
 			return fmt.Errorf("chunk %d: %w", o.chunks, err)
 		}
 	}
@@ -148,22 +144,22 @@ func (p *Publisher) putMeta(ctx context.Context, o object, digest string) error 
 		return err
 	}
 	m := &nats.Msg{Subject: metaSubject(o.Ref), Data: data, Header: nats.Header{"Nats-Rollup": {"sub"}}}
-	if _, err := p.putMessage(ctx, m); err != nil {
+	if err := p.putMessage(ctx, m); err != nil {
 		return fmt.Errorf("its description: %w", err)
 	}
 	return nil
 }
 
-// putMessage stores one message in the bucket's stream and returns its sequence.
-func (p *Publisher) putMessage(ctx context.Context, m *nats.Msg) (uint64, error) {
+// putMessage stores one message in the bucket's stream.
+func (p *Publisher) putMessage(ctx context.Context, m *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, p.commitWait)
 	defer cancel()
 	answer, err := p.request(ctx, m)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	a, err := p.parseAck(answer.Data, bucketStream(p.config.Bucket))
-	return a.Seq, err
+	_, err = p.parseAck(answer.Data, bucketStream(p.config.Bucket))
+	return err
 }
 
 // purgeChunks removes what an attempt that failed has left. If that fails too, the bucket's TTL does it.
