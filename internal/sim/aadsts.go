@@ -5,7 +5,9 @@ import (
 	"net/http"
 )
 
-// aadsts are Microsoft's numbered errors: status (0 is 400), error, suberror, text.
+// aadsts are Microsoft's numbered errors: status, error, text, suberror. The numbers, errors and the texts of 7000222,
+// 7000215, 700082, 900144, 90002 and 65001 are as our provider reference has them. The other texts, and the HTTP status of
+// all but 7000222 and 7000215, are not in it and are written from memory: match on the number, never on these.
 var aadsts = map[int]OAuthError{
 	7000222: {401, "invalid_client", "The provided client secret keys for app '{app}' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds.", "", 0, false},
 	7000215: {401, "invalid_client", "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{app}'.", "", 0, false},

@@ -138,7 +138,8 @@ func (s *session) copy(c *command) { s.transfer(c, false) }
 
 func (s *session) move(c *command) { s.transfer(c, true) }
 
-// transfer answers COPY and MOVE.
+// transfer answers COPY and MOVE. Exchange's tagged texts of COPY and APPEND are not documented, nor is the answer of
+// either server to a change in a folder that is open for reading only.
 func (s *session) transfer(c *command, away bool) {
 	places, ok := s.target(c, 2)
 	if !ok {

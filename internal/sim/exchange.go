@@ -9,7 +9,7 @@ import (
 // exchangeHost is the server name that Exchange's greeting carries, in base64 of UTF-16LE.
 const exchangeHost = "AM0PR05CA0001.eurprd05.prod.outlook.com"
 
-// GreetingExchangeNew is the greeting of Exchange since about September 2026, for Server.SetGreeting.
+// GreetingExchangeNew is the greeting of Exchange since about September 2026, for Server.SetGreeting. The GUID is ours.
 const GreetingExchangeNew = "* OK Microsoft Exchange IMAP4 service ready. 6f1d2a34-0b5c-4d6e-8f70-a1b2c3d4e5f6 (tcpproxy/15.21.0406.000 BACKENDAUTHENTICATE) [{host}]"
 
 // exchange is what the IMAP server of Exchange Online says. Lines with the remark "not documented" are our choice.
@@ -28,8 +28,8 @@ var exchange = dialect{
 	loginBad:    []string{"NO Basic authentication is disabled."},
 	loginCloses: "* BYE Microsoft Exchange Server IMAP4 server signing off.",
 	invalid:     ExchangeAuthFailed,
-	cancelled:   "BAD Command Error. 12", // not documented
-	badSASL:     "BAD Command Argument Error. 11",
+	cancelled:   "BAD Command Error. 12",                // not documented
+	badSASL:     "BAD Command Argument Error. 11",       // not documented
 	goAhead:     "+ Ready for additional command text.", // not documented
 
 	selectLines: []string{
@@ -50,7 +50,7 @@ var exchange = dialect{
 	ok: map[string]string{
 		"":        "OK {verb} completed.",
 		"SELECT":  "OK [READ-WRITE] SELECT completed.",
-		"EXAMINE": "OK [READ-ONLY] EXAMINE completed.",
+		"EXAMINE": "OK [READ-ONLY] EXAMINE completed.", // by analogy with SELECT
 	},
 	noFolder:   "NO {folder} doesn't exist.", // not documented
 	badVerb:    "BAD Command Error. 12",

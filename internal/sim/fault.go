@@ -167,7 +167,8 @@ func SilentIdle() Fault { return Fault{Command: "IDLE", Silent: true} }
 func IdleDies(after time.Duration) Fault { return Fault{Command: "IDLE", IdleFor: after} }
 
 // The refusals of a login that a provider can answer with, as the tagged answer to AUTHENTICATE. RefuseLogin makes a
-// Fault of one.
+// Fault of one. Not documented: the second sentence of GmailDisabledDomain, what stands between the quotes of
+// ExchangeWrongServer, and whether the real GmailTemporary exists outside of a test file.
 const (
 	GmailBandwidth       = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)"
 	GmailTooMany         = "NO [ALERT] Too many simultaneous connections. (Failure)"

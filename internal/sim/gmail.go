@@ -4,7 +4,7 @@ import "time"
 
 const gmailCaps = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 "
 
-// gmail is what Gmail's IMAP server says. Lines that start with "not documented" are our choice.
+// gmail is what Gmail's IMAP server says. Lines with the remark "not documented" are our choice.
 var gmail = dialect{
 	provider: Gmail,
 
@@ -60,7 +60,7 @@ var gmail = dialect{
 		"LOGOUT":     "OK 73 good day (Success)",
 	},
 	noFolder:  "NO [NONEXISTENT] Unknown Mailbox: {folder} (now in authenticated state) (Failure)",
-	badVerb:   "BAD Could not parse command",
+	badVerb:   "BAD Could not parse command", // reported for FETCH ALL; for the others not documented
 	badSyntax: "BAD Could not parse command",
 	badArg:    "BAD Could not parse command",
 	badState:  "BAD Could not parse command", // not documented
@@ -68,7 +68,7 @@ var gmail = dialect{
 
 	byeExpired:   "* BYE Session expired, please login again.",
 	byeOverquota: "* BYE [OVERQUOTA] Account exceeded command or bandwidth limits.",
-	byeIdle:      "* BYE Session expired, please login again.",
+	byeIdle:      "* BYE Session expired, please login again.", // not documented
 	byeClosed:    "* BYE Session expired, please login again.", // not documented
 	byeLogout:    "* BYE LOGOUT Requested",
 

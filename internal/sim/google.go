@@ -103,7 +103,7 @@ func (o *OAuthServer) googleCode(form url.Values, c Client) answer {
 	code, problem := o.redeem(form, c.ID)
 	switch problem {
 	case "":
-	case codeVerifier:
+	case codeVerifier: // text not documented
 		return googleFailure(OAuthError{Status: 400, Code: "invalid_grant", Description: "Invalid code verifier."})
 	case codeRedirect:
 		return googleFailure(OAuthError{Status: 400, Code: "redirect_uri_mismatch", Description: "Bad Request"})
