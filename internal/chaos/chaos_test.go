@@ -129,7 +129,7 @@ func TestEveryMessageOnce(t *testing.T) {
 	}
 	defer p.Kill()
 	if err := w.Await(ctx, p, 900); err != nil {
-		t.Fatalf("%v\n%s", err, p.Output())
+		t.Fatal(err)
 	}
 	t.Logf("the first 900 events %v after the start", time.Since(p.Began).Round(time.Millisecond))
 	for some := all[900:]; len(some) > 0; some = some[10:] {
@@ -138,7 +138,7 @@ func TestEveryMessageOnce(t *testing.T) {
 		}
 	}
 	if err := w.Await(ctx, p, len(all)); err != nil {
-		t.Fatalf("%v\n%s", err, p.Output())
+		t.Fatal(err)
 	}
 	v, _, err := w.Judge(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ func TestEveryMessageOnce(t *testing.T) {
 	if err := v.Err(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d events, %d dead, %d token exchanges", v.Events, v.Dead, w.Exchanges())
+	t.Logf("%d events, %d token exchanges, dead: %q", v.Events, w.Exchanges(), v.Dead)
 	if code, err := p.Stop(ctx); err != nil || code != 0 {
 		t.Errorf("SIGTERM: exit code %d, %v\n%s", code, err, p.Output())
 	}
@@ -243,7 +243,7 @@ func TestTwoProcessesWithAnExternalServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Await(ctx, ps[1], len(all)); err != nil {
-		t.Fatalf("%v\n%s", err, ps[1].Output())
+		t.Fatal(err)
 	}
 	t.Logf("the other had everything %v after the death of the one", time.Since(begin).Round(time.Millisecond))
 	v, _, err := w.Judge(ctx)

@@ -24,16 +24,17 @@ type Published struct {
 	Seq    uint64 // in the stream
 	ID     string // of the event
 	SHA256 string // of the raw bytes in the object store
-	Dead   bool
+	Dead   string // why it is dead; empty if it is not
 }
 
 // Verdict is what Check found. Each fault is one line.
 type Verdict struct {
-	Events, Dead int
-	Lost         []string // on the server and not on the stream
-	Duplicate    []string // more than one event of a place, or of an event id
-	Disorder     []string // UIDs of a folder not ascending
-	Wrong        []string // bytes that are not the server's, and events of no message
+	Events    int
+	Lost      []string // on the server and not on the stream
+	Duplicate []string // more than one event of a place, or of an event id
+	Disorder  []string // UIDs of a folder not ascending
+	Wrong     []string // bytes that are not the server's, and events of no message
+	Dead      []string // no fault: messages that were published as dead
 }
 
 // Check compares the stream, in its order, with the servers' own view: the sha256 of every message by its place.
@@ -43,8 +44,8 @@ func Check(server map[Place]string, stream []Published) Verdict {
 	ids := map[string]uint64{}
 	newest := map[Place]Published{} // by folder: UID is 0 in the key
 	for _, e := range stream {
-		if e.Dead {
-			v.Dead++
+		if e.Dead != "" {
+			v.Dead = append(v.Dead, fmt.Sprintf("%v: %s", e.Place, e.Dead))
 		}
 		if first, twice := seen[e.Place]; twice {
 			v.Duplicate = append(v.Duplicate, fmt.Sprintf("%v at %d and %d", e.Place, first, e.Seq))

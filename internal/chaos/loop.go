@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -29,7 +28,7 @@ func (f Figures) String() string {
 	}
 	return fmt.Sprintf("%d messages, %d events (%d dead): %d lost, %d duplicate, %d out of order, %d wrong; "+
 		"%d kills and %d while starting, %s; %d token exchanges; %v",
-		f.Served, f.Events, f.Dead, len(f.Lost), len(f.Duplicate), len(f.Disorder), len(f.Wrong),
+		f.Served, f.Events, len(f.Dead), len(f.Lost), len(f.Duplicate), len(f.Disorder), len(f.Wrong),
 		f.Kills, f.Early, resume, f.Exchanges, f.Took.Round(100*time.Millisecond))
 }
 
@@ -88,7 +87,7 @@ func (w *World) KillLoop(ctx context.Context, mails [][]byte, kills int) (Figure
 		return f, err
 	}
 	if err := w.Await(ctx, p, len(rest)); err != nil {
-		return f, errors.Join(err, errors.New(p.Output()))
+		return f, err
 	}
 	if p, err = w.stopAndGoOn(ctx, p, last, len(mails)); err != nil {
 		return f, err
@@ -126,7 +125,7 @@ func (w *World) resumed(ctx context.Context, p *Process) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
 	if err := w.awaitSince(ctx, p.Began); err != nil {
-		return errors.Join(p.Running(), err, errors.New(p.Output()))
+		return fmt.Errorf("%w\n%s", err, p.Output())
 	}
 	return nil
 }

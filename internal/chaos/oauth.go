@@ -17,6 +17,9 @@ type tokens struct {
 	exchanges int
 }
 
+// googlePath is where google's clients ask; all others are microsoft's.
+const googlePath = "/google/token"
+
 func newTokens() *tokens {
 	return &tokens{refresh: map[string]string{}, access: map[string]string{}}
 }
@@ -57,10 +60,14 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	t.exchanges++
+	scope := "https://outlook.office.com/IMAP.AccessAsUser.All"
+	if q.URL.Path == googlePath {
+		scope = "https://mail.google.com/"
+	}
 	access, refresh := "access-"+rand.Text(), "refresh-"+rand.Text()
 	t.access[access], t.refresh[refresh] = user, user
 	json.NewEncoder(w).Encode(map[string]any{ // the client fails if it does
 		"token_type": "Bearer", "expires_in": 3599, "access_token": access, "refresh_token": refresh,
-		"scope": "https://outlook.office.com/IMAP.AccessAsUser.All",
+		"scope": scope,
 	})
 }

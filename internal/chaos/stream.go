@@ -37,16 +37,17 @@ func (w *World) Count(ctx context.Context) (int, error) {
 
 // Await waits until the stream holds n events about messages; it asks again while the server is away.
 func (w *World) Await(ctx context.Context, p *Process, n int) error {
+	var most int
 	for {
 		have, err := w.Count(ctx)
-		if err == nil && have >= n {
+		if most = max(most, have); err == nil && have >= n {
 			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for %d events: there are %d: %w\n%s", n, most, ctx.Err(), p.Output())
 		}
 		if ended := p.Running(); ended != nil {
 			return ended
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("wait for %d events: there are %d: %w", n, have, errors.Join(err, ctx.Err()))
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
@@ -121,10 +122,14 @@ func (w *World) Read(ctx context.Context) ([]Stored, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the raw bytes of the event at %d: %w", seq, err)
 		}
-		all = append(all, Stored{Published{
+		one := Stored{Published{
 			Place: Place{e.Data.Mailbox.ID, imap.Folder, imap.UIDValidity, imap.UID},
-			Seq:   seq, ID: e.ID, SHA256: sum, Dead: e.Type == event.TypeDead,
-		}, m.Time})
+			Seq:   seq, ID: e.ID, SHA256: sum,
+		}, m.Time}
+		if e.Data.Dead != nil {
+			one.Dead = e.Data.Dead.Reason + ", " + e.Data.Dead.Detail
+		}
+		all = append(all, one)
 	}
 	return all, nil
 }

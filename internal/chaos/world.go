@@ -135,7 +135,7 @@ var secrets = []string{
 
 func (w *World) writeConfig(oauth, port string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: data\nhttp: {listen: \"off\"}\nevents: {raw: always}\nlog: {level: debug}\n")
+	fmt.Fprintf(&b, "data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\n")
 	if w.o.Lease != 0 {
 		fmt.Fprintf(&b, "replica: {lease: %v}\n", w.o.Lease)
 	}
@@ -148,7 +148,7 @@ func (w *World) writeConfig(oauth, port string) error {
   - {name: google, provider: google, id: google-id, secret: env:CHAOS_CLIENT_SECRET, endpoints: {token: %q}}
   - {name: microsoft, provider: microsoft, id: microsoft-id, authority: %q}
 mailboxes:
-`, oauth+"/token", oauth)
+`, oauth+googlePath, oauth)
 	_, imapPort, _ := net.SplitHostPort(w.Dovecot.TLSAddr)
 	for _, box := range w.boxes {
 		file := filepath.Join(w.dir, box.name+".refresh-token")
