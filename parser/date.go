@@ -35,7 +35,7 @@ func parseDate(value string) (t time.Time, odd, ok bool) {
 	if len(value) > longest {
 		value = value[:longest]
 	}
-	tokens := strings.FieldsFunc(dropComments(value), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' || r == ';' })
+	tokens := strings.FieldsFunc(closeColons(dropComments(value)), func(r rune) bool { return r == ' ' || r == ',' || r == '\t' || r == ';' })
 	for _, token := range tokens {
 		s.token(lower(token))
 	}
@@ -223,6 +223,20 @@ func (s *dateScan) word(token string) {
 		}
 		s.odd = s.odd || token != "gmt"
 	}
+}
+
+// closeColons takes the white space around colons out, which the obsolete form allows (RFC 5322, appendix A.6.3).
+func closeColons(s string) string {
+	pieces := strings.Split(s, ":")
+	for i := range pieces {
+		if i > 0 {
+			pieces[i] = strings.TrimLeft(pieces[i], " \t")
+		}
+		if i < len(pieces)-1 {
+			pieces[i] = strings.TrimRight(pieces[i], " \t")
+		}
+	}
+	return strings.Join(pieces, ":")
 }
 
 func dropComments(s string) string {

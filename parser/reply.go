@@ -151,7 +151,12 @@ func closesIntroduction(line string) bool {
 			return true
 		}
 	}
-	return strings.Contains(low, " schrieb ") && strings.HasSuffix(low, ">")
+	for _, middle := range []string{" schrieb ", " schreef ", " skrev "} { // languages that put the name behind it
+		if strings.Contains(low, middle) {
+			return true
+		}
+	}
+	return false
 }
 
 // quoteFollows says whether the next line that is not empty is quoted, or there is none.
