@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -202,6 +203,68 @@ func (b *book) check(t *testing.T) {
 						i.session, i.start, i.end, j.session, j.start, j.end)
 				}
 			}
+		}
+	}
+}
+
+// stalls notes when this process was not run for a while: then it cannot have stopped anything either.
+type stalls struct {
+	mu    sync.Mutex
+	ended []time.Time
+}
+
+// noteStalls notes stalls that are too long for a replica with the lease to stop in time.
+func noteStalls(t *testing.T, lease time.Duration) *stalls {
+	s := &stalls{}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for last := time.Now(); ; {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+			now := time.Now()
+			if now.Sub(last) > lease/40 {
+				s.mu.Lock()
+				s.ended = append(s.ended, now)
+				s.mu.Unlock()
+			}
+			last = now
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-stopped
+	})
+	return s
+}
+
+// at reports whether there was a stall in the second before the given time.
+func (s *stalls) at(end time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stall := range s.ended {
+		if d := end.Sub(stall); d > -100*time.Millisecond && d < time.Second {
+			return true
+		}
+	}
+	return false
+}
+
+// inTime fails if a call was told to stop only after its session's validity had ended, while the process was running.
+func (b *book) inTime(t *testing.T, s *stalls, sessions ...string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, i := range b.calls {
+		if slices.Contains(sessions, i.session) && !i.validAtCancel {
+			if s.at(i.end) {
+				t.Logf("mailbox %s: this machine stalled when it was to stop", i.mailbox)
+				continue
+			}
+			t.Errorf("mailbox %s: told to stop after the session's validity had ended", i.mailbox)
 		}
 	}
 }

@@ -48,9 +48,9 @@ func startTime(pid int) (start uint64, ended bool, err error) {
 	return start, fields[0] == "Z" || fields[0] == "X", err
 }
 
-// provesDead reports whether p can see that the process other has ended. Both must be of the same boot of the same machine and of
-// the same pid namespace, else the number of other says nothing here. (The number of a namespace that
-// has ended may be given to a new one; then every process of the old one has ended too.)
+// provesDead reports whether p can see that the process other has ended. Both must be of the same boot of the same
+// machine and of the same pid namespace, else the number of other says nothing here. (The number of a namespace that has
+// ended may be given to a new one; then every process of the old one has ended too.)
 func (p process) provesDead(other process) bool {
 	if other.Boot == "" || other.Namespace == "" || other.Start == 0 || other.PID <= 0 ||
 		other.Boot != p.Boot || other.Namespace != p.Namespace || other.Host != p.Host {

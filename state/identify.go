@@ -28,11 +28,12 @@ type entry struct {
 // identifyTries bounds how often Identify starts again because another replica wrote at the same time.
 const identifyTries = 50
 
-// Identify returns the id of each mailbox, in the order given. An id names subjects and events, so it outlives the name: a
-// mailbox that is given an ID has it; else one whose name is known keeps the id that goes with it, though its address changed; else one
-// whose address is known, under a name that the list no longer has, keeps that id though its name changed; else its name becomes its
-// id (with a number behind it if another mailbox has that id). Nothing is forgotten: a mailbox that was removed and is added again
-// resumes its id. Replicas that call it with the same list at the same time get the same ids.
+// Identify returns the id of each mailbox, in the order given. An id names subjects and events, so it outlives the name:
+// a mailbox that is given an ID has it; else one whose name is known keeps the id that goes with it, though its address
+// changed; else one whose address is known, under a name that the list no longer has, keeps that id though its name
+// changed; else its name becomes its id (with a number behind it if another mailbox has that id). Nothing is forgotten:
+// a mailbox that was removed and is added again resumes its id. Replicas that call it with the same list at the same
+// time get the same ids.
 func (s *Store) Identify(ctx context.Context, list []Mailbox) ([]string, error) {
 	for range identifyTries {
 		ids, err := s.identify(ctx, list)

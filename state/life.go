@@ -262,8 +262,8 @@ func (l *life) beaten(sent time.Duration, leaving bool, revision uint64, err err
 	}
 }
 
-// refused takes in that a heartbeat was refused because the record is not what we thought. An earlier one may have been stored
-// though its answer was lost; or another write was just under way; or the session was deleted.
+// refused takes in that a heartbeat was refused because the record is not what we thought. An earlier one may have been
+// stored though its answer was lost; or another write was just under way; or the session was deleted.
 func (l *life) refused(last record, err error) {
 	l.beating = false
 	l.next = bootTime()

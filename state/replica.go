@@ -14,8 +14,8 @@ type ReplicaConfig struct {
 	Name  string        // shown to people; empty: the host's name
 	Lease time.Duration // 0 means DefaultLease
 
-	// Lock names a lock that this process, and no other, holds for as long as it lives: that of the directory of the embedded
-	// server. Whoever had it before has ended, and nobody needs to wait for its lease. It may be empty.
+	// Lock names a lock that this process, and no other, holds for as long as it lives: that of the directory of the
+	// embedded server. Whoever had it before has ended, and nobody needs to wait for its lease. It may be empty.
 	Lock string
 }
 
@@ -24,11 +24,12 @@ const DefaultLease = 15 * time.Second
 
 // Replica shares the mailboxes with the other replicas that use the same bucket.
 //
-// It keeps a session: a record with an id that is never used again, rewritten three times per lease. The session is valid for
-// two thirds of the lease after the last heartbeat that was acknowledged was sent, on the boot-time clock. The other replicas
-// delete it when they have seen no heartbeat for a lease and a third while their own came back to them, or at once if they can prove
-// that its process has ended: on the same machine, or by the lock that they hold now. Heartbeat and deletion are writes at the same revision, so one of
-// them fails. Whatever a session owned is then free; a replica that leaves in order frees it itself.
+// It keeps a session: a record with an id that is never used again, rewritten three times per lease. The session is
+// valid for two thirds of the lease after the last heartbeat that was acknowledged was sent, on the boot-time clock. The
+// other replicas delete it when they have seen no heartbeat for a lease and a third while their own came back to them,
+// or at once if they can prove that its process has ended: on the same machine, or by the lock that they hold now.
+// Heartbeat and deletion are writes at the same revision, so one of them fails. Whatever a session owned is then free; a
+// replica that leaves in order frees it itself.
 type Replica struct {
 	store *Store
 	log   *slog.Logger
@@ -56,9 +57,9 @@ func NewReplica(s *Store, c ReplicaConfig, log *slog.Logger) *Replica {
 	return r
 }
 
-// The times that follow from the lease: between heartbeats; from sending one to the end of the validity it gives; from its last
-// change to the death of a session; between two of our own that come back, above which the silence of others says nothing; before
-// the end of validity, to stop in; for one call; and between calls that fail.
+// The times that follow from the lease: between heartbeats; from sending one to the end of the validity it gives; from
+// its last change to the death of a session; between two of our own that come back, above which the silence of others
+// says nothing; before the end of validity, to stop in; for one call; and between calls that fail.
 func (r *Replica) interval() time.Duration { return r.lease / 3 }
 func (r *Replica) validity() time.Duration { return r.lease - r.lease/3 }
 func (r *Replica) silence() time.Duration  { return r.lease + r.lease/3 }
@@ -67,10 +68,11 @@ func (r *Replica) guard() time.Duration    { return r.lease / 15 }
 func (r *Replica) timeout() time.Duration  { return min(r.interval()/2, 5*time.Second) }
 func (r *Replica) pause() time.Duration    { return max(r.interval()/10, 20*time.Millisecond) }
 
-// Run shares the mailboxes until ctx ends. It calls own for each mailbox that it comes to own, in a goroutine of its own; ends
-// that call's ctx when ownership ends, when it is about to become doubtful, and when ctx ends; and gives the mailbox away only
-// after own has returned. Should own return by itself it is called again a heartbeat later. When ctx ends, Run waits for
-// all of them, frees what it owned and returns nil. While the bucket cannot be reached it owns nothing and goes on trying.
+// Run shares the mailboxes until ctx ends. It calls own for each mailbox that it comes to own, in a goroutine of its
+// own; ends that call's ctx when ownership ends, when it is about to become doubtful, and when ctx ends; and gives the
+// mailbox away only after own has returned. Should own return by itself it is called again a heartbeat later. When ctx
+// ends, Run waits for all of them, frees what it owned and returns nil. While the bucket cannot be reached it owns
+// nothing and goes on trying.
 func (r *Replica) Run(ctx context.Context, mailboxes []string, own func(ctx context.Context, mailbox string)) error {
 	r.SetMailboxes(mailboxes)
 	for ctx.Err() == nil {
@@ -111,8 +113,8 @@ func (r *Replica) Remaining() time.Duration {
 	return max(0, r.until-bootTime())
 }
 
-// Alive reports false only if it is certain that the session has ended. It does not block: about a session it has not heard of it
-// says true and looks it up in the bucket, so ask again.
+// Alive reports false only if it is certain that the session has ended. It does not block: about a session it has not
+// heard of it says true and looks it up in the bucket, so ask again.
 func (r *Replica) Alive(id string) bool {
 	r.mu.Lock()
 	gone := r.view.gone[id]
@@ -128,8 +130,8 @@ func (r *Replica) Alive(id string) bool {
 	return !gone
 }
 
-// Owners returns the session that owns each mailbox, as far as is known here. Mailboxes that nobody owns are not in it; the session
-// may have ended.
+// Owners returns the session that owns each mailbox, as far as is known here. Mailboxes that nobody owns are not in it;
+// the session may have ended.
 func (r *Replica) Owners() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

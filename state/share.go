@@ -2,8 +2,9 @@ package state
 
 import "hash/fnv"
 
-// share returns which of the sessions is to carry a mailbox: the one with the highest score (rendezvous hashing). Whoever computes it
-// gets the same answer, and when a session comes or goes only the mailboxes move that it gets or had.
+// share returns which of the sessions is to carry a mailbox: the one with the highest score (rendezvous hashing).
+// Whoever computes it gets the same answer, and when a session comes or goes only the mailboxes move that it gets or
+// had.
 func share(mailbox string, sessions []string) string {
 	var best string
 	var high uint64

@@ -108,22 +108,23 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
 }
 
-// Get returns what package token keeps under the key and the revision to pass to Set. It asks the leader of the bucket, so it
-// sees every write that was acknowledged before (a plain KV get may be answered by a follower that lags behind; a leader that
-// was just voted out and does not know it yet can still be stale, and then the next Set fails). If there is no such record
-// the error wraps fs.ErrNotExist. Any text may be a key.
+// Get returns what package token keeps under the key and the revision to pass to Set. It asks the leader of the bucket,
+// so it sees every write that was acknowledged before (a plain KV get may be answered by a follower that lags behind; a
+// leader that was just voted out and does not know it yet can still be stale, and then the next Set fails). If there is
+// no such record the error wraps fs.ErrNotExist. Any text may be a key.
 func (s *Store) Get(ctx context.Context, id string) (value []byte, revision uint64, err error) {
 	return s.get(ctx, key(tableGrants, id))
 }
 
-// Set stores what package token keeps under the key, if the record's revision still is the given one; 0 means that there must
-// be no record. If it is not so, or another write is under way, the error wraps fs.ErrExist; if no answer came it
+// Set stores what package token keeps under the key, if the record's revision still is the given one; 0 means that there
+// must be no record. If it is not so, or another write is under way, the error wraps fs.ErrExist; if no answer came it
 // is ErrAmbiguous. After any error read again.
 func (s *Store) Set(ctx context.Context, id string, value []byte, revision uint64) (uint64, error) {
 	return s.set(ctx, key(tableGrants, id), value, revision)
 }
 
-// Delete removes what package token keeps under the key, if the record's revision still is the given one. Errors are those of Set.
+// Delete removes what package token keeps under the key, if the record's revision still is the given one. Errors are
+// those of Set.
 func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	return s.remove(ctx, key(tableGrants, id), revision)
 }
@@ -286,8 +287,9 @@ func (s *Store) watch(ctx context.Context, keys ...string) (jetstream.KeyWatcher
 	return s.kv.WatchFiltered(ctx, keys)
 }
 
-// stopWatch stops a watch and empties it: its goroutine would wait for ever for somebody to take what it holds. The client asks
-// the server to forget the consumer and waits for the answer, with a limit of its own: nobody else should have to.
+// stopWatch stops a watch and empties it: its goroutine would wait for ever for somebody to take what it holds. The
+// client asks the server to forget the consumer and waits for the answer, with a limit of its own: nobody else should
+// have to.
 func stopWatch(w jetstream.KeyWatcher) {
 	_ = w.Stop() // fails only if the connection is closed, and then the watch ends too
 	for range w.Updates() {

@@ -146,8 +146,8 @@ func (v *view) applySession(id string, value []byte, revision uint64, now, outag
 	return c
 }
 
-// applyEnd takes in that the record of a session is gone. Where the server removed it because its time to live ran out it may
-// be the server's clock that is wrong, so the session is given another lease.
+// applyEnd takes in that the record of a session is gone. Where the server removed it because its time to live ran out
+// it may be the server's clock that is wrong, so the session is given another lease.
 func (v *view) applyEnd(id string, revision uint64, expired bool, now time.Duration) change {
 	s, known := v.sessions[id]
 	if known && revision < s.revision {
@@ -171,8 +171,8 @@ func (v *view) applyEnd(id string, revision uint64, expired bool, now time.Durat
 	return change{members: true}
 }
 
-// applyRead takes in what a read said about a session that the watch does not show, unless it has shown it meanwhile, and reports
-// whether that changed who is there.
+// applyRead takes in what a read said about a session that the watch does not show, unless it has shown it meanwhile,
+// and reports whether that changed who is there.
 func (v *view) applyRead(id string, last record, now time.Duration) bool {
 	s, known := v.sessions[id]
 	switch {
@@ -192,7 +192,8 @@ func (v *view) end(id string) {
 	v.gone[id] = true
 }
 
-// forget forgets sessions that ended, when there are many of them. Where one is still named by a record, it is looked up again.
+// forget forgets sessions that ended, when there are many of them. Where one is still named by a record, it is looked up
+// again.
 func (v *view) forget() {
 	if len(v.gone) > 4096 {
 		clear(v.gone)
@@ -210,8 +211,9 @@ func (v *view) live() []string {
 	return ids
 }
 
-// free reports whether the owner record o may be overwritten: it names nobody, or a session of which we know that it has ended
-// from a view that reaches beyond the record. unknown is that session if we have never heard of it, or not from this watch.
+// free reports whether the owner record o may be overwritten: it names nobody, or a session of which we know that it has
+// ended from a view that reaches beyond the record. unknown is that session if we have never heard of it, or not from
+// this watch.
 func (v *view) free(o seenOwner) (free bool, unknown string) {
 	switch s, alive := v.sessions[o.session]; {
 	case o.session == "":
@@ -226,8 +228,8 @@ func (v *view) free(o seenOwner) (free bool, unknown string) {
 	return false, o.session
 }
 
-// silent returns the sessions that did not change for as long as given, up to a heartbeat of ours that was sent at the time given and has
-// come back. That their silence is not ours follows from calm.
+// silent returns the sessions that did not change for as long as given, up to a heartbeat of ours that was sent at the
+// time given and has come back. That their silence is not ours follows from calm.
 func (v *view) silent(sent, limit time.Duration) []string {
 	var ids []string
 	for id, s := range v.sessions {

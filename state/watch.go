@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// watch shows run every change of a session or an owner, in the order of the stream, until the life is over. A watch that shows
-// nothing (its consumer is gone with the server that held it) is replaced when run asks for it, which is sooner than the client
-// notices.
+// watch shows run every change of a session or an owner, in the order of the stream, until the life is over. A watch
+// that shows nothing (its consumer is gone with the server that held it) is replaced when run asks for it, which is
+// sooner than the client notices.
 func (l *life) watch() {
 	for l.base.Err() == nil {
 		if err := l.watchOnce(); err != nil && l.base.Err() == nil {
@@ -115,8 +115,8 @@ func (l *life) echoed() {
 	}
 }
 
-// inspect looks for sessions of processes that ended on this machine, and for those that the watch before showed and this one
-// does not.
+// inspect looks for sessions of processes that ended on this machine, and for those that the watch before showed and
+// this one does not.
 func (l *life) inspect() {
 	if !l.view.ready() {
 		return
