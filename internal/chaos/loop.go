@@ -124,10 +124,7 @@ func (w *World) stopAndGoOn(ctx context.Context, p *Process, last [][]byte, tota
 func (w *World) resumed(ctx context.Context, p *Process) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
-	if err := w.awaitSince(ctx, p.Began); err != nil {
-		return fmt.Errorf("%w\n%s", err, p.Output())
-	}
-	return nil
+	return w.awaitSince(ctx, p)
 }
 
 func (w *World) sleep(most time.Duration) { time.Sleep(time.Duration(w.rng.Int64N(int64(most)))) }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"sync"
@@ -19,7 +18,6 @@ type Process struct {
 	cmd   *exec.Cmd
 	out   buffer
 	gone  chan struct{} // closed when it has ended
-	err   error         // how, once gone is closed
 }
 
 // buffer keeps what a process says. The last 64 KiB are enough to say what went wrong.
@@ -54,7 +52,7 @@ func spawn(ctx context.Context, dir string, env []string, args ...string) (*Proc
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
 	go func() {
-		p.err = p.cmd.Wait()
+		p.cmd.Wait() // ProcessState tells
 		close(p.gone)
 	}()
 	return p, nil
@@ -67,7 +65,7 @@ func (p *Process) Output() string { return p.out.String() }
 func (p *Process) Running() error {
 	select {
 	case <-p.gone:
-		return fmt.Errorf("the process ended by itself: %w\n%s", errors.Join(p.err, io.EOF), p.Output())
+		return fmt.Errorf("the process ended by itself, exit code %d\n%s", p.cmd.ProcessState.ExitCode(), p.Output())
 	default:
 		return nil
 	}

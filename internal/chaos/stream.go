@@ -53,15 +53,18 @@ func (w *World) Await(ctx context.Context, p *Process, n int) error {
 	}
 }
 
-// awaitSince waits until an event is stored after began.
-func (w *World) awaitSince(ctx context.Context, began time.Time) error {
+// awaitSince waits until an event is stored after a process began.
+func (w *World) awaitSince(ctx context.Context, p *Process) error {
 	for {
 		at, err := w.newest(ctx)
-		if err == nil && !at.Before(began) {
+		if err == nil && !at.Before(p.Began) {
 			return nil
 		}
+		if err := p.Running(); err != nil {
+			return err
+		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("wait for the first new event: %w", errors.Join(err, ctx.Err()))
+			return fmt.Errorf("wait for the first new event: %w\n%s", errors.Join(err, ctx.Err()), p.Output())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

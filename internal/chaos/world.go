@@ -130,7 +130,7 @@ func (w *World) startBroker(ctx context.Context, port string) error {
 // The secrets of the configuration.
 var secrets = []string{
 	"CHAOS_CLIENT_SECRET=a client secret",
-	"CHAOS_SEALING_KEY=0123456789abcdef0123456789abcdef",
+	"CHAOS_SEALING_KEY=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 }
 
 func (w *World) writeConfig(oauth, port string) error {
@@ -142,7 +142,7 @@ func (w *World) writeConfig(oauth, port string) error {
 	if w.broker == nil {
 		fmt.Fprintf(&b, "nats: {embedded: {listen: \"127.0.0.1:%s\"}}\n", port)
 	} else {
-		fmt.Fprintf(&b, "nats: {url: \"nats://127.0.0.1:%s\"}\nstream: {replicas: 1}\nsealing_key: env:CHAOS_SEALING_KEY\n", port)
+		fmt.Fprintf(&b, "nats: {url: \"nats://127.0.0.1:%s\", stream: {replicas: 1}}\nsealing_key: env:CHAOS_SEALING_KEY\n", port)
 	}
 	fmt.Fprintf(&b, `clients:
   - {name: google, provider: google, id: google-id, secret: env:CHAOS_CLIENT_SECRET, endpoints: {token: %q}}
