@@ -364,3 +364,20 @@ func TestArchitectureListsEveryRoom(t *testing.T) {
 		}
 	}
 }
+
+// README shows two configurations, which package configs loads in its tests.
+func TestReadmeShowsTheTestedConfigurations(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"gmail.yaml", "outlook.yaml"} {
+		config, err := os.ReadFile("../../configs/testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), string(config)) {
+			t.Errorf("README.md does not show configs/testdata/%s as it is", name)
+		}
+	}
+}
