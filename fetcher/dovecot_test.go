@@ -141,3 +141,51 @@ func TestDovecot(t *testing.T) {
 	}
 	pass("map[]")
 }
+
+// BenchmarkDovecot reads 5,000 messages of 5 KB from a real server.
+func BenchmarkDovecot(b *testing.B) {
+	d, err := dovecot.Run(b.Context(), dovecot.Options{})
+	if err != nil {
+		b.Skip(err)
+	}
+	defer d.Close()
+	raw := make([][]byte, 5000)
+	for n := range raw {
+		raw[n] = fmt.Appendf(nil, "Subject: %d\r\n\r\n%s", n, strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz\r\n", 130))
+	}
+	if _, err := d.Append(b.Context(), address, "INBOX", time.Time{}, raw...); err != nil {
+		b.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(d.CertPEM)
+	for name, conf := range map[string]fetcher.Config{
+		"plain": {Addr: d.Addr, Security: fetcher.Plain},
+		"tls":   {Addr: d.TLSAddr, RootCAs: pool},
+	} {
+		b.Run(name, func(b *testing.B) {
+			conf.User, conf.Auth, conf.Start, conf.Budget = address, fetcher.Password, fetcher.Start{All: true}, fetcher.NewBudget(64<<20)
+			s, err := fetcher.Open(b.Context(), conf, token(func() string { return d.Password }))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			b.SetBytes(int64(len(raw)) * int64(len(raw[0])))
+			for b.Loop() {
+				n := 0
+				for m, err := range s.Messages(b.Context(), nil) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					if m.Kind == fetcher.KindMail {
+						n++
+					}
+					m.Release()
+				}
+				if n != len(raw) {
+					b.Fatal(n)
+				}
+			}
+			b.ReportMetric(float64(len(raw)*b.N)/b.Elapsed().Seconds(), "msg/s")
+		})
+	}
+}

@@ -232,7 +232,7 @@ func (f *filter) response() error {
 	if err := classifyBare(string(line)); err != nil {
 		return err
 	}
-	f.debug("line dropped", "line", clip(string(line)))
+	f.debug("line dropped", "bytes", len(line)) // not its text, which could be a mail's
 	return nil
 }
 

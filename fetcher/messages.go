@@ -181,33 +181,63 @@ func (p *pass) read(ctx context.Context) error {
 	if err := p.readLost(ctx); err != nil {
 		return err
 	}
-	for _, w := range p.windows() {
-		if err := p.readWindow(ctx, w); err != nil {
+	for _, r := range p.ranges() {
+		if err := p.readRange(ctx, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// readRange reads what is new in a range of UIDs, in windows whose listing stays small; they grow where UIDs are sparse.
+func (p *pass) readRange(ctx context.Context, r window) error {
+	if !p.large(r) {
+		_, err := p.readWindow(ctx, r)
+		return err
+	}
+	width := uint64(searchWindow)
+	for from := uint64(r.from); from <= uint64(r.to); {
+		to := min(from+width-1, uint64(r.to))
+		listed, err := p.readWindow(ctx, window{uint32(from), uint32(to), r.since})
+		if err != nil {
+			return err
+		}
+		from = to + 1
+		if listed < searchWindow/4 {
+			width *= 2
+		} else {
+			width = searchWindow
+		}
+	}
+	return nil
+}
+
+// large reports whether more messages can be in a range than one listing should have.
+func (p *pass) large(r window) bool {
+	return p.f.examined.NumMessages > searchWhole && r.to != 0 && r.to-r.from >= searchWhole
+}
+
 // readWindow reads what is new in one range. After reading so much that a message which shows late could have fallen out
 // of the Position's window, it lists the range once more.
-func (p *pass) readWindow(ctx context.Context, w window) error {
+//
+// It returns how many messages there are in it.
+func (p *pass) readWindow(ctx context.Context, w window) (n int, err error) {
 	listed, err := p.list(ctx, w)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	before := p.pos
 	if err := p.fetchAll(ctx, slices.DeleteFunc(slices.Clone(listed), before.Settled)); err != nil {
-		return err
+		return 0, err
 	}
 	if p.pos.Low-before.Low < windowSize/2 {
-		return nil
+		return len(listed), nil
 	}
 	again, err := p.list(ctx, window{max(w.from, before.Low+1), p.pos.High(), w.since})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return p.fetchAll(ctx, slices.DeleteFunc(again, func(uid uint32) bool {
+	return len(listed), p.fetchAll(ctx, slices.DeleteFunc(again, func(uid uint32) bool {
 		_, known := slices.BinarySearch(listed, uid)
 		return known || before.Settled(uid)
 	}))
@@ -228,39 +258,22 @@ type window struct {
 	since    time.Time
 }
 
-// windows cuts what lies above Low into ranges whose listing stays small.
-func (p *pass) windows() []window {
-	low, next := p.pos.Low, max(p.pos.Next, uint32(p.f.examined.UIDNext))
-	var ws []window
-	from := low + 1
+// ranges cuts what lies above Low where what is wanted changes.
+func (p *pass) ranges() []window {
+	from := p.pos.Low + 1
 	if from == 0 {
 		return nil // all UIDs there can be are settled
 	}
+	var rs []window
 	if since := p.pos.wanted(); !since.IsZero() && from < p.pos.Next {
-		ws = append(ws, p.cut(window{from, p.pos.Next - 1, since})...)
+		rs = append(rs, window{from, p.pos.Next - 1, since})
 		from = p.pos.Next
 	}
-	if next > from {
-		ws = append(ws, p.cut(window{from: from, to: next - 1})...)
-		from = next
+	if known := (window{from: from, to: max(uint32(p.f.examined.UIDNext), 1) - 1}); known.to > from && p.large(known) {
+		rs = append(rs, known)
+		from = known.to + 1
 	}
-	// The ranges below are exact, so that only this one needs a star, which matches the last message although it be lower.
-	if n := len(ws); n > 0 && ws[n-1].since.IsZero() {
-		ws[n-1].to = 0
-		return ws
-	}
-	return append(ws, window{from: from})
-}
-
-func (p *pass) cut(w window) []window {
-	if p.f.examined.NumMessages <= searchWhole || w.to-w.from < searchWhole {
-		return []window{w}
-	}
-	var ws []window
-	for from := uint64(w.from); from <= uint64(w.to); from += searchWindow {
-		ws = append(ws, window{uint32(from), uint32(min(from+searchWindow-1, uint64(w.to))), w.since})
-	}
-	return ws
+	return append(rs, window{from: from})
 }
 
 // readLost asks again for the messages that Low has passed although they did not come.
@@ -299,10 +312,17 @@ func (p *pass) list(ctx context.Context, w window) ([]uint32, error) {
 	if err != nil {
 		return nil, err
 	}
-	outside := func(uid uint32) bool { return uid < w.from || w.to != 0 && uid > w.to }
+	outside := func(uid uint32) bool { return uid < w.from || w.to != 0 && uid > w.to || p.absurd(uid) }
 	p.forgetDeleted(slices.DeleteFunc(p.pos.lostAbove(), outside), uids)
 	// QUIRK(any): star. n:* matches the last message although its UID is below n.
 	return slices.DeleteFunc(uids, outside), nil
+}
+
+// absurd reports whether a UID lies so far beyond UIDNEXT that it must be a mistake. Believing it would move the Position
+// past all mail to come.
+func (p *pass) absurd(uid uint32) bool {
+	next := uint32(p.f.examined.UIDNext)
+	return next != 0 && uid > next && uid-next > 1<<24
 }
 
 // search asks for the existing UIDs of a set, ascending.

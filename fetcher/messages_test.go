@@ -180,6 +180,37 @@ func TestQuirkStar(t *testing.T) {
 	}
 }
 
+// TestAbsurdUID: a UID that cannot be does not move the Position past everything (H25).
+func TestAbsurdUID(t *testing.T) {
+	f := newFake(t, 1)
+	f.on["UID SEARCH"] = func(c *fakeConn, tag, _ string) bool {
+		c.say("* SEARCH 4294967295 4294967294 1 0 1 99999999999 x\r\n%s OK", tag)
+		return true
+	}
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	wantUIDs(t, r, 1)
+	if p := r.after["INBOX"]; p.Low != 1 {
+		t.Fatal(p)
+	}
+}
+
+// TestManyMessages: a large folder is listed in windows, which grow where there is nothing.
+func TestManyMessages(t *testing.T) {
+	f := newFake(t, 3, 60_000, 4_000_000)
+	f.on["EXAMINE"] = func(c *fakeConn, tag, _ string) bool {
+		c.say("* 100000 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4000001] x\r\n%s OK", tag)
+		return true
+	}
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	wantUIDs(t, r, 3, 60_000, 4_000_000)
+	got := f.commands("UID SEARCH")
+	if len(got) > 12 || got[0] != "UID SEARCH UID 1:50000" || !strings.Contains(strings.Join(got, "\n"), "UID SEARCH UID 4000001:*") {
+		t.Fatalf("%q", got)
+	}
+}
+
 func TestUIDValidityChanged(t *testing.T) {
 	f := newFake(t, 1, 2)
 	s := mustOpen(t, f.config())

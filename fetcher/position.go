@@ -190,6 +190,9 @@ func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
 
 // forget takes a UID off the lost ones.
 func (p *Position) forget(uid uint32) {
+	if !p.isLost(uid) {
+		return
+	}
 	for i := range p.lost {
 		if p.lost[i].uid == uid {
 			p.lost[i] = lost{}

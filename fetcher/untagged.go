@@ -3,6 +3,7 @@ package fetcher
 import (
 	"encoding/base64"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,9 @@ func (f *filter) data(rest string) error {
 	case "FLAGS", "CAPABILITY", "ENABLED", "RECENT", "EXPUNGE", "VANISHED":
 		return nil
 	}
-	f.debug("response dropped", "kind", clip(word))
+	if isFlag(word) && len(word) < 20 {
+		f.debug("response dropped", "kind", word)
+	}
 	p := &scanner{f: f, line: []byte(args)}
 	return p.skipAll()
 }
@@ -61,7 +64,8 @@ func (f *filter) untaggedStatus(text string) {
 	}
 }
 
-// search passes the numbers on, ascending; what is no UID is dropped.
+// search passes the numbers on, ascending; what is no UID is dropped. So is the highest UID there can be: go-imap would
+// count up to it for ever (imap.UIDSet.Nums wraps around).
 func (f *filter) search(args string) {
 	if !f.pending("UID SEARCH") {
 		return
@@ -71,7 +75,7 @@ func (f *filter) search(args string) {
 		if strings.HasPrefix(s, "(") {
 			break // (MODSEQ n)
 		}
-		if n, err := strconv.ParseUint(s, 10, 32); err == nil && n > 0 {
+		if n, err := strconv.ParseUint(s, 10, 32); err == nil && n > 0 && n < math.MaxUint32 {
 			uids = append(uids, uint32(n))
 		}
 	}
