@@ -23,8 +23,9 @@ type life struct {
 	r     *Replica
 	id    string
 	own   func(ctx context.Context, mailbox string)
-	ctx   context.Context // of the mailboxes: ends with the ctx of Run
-	base  context.Context // of the I/O: ends with the life
+	tend  func() (context.Context, context.CancelFunc) // the ctx of a mailbox: ends with the ctx of Run
+	call  func() (context.Context, context.CancelFunc) // the ctx of a call: ends with the life
+	done  <-chan struct{}                              // closed when the life is over
 	todo  chan func()
 	slots chan struct{} // bounds the owner records being written
 	io    sync.WaitGroup
@@ -75,12 +76,14 @@ func newLife(r *Replica, own func(ctx context.Context, mailbox string)) *life {
 func (l *life) run(ctx context.Context) {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	l.ctx, l.base = ctx, base
+	l.tend = func() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
+	l.call = func() (context.Context, context.CancelFunc) { return context.WithTimeout(base, l.r.timeout()) }
+	l.done = base.Done()
 	l.locked(func() {
 		l.r.view, l.r.until = l.view, 0
 		l.next = bootTime()
 	})
-	l.io.Go(l.watch)
+	l.io.Go(func() { l.watch(base) })
 	l.r.wake()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -131,7 +134,7 @@ func (l *life) say(level slog.Level, message string, args ...any) {
 // do does I/O in a goroutine of its own; what the work returns is called by run.
 func (l *life) do(work func(ctx context.Context) func()) {
 	l.io.Go(func() {
-		ctx, cancel := context.WithTimeout(l.base, l.r.timeout())
+		ctx, cancel := l.call()
 		defer cancel()
 		l.post(work(ctx))
 	})
@@ -141,7 +144,7 @@ func (l *life) do(work func(ctx context.Context) func()) {
 func (l *life) post(f func()) {
 	select {
 	case l.todo <- f:
-	case <-l.base.Done():
+	case <-l.done:
 	}
 }
 

@@ -105,10 +105,10 @@ func (l *life) write(mailbox string, old seenOwner, o owner) {
 		select {
 		case l.slots <- struct{}{}:
 			defer func() { <-l.slots }()
-		case <-l.base.Done():
+		case <-l.done:
 			return
 		}
-		ctx, cancel := context.WithTimeout(l.base, l.r.timeout())
+		ctx, cancel := l.call()
 		defer cancel()
 		revision, err := l.r.store.set(ctx, key(tableOwners, mailbox), value, old.revision)
 		l.post(func() {
@@ -135,7 +135,7 @@ func (l *life) rest(mailbox string, w *worker) {
 
 // start calls own for a mailbox that is ours.
 func (l *life) start(mailbox string) {
-	ctx, cancel := context.WithCancel(l.ctx)
+	ctx, cancel := l.tend()
 	w := &worker{phase: running, cancel: cancel}
 	l.workers[mailbox] = w
 	l.running++

@@ -11,20 +11,20 @@ import (
 // watch shows run every change of a session or an owner, in the order of the stream, until the life is over. A watch
 // that shows nothing (its consumer is gone with the server that held it) is replaced when run asks for it, which is
 // sooner than the client notices.
-func (l *life) watch() {
-	for l.base.Err() == nil {
-		if err := l.watchOnce(); err != nil && l.base.Err() == nil {
+func (l *life) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := l.watchOnce(ctx); err != nil && ctx.Err() == nil {
 			l.r.log.Debug("the watch over sessions and owners ended", "error", err, "session", l.id)
 		}
 		select {
-		case <-l.base.Done():
+		case <-l.done:
 		case <-time.After(l.r.pause()):
 		}
 	}
 }
 
-func (l *life) watchOnce() error {
-	ctx, cancel := context.WithCancel(l.base)
+func (l *life) watchOnce(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	opening := time.AfterFunc(l.r.timeout(), cancel) // the context goes on to bound the watch, so it can have no deadline
 	w, err := l.r.store.watch(ctx, tableSessions+".*", tableOwners+".*")
@@ -48,7 +48,7 @@ func (l *life) watchOnce() error {
 	})
 	for {
 		select {
-		case <-l.base.Done():
+		case <-l.done:
 			return nil
 		case <-l.rewatch:
 			return context.DeadlineExceeded
