@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ func FuzzFilter(f *testing.F) {
 		"* 1 FETCH (BODY[HEADER.FIELDS (A B)] \"x\\\"\" UID 1)\r\n* BYE x\r\n* LIST (\\a) \"/\" \"&AOQ-\"\r\n+ x\r\nT1 BAD\r\n",
 		"* OK [UIDVALIDITY 1] x\r\n* SEARCH 1 2 (MODSEQ 3)\r\n* 9 EXISTS\r\n* ESEARCH (TAG \"x\") UID ALL 1:3\r\n* 1 FETCH ((((\r\n",
 		"* 1 FETCH (UID 1 BODY[] {99}\r\nabc",
+		"* 3 EXISTS\r\n* OK [UIDNEXT 4] x\r\n* OK [UIDVALIDITY 99999999999] x\r\nT2 OK [READ-ONLY] x\r\n* SEARCH 4294967295 1 3 (MODSEQ 4)\r\nT3 OK\r\n" +
+			"* LIST (\\Junk) \"/\" {3}\r\na&- (\"CHILDINFO\" (\"X\"))\r\n* LIST () NIL &ZeVnLIqe-&AOQ-\r\nT4 OK x\r\n",
 	} {
 		f.Add([]byte(s))
 	}
@@ -59,6 +62,19 @@ func FuzzFilter(f *testing.F) {
 		var set imap.UIDSet
 		set.AddRange(1, 3)
 		cmd := c.Fetch(set, &imap.FetchOptions{UID: true, BodySection: wholeMessage})
+		// What the others get does not matter, as long as they end.
+		examine := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true})
+		search := c.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}}, nil)
+		list := c.List("", "*", nil)
+		var others sync.WaitGroup
+		others.Go(func() {
+			list.Collect()
+			examine.Wait()
+			if data, err := search.Wait(); err == nil {
+				data.AllUIDs()
+			}
+		})
+		defer others.Wait()
 		close(ready)
 		err := s.drain(t.Context(), cmd, func(m fetched) error {
 			if m.uid < 1 || m.uid > 3 {
