@@ -65,7 +65,6 @@ func (w *Worker) advance(done []staged) {
 		if s.event != nil {
 			w.board.published(s.event.Route)
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
-			w.ledger.add(s.event.ID)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,13 +32,13 @@ func (d *draft) encode(maxPayload int64, binary bool) (*publish.Event, error) {
 		body, e.ContentType, e.Header = &d.event.Data, d.event.DataContentType, attributes(d.event.Envelope)
 	}
 	limit := int(maxPayload) - headroom
-	data, err := json.Marshal(body)
+	data, err := marshal(body)
 	for _, cut := range cuts {
 		if err != nil || len(data) <= limit {
 			break
 		}
 		cut(&d.event.Data)
-		data, err = json.Marshal(body)
+		data, err = marshal(body)
 	}
 	if err == nil && len(data) > limit {
 		err = errPayload
@@ -47,6 +48,17 @@ func (d *draft) encode(maxPayload int64, binary bool) (*publish.Event, error) {
 	}
 	e.Data = data
 	return e, nil
+}
+
+// marshal is json.Marshal without the escapes that only matter inside HTML: mail is full of < and >.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // attributes returns the headers of an event in binary mode (CloudEvents NATS binding, section 3.1).

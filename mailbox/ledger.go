@@ -18,13 +18,6 @@ type ledger struct {
 	newest       time.Time      // the latest INTERNALDATE among them
 }
 
-// add notes an event that was just published.
-func (l *ledger) add(id string) {
-	if l != nil {
-		l.ids[id] = struct{}{}
-	}
-}
-
 // readLedger reads the chain up to the tail that the next commit expects, so that what it says is complete.
 func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
 	if w.ledger != nil {
@@ -61,6 +54,8 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (bool, 
 		w.board.dropped(dropPublished)
 		return true, nil
 	}
+	// From here on it counts as published: if its batch fails, the chain is claimed anew and the ledger with it.
+	l.ids[d.event.ID] = struct{}{}
 	if !m.Relisted {
 		return false, nil
 	}

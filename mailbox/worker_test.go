@@ -215,6 +215,10 @@ func TestDeadMessages(t *testing.T) {
 	w := r.worker()
 	must(t, w.Drain(t.Context()))
 	events := r.stored()
+	for _, e := range events {
+		t.Log(e.Type, e.Data.IMAP, e.Data.Dead)
+	}
+	t.Log(w.Status())
 	if len(events) != 3 {
 		t.Fatalf("%d events, want 3", len(events))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"github.com/mailflume/mailflume/configs"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/publish"
+	"github.com/mailflume/mailflume/state"
+	"github.com/mailflume/mailflume/token"
 )
 
 func newCheck() *cobra.Command {
@@ -68,21 +71,24 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 		defer cancel()
 		err = errors.Join(err, publisher.Close(closing))
 	}()
-	s := &service{config: config, log: slog.New(slog.DiscardHandler)}
-	core, err := s.build(ctx, publisher)
+	store, err := state.Open(ctx, publisher.JetStream(), config.StateBucket())
 	if err != nil {
 		return explain(err)
 	}
-	ids, err := identify(ctx, core.store, config)
+	tokens, err := newTokens(config, store, &visitor{id: "check-" + rand.Text()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
+	}
+	ids, err := identify(ctx, store, config)
+	if err != nil {
+		return explain(err)
 	}
 	failed := 0
 	for i, m := range config.Mailboxes {
 		if !chosen[m.Name] {
 			continue
 		}
-		found, err := checkMailbox(ctx, s, core, m, ids[i])
+		found, err := checkMailbox(ctx, config, tokens, m, ids[i])
 		if err != nil {
 			failed++
 			v := mailbox.Classify(err)
@@ -101,14 +107,14 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 }
 
 // checkMailbox logs in and returns the folders that would be read.
-func checkMailbox(ctx context.Context, s *service, c *core, m configs.Mailbox, id string) ([]string, error) {
+func checkMailbox(ctx context.Context, config *configs.Config, tokens *token.Manager, m configs.Mailbox, id string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
-	fetch, err := s.config.Fetcher(m)
+	fetch, err := config.Fetcher(m)
 	if err != nil {
 		return nil, err
 	}
-	source, err := s.source(c, m, id)
+	source, err := source(config, tokens, m, id)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +124,13 @@ func checkMailbox(ctx context.Context, s *service, c *core, m configs.Mailbox, i
 	}
 	return folders, session.Close()
 }
+
+// visitor is the session of a process that carries no mailbox: it may renew a grant, and takes over nobody's attempt.
+type visitor struct{ id string }
+
+func (v *visitor) ID() string               { return v.id }
+func (v *visitor) Remaining() time.Duration { return checkWithin }
+func (v *visitor) Alive(string) bool        { return true }
 
 // openBeside connects to NATS. If the built-in server's directory is in use, a mailflume with this configuration is running
 // and its server listens where the configuration says.

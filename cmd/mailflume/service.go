@@ -154,8 +154,12 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 		return nil, err
 	}
 	replica := state.ReplicaConfig{Name: s.config.Replica.Name, Lease: s.config.Replica.Lease}
+	if p.Status().Embedded {
+		// Whoever has the built-in server's directory is alone: a session that is left there is that of a dead process.
+		replica.Lock = "embedded"
+	}
 	c := &core{publisher: p, store: store, replica: state.NewReplica(store, replica, s.log)}
-	if c.tokens, err = s.tokens(c); err != nil {
+	if c.tokens, err = newTokens(s.config, store, c.replica, s.log); err != nil {
 		return nil, err
 	}
 	ids, err := identify(ctx, store, s.config)
@@ -175,12 +179,13 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	return c, nil
 }
 
-func (s *service) tokens(c *core) (*token.Manager, error) {
-	keys, err := s.config.Keyring()
+// newTokens returns the manager of the mailboxes' grants.
+func newTokens(config *configs.Config, store *state.Store, session token.Session, log *slog.Logger) (*token.Manager, error) {
+	keys, err := config.Keyring()
 	if err != nil {
 		return nil, err
 	}
-	return token.New(token.Config{Store: c.store, Session: c.replica, Keys: keys, Log: s.log})
+	return token.New(token.Config{Store: store, Session: session, Keys: keys, Log: log})
 }
 
 // identify returns the id of each mailbox of the configuration.
@@ -198,7 +203,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.
 		return nil, err
 	}
 	fetch.Budget, fetch.Version, fetch.Log = budget, version(), s.log.With("mailbox", id)
-	source, err := s.source(c, m, id)
+	source, err := source(s.config, c.tokens, m, id)
 	if err != nil {
 		return nil, err
 	}
@@ -224,12 +229,12 @@ func open(ctx context.Context, c fetcher.Config, t fetcher.TokenSource) (mailbox
 }
 
 // source returns what a mailbox logs in with: the tokens of its grant, or its password.
-func (s *service) source(c *core, m configs.Mailbox, id string) (fetcher.TokenSource, error) {
-	account, ok := s.config.Account(m, id)
+func source(config *configs.Config, tokens *token.Manager, m configs.Mailbox, id string) (fetcher.TokenSource, error) {
+	account, ok := config.Account(m, id)
 	if !ok {
 		return token.Static(m.Login.Password.Read), nil
 	}
-	return c.tokens.Source(account)
+	return tokens.Source(account)
 }
 
 func (s *service) statuses() []mailbox.Status {
