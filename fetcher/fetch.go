@@ -84,61 +84,61 @@ func (p *pass) refusedOnly(err error) error {
 	return err
 }
 
-// fetchRange reads many messages with one FETCH and yields them while they come.
+// fetchRange reads many messages with one FETCH and yields them while they come. Before one is yielded, those below it
+// that have not come are booked as lost, so that no Position ever passes them unseen.
 func (p *pass) fetchRange(ctx context.Context, uids []uint32, sizes map[uint32]int64) error {
-	var last uint32
-	came := make(map[uint32]bool, len(uids))
+	due := uids // those not dealt with yet
 	err := p.stream(ctx, uids, &imap.FetchOptions{UID: true, BodySection: wholeMessage}, func(m fetched) error {
-		if m.uid < last {
-			p.s.alone = true // out of order: this one is asked for again
+		i, isDue := slices.BinarySearch(due, m.uid)
+		if !isDue {
+			p.s.alone = true // out of order: it is booked already, and asked for again
 		}
-		if m.uid < last || !p.whole(m, sizes) {
+		if !isDue || !p.whole(m, sizes) {
 			m.release()
 			return nil
 		}
-		came[m.uid], last = true, m.uid
+		for _, uid := range due[:i] {
+			if err := p.lose(uid, sizes[uid]); err != nil {
+				m.release()
+				return err
+			}
+		}
+		due = due[i+1:]
 		return p.settle(p.message(m))
 	})
 	p.s.alone = p.s.alone || p.s.filter.namesUIDLate()
 	if err := p.refusedOnly(err); err != nil {
-		return p.poisoned(err, uids, last)
+		return p.poisoned(err, due)
 	}
-	missing := slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return came[uid] })
-	for _, uid := range missing {
-		if size := p.s.filter.takeFact(uid).size; size > 0 {
-			p.f.noteOver(uid, size)
-		}
+	for _, uid := range due {
+		p.noteOver(uid)
 	}
-	for _, uid := range missing {
-		if uid < last { // what follows it is yielded already, so it waits for the next pass
-			err = p.lose(uid, sizes[uid])
-		} else {
-			err = p.fetchOne(ctx, uid, sizes)
-		}
-		if err != nil {
+	for _, uid := range due {
+		if err := p.fetchOne(ctx, uid, sizes); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// poisoned books the message at which the server broke the rules, so that it cannot do so for ever.
-func (p *pass) poisoned(err error, uids []uint32, last uint32) error {
+// noteOver remembers that a message was over the limit, if the last FETCH has shown that.
+func (p *pass) noteOver(uid uint32) {
+	if size := p.s.filter.takeFact(uid).size; size > 0 {
+		p.f.noteOver(uid, size)
+	}
+}
+
+// poisoned books the message at which the server broke the rules, the first that is due, so that it cannot do so for ever.
+func (p *pass) poisoned(err error, due []uint32) error {
 	var limit *LimitError
-	if !errors.As(err, &limit) {
+	if !errors.As(err, &limit) || len(due) == 0 {
 		return err
 	}
-	i, found := slices.BinarySearch(uids, last)
-	if found {
-		i++
+	if loseErr := p.lose(due[0], 0); loseErr != nil {
+		return errors.Join(err, loseErr)
 	}
-	if i < len(uids) {
-		if loseErr := p.lose(uids[i], 0); loseErr != nil {
-			return errors.Join(err, loseErr)
-		}
-		if emitErr := p.emit(Message{Kind: KindMark}); emitErr != nil {
-			return emitErr
-		}
+	if emitErr := p.emit(Message{Kind: KindMark}); emitErr != nil {
+		return emitErr
 	}
 	return err
 }
@@ -164,7 +164,7 @@ func (p *pass) fetchOne(ctx context.Context, uid uint32, sizes map[uint32]int64)
 	if over == 0 {
 		m, err := p.one(ctx, uid, wholeMessage)
 		if err != nil {
-			return p.poisoned(err, []uint32{uid}, 0)
+			return p.poisoned(err, []uint32{uid})
 		}
 		if p.whole(m, sizes) {
 			return p.settle(p.message(m))
@@ -178,7 +178,7 @@ func (p *pass) fetchOne(ctx context.Context, uid uint32, sizes map[uint32]int64)
 	p.f.noteOver(uid, over) // in case the header does not come
 	m, err := p.one(ctx, uid, headerOnly)
 	if err != nil {
-		return p.poisoned(err, []uint32{uid}, 0)
+		return p.poisoned(err, []uint32{uid})
 	}
 	delete(p.f.over, uid)
 	large := p.message(m)
@@ -202,6 +202,7 @@ func (p *pass) one(ctx context.Context, uid uint32, section []*imap.FetchItemBod
 
 // lose books a message that was listed and did not come, and gives it up if that has gone on for long enough.
 func (p *pass) lose(uid uint32, size int64) error {
+	p.noteOver(uid)
 	giveUp, err := p.pos.lose(uid, time.Now())
 	p.missed = p.missed || p.pos.triesOf(uid) <= len(lagPolls)
 	if err != nil || !giveUp {

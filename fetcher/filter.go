@@ -3,8 +3,6 @@ package fetcher
 import (
 	"bufio"
 	"errors"
-	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,7 +50,6 @@ type filter struct {
 	untagged int
 	drained  int64
 	broken   error            // why the connection ended
-	bye      string           // the text of the last BYE
 	notice   error            // the last warning that came with a success
 	facts    map[uint32]*fact // of the FETCH that runs, by UID
 	lateUID  bool             // this server names the UID after the body
@@ -133,18 +130,8 @@ func (f *filter) fail(err error) {
 	defer f.mu.Unlock()
 	if f.broken == nil {
 		f.broken = err
-		if f.bye != "" && !isOwn(err) {
-			f.broken = classifyBye(f.bye)
-		}
 	}
 	f.ended = f.broken
-}
-
-// isOwn reports whether we ended the connection, not the server.
-func isOwn(err error) bool {
-	var limit *LimitError
-	var stall *StallError
-	return errors.As(err, &limit) || errors.As(err, &stall) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // cause returns why the connection ended, nil if it has not.

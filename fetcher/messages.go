@@ -28,8 +28,8 @@ var errStopped = errors.New("the loop over Messages was left early, which ends t
 // was never read is a KindMark, to be kept before anything else, or mail that arrives before the next pass could be
 // missed.
 //
-// An error ends the pass and the Session, except for a *FolderError, which comes when the other folders are done. Leaving the loop early ends
-// the Session too: what the server is sending cannot be taken back.
+// An error ends the pass and the Session, except for a *FolderError, which comes when the other folders are done. Leaving
+// the loop early ends the Session too: what the server is sending cannot be taken back.
 func (s *Session) Messages(ctx context.Context, after map[string]Position) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if s.dead != nil {
@@ -237,10 +237,14 @@ func (p *pass) readWindow(ctx context.Context, w window) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(listed), p.fetchAll(ctx, slices.DeleteFunc(again, func(uid uint32) bool {
+	late := slices.DeleteFunc(again, func(uid uint32) bool {
 		_, known := slices.BinarySearch(listed, uid)
 		return known || before.Settled(uid)
-	}))
+	})
+	for _, uid := range late {
+		p.pos.remember(uid, time.Now())
+	}
+	return len(listed), p.fetchAll(ctx, late)
 }
 
 func (p *pass) fetchAll(ctx context.Context, uids []uint32) error {
@@ -290,11 +294,24 @@ func (p *pass) readLost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.forgetDeleted(old, uids)
+	for _, uid := range old {
+		if slices.Contains(uids, uid) {
+			continue
+		}
+		// Deleted, most likely; but a listing can miss one, and this is the last that we know of it.
+		gone, err := p.pos.lose(uid, time.Now())
+		if err != nil {
+			return err
+		}
+		if gone {
+			p.pos.forget(uid)
+		}
+	}
 	return p.fetch(ctx, slices.DeleteFunc(uids, func(uid uint32) bool { return !slices.Contains(old, uid) }))
 }
 
-// forgetDeleted takes those of lost off the list that are not listed any more.
+// forgetDeleted takes those of lost off the list that are not listed any more. They lie above Low, so that they are holes
+// like others from then on.
 func (p *pass) forgetDeleted(lost, listed []uint32) {
 	for _, uid := range lost {
 		if _, there := slices.BinarySearch(listed, uid); !there {

@@ -130,6 +130,28 @@ func TestHoleOutOfWindow(t *testing.T) {
 	wantUIDs(t, readAll(t.Context(), s, r.after))
 }
 
+// TestMissingNeverPassed: no Position passes a message that did not come, be the UIDs ever so far apart.
+func TestMissingNeverPassed(t *testing.T) {
+	f := newFake(t, 1, 5, 9000, 20_000)
+	f.answerFetch(func(c *fakeConn, set string) {
+		for i, m := range f.mails {
+			if m.uid != 5 && matches(set, m.uid, 20_000) {
+				c.fetch(i+1, m, "BODY")
+			}
+		}
+	})
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	wantUIDs(t, r, 1, 9000, 20_000)
+	for _, m := range r.all {
+		if p, err := ParsePosition(m.Position.String()); err != nil || p.Settled(5) {
+			t.Errorf("after UID %d: %v", m.UID, p)
+		}
+	}
+	f.change(func() { delete(f.on, "UID FETCH") })
+	wantUIDs(t, readAll(t.Context(), s, r.after), 5)
+}
+
 // TestLateUIDOutOfWindow: what shows late in a long pass is not left behind.
 func TestLateUIDOutOfWindow(t *testing.T) {
 	f := newFake(t)

@@ -173,19 +173,27 @@ func (p *Position) triesOf(uid uint32) int {
 // lose books one more try in vain. It returns true if the message should be given up, and an error if there are too many
 // of them.
 func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
-	i := slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == uid })
-	if i < 0 {
-		if i = slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == 0 }); i < 0 {
-			return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("more than %d messages are listed and not handed out", maxLost)}
-		}
-		p.lost[i] = lost{uid: uid, first: now.Unix()}
+	if !p.remember(uid, now) {
+		return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("more than %d messages are listed and not handed out", maxLost)}
 	}
-	p.N++
-	l := &p.lost[i]
+	l := &p.lost[slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == uid })]
 	l.tries = min(l.tries+1, 1000)
-	giveUp = l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second)
+	return l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second), nil
+}
+
+// remember puts a UID on the list of lost ones, where Low does not pass it. It returns false if there is no room.
+func (p *Position) remember(uid uint32, now time.Time) bool {
+	p.N++
+	if p.isLost(uid) {
+		return true
+	}
+	free := slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == 0 })
+	if free < 0 {
+		return false
+	}
+	p.lost[free] = lost{uid: uid, first: now.Unix()}
 	p.sortLost()
-	return giveUp, nil
+	return true
 }
 
 // forget takes a UID off the lost ones.

@@ -28,10 +28,10 @@ func (f *filter) data(rest string) error {
 		f.untaggedStatus(args)
 		return nil
 	case "BYE":
-		f.mu.Lock()
-		f.bye = args
-		f.mu.Unlock()
-		return nil
+		if f.pending("LOGOUT") {
+			return nil
+		}
+		return classifyBye(args) // whether the server closes the connection then, or forgets to
 	case "SEARCH":
 		f.search(args)
 		return nil

@@ -184,8 +184,7 @@ func TestQuirkExpired(t *testing.T) {
 		}
 		watched(t, prepare, func(t *testing.T, f *fake, s *Session, _ map[string]Position) {
 			time.AfterFunc(time.Minute, func() {
-				f.conns[0].say("* BYE Session invalidated - AccessTokenExpired")
-				f.conns[0].Close()
+				f.conns[0].say("* BYE Session invalidated - AccessTokenExpired") // and the connection stays open
 			})
 			d, err := waited(t, s)
 			var expired *ExpiredError
