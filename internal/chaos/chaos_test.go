@@ -24,10 +24,26 @@ var form = os.Getenv("MAILFLUME_CHAOS")
 // slowest is how long a restarted process may take to its first new event.
 const slowest = 3 * time.Second
 
-// build compiles a program of this module or of one that it depends on.
+// programs is a directory for compiled programs.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "mf-programs-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(programs)
+	os.Exit(code)
+}
+
+// build compiles a program of this module or of one that it depends on, once.
 func build(tb testing.TB, pkg string) string {
 	tb.Helper()
-	binary := filepath.Join(tb.TempDir(), filepath.Base(strings.TrimSuffix(pkg, "/v2")))
+	binary := filepath.Join(programs, filepath.Base(strings.TrimSuffix(pkg, "/v2")))
+	if _, err := os.Stat(binary); err == nil {
+		return binary
+	}
 	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
 		tb.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -23,7 +24,7 @@ func (f Figures) String() string {
 	sorted := slices.Sorted(slices.Values(f.Resumed))
 	resume := "no restart"
 	if n := len(sorted); n > 0 {
-		resume = fmt.Sprintf("resumed after %v (median), %v (worst of %d)",
+		resume = fmt.Sprintf("resumed after %v (best), %v (median), %v (worst of %d)", sorted[0].Round(time.Millisecond),
 			sorted[n/2].Round(time.Millisecond), sorted[n-1].Round(time.Millisecond), n)
 	}
 	return fmt.Sprintf("%d messages, %d events (%d dead): %d lost, %d duplicate, %d out of order, %d wrong; "+
@@ -86,19 +87,13 @@ func (w *World) KillLoop(ctx context.Context, mails [][]byte, kills int) (Figure
 	if err := feed.wait(); err != nil {
 		return f, err
 	}
-	if err := w.Await(ctx, p, len(rest)); err != nil {
-		return f, err
+	if err = w.Await(ctx, p, len(rest)); err == nil {
+		p, err = w.stopAndGoOn(ctx, p, last, len(mails))
 	}
-	if p, err = w.stopAndGoOn(ctx, p, last, len(mails)); err != nil {
-		return f, err
-	}
-	var stored []Stored
-	if f.Verdict, stored, err = w.Judge(ctx); err != nil {
-		return f, err
-	}
-	f.Served, f.Exchanges, f.Took = len(mails), w.Exchanges(), time.Since(begin)
+	verdict, stored, failed := w.Judge(ctx)
+	f.Verdict, f.Served, f.Exchanges, f.Took = verdict, len(mails), w.Exchanges(), time.Since(begin)
 	f.Resumed = resumeTimes(stored, starts[1:])
-	return f, f.Err()
+	return f, errors.Join(err, failed, f.Err())
 }
 
 // stopAndGoOn stops the process politely, delivers the last mails meanwhile, and starts another.

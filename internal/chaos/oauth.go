@@ -3,13 +3,15 @@ package chaos
 import (
 	"crypto/rand"
 	"encoding/json"
+	mrand "math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // tokens is an OAuth token endpoint and the registry behind it. Like Microsoft's, it hands out a new refresh token with
-// every exchange, and the old ones stay good.
+// every exchange, and the old ones stay good. Every other access token lives shortly.
 type tokens struct {
 	mu        sync.Mutex
 	refresh   map[string]string // refresh token -> user
@@ -51,6 +53,7 @@ func (t *tokens) count() int {
 // ServeHTTP answers a refresh_token grant (RFC 6749, section 6).
 func (t *tokens) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	time.Sleep(mrand.N(40 * time.Millisecond)) // so that some are killed while they wait
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	user, ok := t.refresh[q.PostFormValue("refresh_token")]
@@ -60,6 +63,10 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	t.exchanges++
+	lifetime := 3599
+	if mrand.N(2) == 0 {
+		lifetime = 1 // the next process has to renew it
+	}
 	scope := "https://outlook.office.com/IMAP.AccessAsUser.All"
 	if q.URL.Path == googlePath {
 		scope = "https://mail.google.com/"
@@ -67,7 +74,7 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	access, refresh := "access-"+rand.Text(), "refresh-"+rand.Text()
 	t.access[access], t.refresh[refresh] = user, user
 	json.NewEncoder(w).Encode(map[string]any{ // the client fails if it does
-		"token_type": "Bearer", "expires_in": 3599, "access_token": access, "refresh_token": refresh,
+		"token_type": "Bearer", "expires_in": lifetime, "access_token": access, "refresh_token": refresh,
 		"scope": scope,
 	})
 }

@@ -71,11 +71,15 @@ func (p *Process) Running() error {
 	}
 }
 
-// Kill is kill -9.
+// Kill is kill -9. What the process sent last may take a server a moment more to read.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill() // it may be gone
 	<-p.gone
+	time.Sleep(lastWords)
 }
+
+// lastWords is so long that nothing a killed process sent is taken for the first event of the next.
+const lastWords = 20 * time.Millisecond
 
 // Stop is SIGTERM. It returns the exit code.
 func (p *Process) Stop(ctx context.Context) (int, error) {

@@ -35,22 +35,46 @@ func (w *World) Count(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// patience is how long Await goes on when no more events come.
+const patience = 15 * time.Second
+
 // Await waits until the stream holds n events about messages; it asks again while the server is away.
 func (w *World) Await(ctx context.Context, p *Process, n int) error {
-	var most int
+	most, since := 0, time.Now()
 	for {
 		have, err := w.Count(ctx)
-		if most = max(most, have); err == nil && have >= n {
+		if err == nil && have >= n {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("wait for %d events: there are %d: %w\n%s", n, most, ctx.Err(), p.Output())
+		if have > most {
+			most, since = have, time.Now()
 		}
 		if ended := p.Running(); ended != nil {
 			return ended
 		}
+		if ctx.Err() != nil || time.Since(since) > patience {
+			return fmt.Errorf("wait for %d events: there are %d: %w\n%s", n, most, errors.Join(err, errNoMore), p.Output())
+		}
 		time.Sleep(25 * time.Millisecond)
 	}
+}
+
+var errNoMore = errors.New("no more come")
+
+// quiet waits until no event has come for a second, so that late ones are judged too.
+func (w *World) quiet(ctx context.Context) error {
+	const still = 40
+	for last, same := -1, 0; same < still; {
+		n, err := w.Count(ctx)
+		if err != nil {
+			return err
+		}
+		if same++; n != last {
+			last, same = n, 0
+		}
+		time.Sleep(time.Second / still)
+	}
+	return nil
 }
 
 // awaitSince waits until an event is stored after a process began.
@@ -158,8 +182,11 @@ func (w *World) sum(ctx context.Context, ref *event.Ref, known map[string]string
 	return known[ref.Name], nil
 }
 
-// Judge compares the stream with the servers.
+// Judge compares the stream with the servers, once no more events come.
 func (w *World) Judge(ctx context.Context) (Verdict, []Stored, error) {
+	if err := w.quiet(ctx); err != nil {
+		return Verdict{}, nil, err
+	}
 	served, err := w.Served(ctx)
 	if err != nil {
 		return Verdict{}, nil, err
