@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type Position struct {
 	relist bool  // what lies below Next is listed again, because UIDVALIDITY changed
 	since  int32 // days from 1970: what lies below Next and arrived earlier is not wanted; 0 if all of it is
 	window [windowSize / 64]uint64
-	lost   [maxLost]lost // by UID, zeros last
+	lost   string // the lost messages as String writes them, "" for none: a Position stays small and comparable
 }
 
 // lost is a message that is listed and not handed out.
@@ -88,8 +89,8 @@ func (p Position) Gaps() []uint32 {
 // lostBelow returns the lost UIDs that Low has passed, ascending.
 func (p Position) lostBelow() []uint32 {
 	var uids []uint32
-	for _, l := range p.lost {
-		if l.uid != 0 && l.uid <= p.Low {
+	for _, l := range p.lostOnes() {
+		if l.uid <= p.Low {
 			uids = append(uids, l.uid)
 		}
 	}
@@ -99,7 +100,7 @@ func (p Position) lostBelow() []uint32 {
 // lostAbove returns the lost UIDs that Low has not passed, ascending.
 func (p Position) lostAbove() []uint32 {
 	var uids []uint32
-	for _, l := range p.lost {
+	for _, l := range p.lostOnes() {
 		if l.uid > p.Low {
 			uids = append(uids, l.uid)
 		}
@@ -157,17 +158,61 @@ func (p *Position) shift(n uint32) {
 
 // isLost reports whether a UID was asked for in vain before.
 func (p *Position) isLost(uid uint32) bool {
-	return slices.ContainsFunc(p.lost[:], func(l lost) bool { return l.uid == uid })
+	_, is := p.findLost(uid)
+	return is
 }
 
 // triesOf returns how often a UID was asked for in vain.
 func (p *Position) triesOf(uid uint32) int {
-	for _, l := range p.lost {
-		if l.uid == uid {
-			return int(l.tries)
-		}
+	if i, is := p.findLost(uid); is {
+		return int(p.lostOnes()[i].tries)
 	}
 	return 0
+}
+
+// findLost returns where a UID is, or would be, among the lost ones.
+func (p *Position) findLost(uid uint32) (i int, is bool) {
+	return slices.BinarySearchFunc(p.lostOnes(), uid, func(l lost, uid uint32) int { return cmp.Compare(l.uid, uid) })
+}
+
+// lostOnes returns the lost messages, ascending.
+func (p *Position) lostOnes() []lost {
+	all, _ := parseLost(p.lost)
+	return all
+}
+
+func (p *Position) setLost(all []lost) {
+	var b []byte
+	for i, l := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "%d.%d.%d", l.uid, l.tries, l.first)
+	}
+	p.lost = string(b)
+}
+
+func parseLost(s string) (all []lost, err error) {
+	if s == "" {
+		return nil, nil
+	}
+	for one := range strings.SplitSeq(s, ",") {
+		part := strings.Split(one, ".")
+		if len(part) != 3 {
+			return nil, fmt.Errorf("lost %q", clip(one))
+		}
+		uid, err1 := strconv.ParseUint(part[0], 10, 32)
+		tries, err2 := strconv.ParseUint(part[1], 10, 16)
+		first, err3 := strconv.ParseUint(part[2], 10, 62)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, err
+		}
+		if uid == 0 || len(all) > 0 && uint32(uid) <= all[len(all)-1].uid || len(all) == maxLost {
+			return nil, fmt.Errorf("lost %q: zero, not ascending, or too many", clip(one))
+		}
+		all = append(all, lost{uint32(uid), uint16(tries), int64(first)})
+	}
+	return all, nil
 }
 
 // lose books one more try in vain. It returns true if the message should be given up, and an error if there are too many
@@ -176,43 +221,34 @@ func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
 	if !p.remember(uid, now) {
 		return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("more than %d messages are listed and not handed out", maxLost)}
 	}
-	l := &p.lost[slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == uid })]
+	all := p.lostOnes()
+	i, _ := p.findLost(uid)
+	l := &all[i]
 	l.tries = min(l.tries+1, 1000)
+	p.setLost(all)
 	return l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second), nil
 }
 
 // remember puts a UID on the list of lost ones, where Low does not pass it. It returns false if there is no room.
 func (p *Position) remember(uid uint32, now time.Time) bool {
 	p.N++
-	if p.isLost(uid) {
+	i, is := p.findLost(uid)
+	if is {
 		return true
 	}
-	free := slices.IndexFunc(p.lost[:], func(l lost) bool { return l.uid == 0 })
-	if free < 0 {
+	all := p.lostOnes()
+	if len(all) >= maxLost {
 		return false
 	}
-	p.lost[free] = lost{uid: uid, first: now.Unix()}
-	p.sortLost()
+	p.setLost(slices.Insert(all, i, lost{uid: uid, first: now.Unix()}))
 	return true
 }
 
 // forget takes a UID off the lost ones.
 func (p *Position) forget(uid uint32) {
-	if !p.isLost(uid) {
-		return
+	if i, is := p.findLost(uid); is {
+		p.setLost(slices.Delete(p.lostOnes(), i, i+1))
 	}
-	for i := range p.lost {
-		if p.lost[i].uid == uid {
-			p.lost[i] = lost{}
-		}
-	}
-	p.sortLost()
-}
-
-func (p *Position) sortLost() {
-	slices.SortFunc(p.lost[:], func(a, b lost) int {
-		return int(int64(a.uid-1) - int64(b.uid-1)) // 0 wraps to the end
-	})
 }
 
 // wanted returns the day from which on backfill is wanted, zero if all of it is.
@@ -246,18 +282,12 @@ func (p Position) String() string {
 	for len(win) > 0 && win[len(win)-1] == 0 {
 		win = win[:len(win)-1]
 	}
-	var gone []string
-	for _, l := range p.lost {
-		if l.uid != 0 {
-			gone = append(gone, fmt.Sprintf("%d.%d.%d", l.uid, l.tries, l.first))
-		}
-	}
 	relist := 0
 	if p.relist {
 		relist = 1
 	}
 	return fmt.Sprintf("%s;%d;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since, relist,
-		base64.RawURLEncoding.EncodeToString(win), strings.Join(gone, ","))
+		base64.RawURLEncoding.EncodeToString(win), p.lost)
 }
 
 // ParsePosition reads what String wrote. It refuses everything else.
@@ -291,19 +321,9 @@ func ParsePosition(s string) (Position, error) {
 	for i, b := range win {
 		p.window[i/8] |= uint64(b) << (8 * (i % 8))
 	}
-	if fields[8] != "" {
-		all := strings.Split(fields[8], ",")
-		if len(all) > maxLost {
-			return Position{}, fmt.Errorf("position %q: %d lost", clip(s), len(all))
-		}
-		for i, one := range all {
-			part := strings.Split(one, ".")
-			if len(part) != 3 {
-				return Position{}, fmt.Errorf("position %q: lost %q", clip(s), clip(one))
-			}
-			p.lost[i] = lost{uint32(num(part[0], 32)), uint16(num(part[1], 16)), int64(num(part[2], 62))}
-		}
-	}
+	all, err := parseLost(fields[8])
+	errs = append(errs, err)
+	p.setLost(all)
 	if err := errors.Join(errs...); err != nil {
 		return Position{}, fmt.Errorf("position %q: %w", clip(s), err)
 	}
