@@ -1,8 +1,10 @@
 package fetcher
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 
@@ -21,6 +23,12 @@ type command struct {
 
 // Write passes commands on, line by line, and remembers what they ask for.
 func (f *filter) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	left := f.left
+	f.mu.Unlock()
+	if left {
+		return 0, net.ErrClosed
+	}
 	f.line = append(f.line, p...)
 	for {
 		line, rest, ok := strings.Cut(string(f.line), "\r\n")
@@ -37,13 +45,28 @@ func (f *filter) Write(p []byte) (int, error) {
 		if len(line) > maxCommand {
 			return 0, fmt.Errorf("command of %d bytes", len(line))
 		}
-		if _, err := io.WriteString(f.link, line+"\r\n"); err != nil {
-			// The server may have said why before it went. go-imap would close the connection on an error; so the
-			// reader is left to find the BYE or the end, soon.
-			f.expect(byePatience)
-			f.debug("write failed", "error", err)
+		if err := f.send(line); err != nil {
+			return 0, err
 		}
 	}
+}
+
+// send writes a command. While the reader lives, a failure is none: the server may have said why before it went, and
+// go-imap would close the connection on an error; so the reader is left to find the BYE or the end, soon, and ends every
+// command. Once it has ended, nothing but an error would end them.
+func (f *filter) send(line string) error {
+	if err := f.cause(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(f.link, line+"\r\n")
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		return err // by us
+	}
+	if err != nil {
+		f.expect(byePatience)
+		f.debug("write failed", "error", err)
+	}
+	return nil
 }
 
 // noteCommand remembers a command and returns what to send in its place, "" for nothing.

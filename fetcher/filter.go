@@ -55,6 +55,21 @@ type filter struct {
 	lateUID  bool             // this server names the UID after the body
 	idle     *command         // the IDLE that runs
 	idleOver chan struct{}    // told when the server ends an IDLE that we did not
+	left     bool             // go-imap reads no more
+}
+
+// leave notes that go-imap reads no more. It completes the commands that it knows of then; one that is begun later would
+// wait for ever, so Write refuses it.
+func (f *filter) leave() {
+	f.mu.Lock()
+	f.left = true
+	f.mu.Unlock()
+}
+
+// Close is called by go-imap when it gives up.
+func (f *filter) Close() error {
+	f.leave()
+	return f.link.Close()
 }
 
 // fact is what a FETCH told of one message beside what go-imap understands.
@@ -107,6 +122,7 @@ func (f *filter) Read(p []byte) (int, error) {
 				return n, nil
 			}
 		case f.ended != nil:
+			f.leave()
 			return 0, f.ended
 		case f.rest != nil:
 			rest := f.rest

@@ -228,3 +228,48 @@ func TestSimulatedTooLarge(t *testing.T) {
 		c.follow(open, func() bool { return len(c.got["INBOX"]) == 2 && c.kinds[fetcher.KindTooLarge] == 1 })
 	})
 }
+
+// TestLeftOverTCP: on a real socket a write to a server that has gone succeeds, and go-imap would wait for the answer for
+// ever.
+func TestLeftOverTCP(t *testing.T) {
+	w := sim.New(sim.Options{})
+	defer w.Close()
+	a := w.AddAccount(sim.Exchange, address)
+	addr, err := w.IMAP(sim.Exchange).Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, next := range map[string]func(s *fetcher.Session) error{
+		"Close": func(s *fetcher.Session) error { return errors.Join(s.Close(), net.ErrClosed) },
+		"Messages": func(s *fetcher.Session) error {
+			for _, err := range s.Messages(t.Context(), nil) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"Wait": func(s *fetcher.Session) error { return s.Wait(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := fetcher.Open(t.Context(), fetcher.Config{Addr: addr, Security: fetcher.Plain, User: address},
+				token(func() string { return a.AccessToken(time.Hour) }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			a.Disconnect("* BYE Connection is closed. 13")
+			time.Sleep(50 * time.Millisecond) // the reader ends; either order is to work
+			ended := make(chan error, 1)
+			go func() { ended <- next(s) }()
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Error("no error")
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("it hangs")
+			}
+		})
+	}
+}

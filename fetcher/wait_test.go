@@ -249,3 +249,30 @@ func TestPollOtherFolders(t *testing.T) {
 		s.Close()
 	})
 }
+
+// TestEndedMeanwhile: a connection that ended while nobody was looking is found by the next call, at once.
+func TestEndedMeanwhile(t *testing.T) {
+	for name, next := range map[string]func(ctx context.Context, s *Session) error{
+		"Wait":     func(ctx context.Context, s *Session) error { return s.Wait(ctx) },
+		"Messages": func(ctx context.Context, s *Session) error { return readAll(ctx, s, nil).err },
+		"Close":    func(_ context.Context, s *Session) error { s.Close(); return &ByeError{} },
+	} {
+		for _, words := range []string{"* BYE Connection is closed. 13", ""} {
+			t.Run(name+words, func(t *testing.T) {
+				watched(t, nil, func(t *testing.T, f *fake, s *Session, _ map[string]Position) {
+					if words != "" {
+						f.conns[0].say("%s", words)
+					}
+					f.conns[0].Close()
+					synctest.Wait()
+					start := time.Now()
+					err := next(t.Context(), s)
+					var bye *ByeError
+					if err == nil || words != "" && !errors.As(err, &bye) || time.Since(start) != 0 {
+						t.Fatalf("%v after %v", err, time.Since(start))
+					}
+				})
+			})
+		}
+	}
+}
