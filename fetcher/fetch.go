@@ -48,7 +48,7 @@ func (p *pass) fetch(ctx context.Context, uids []uint32) error {
 func (p *pass) together(uids []uint32, sizes map[uint32]int64) int {
 	suspect := func(uid uint32) bool {
 		size, answered := sizes[uid]
-		return p.s.alone || !answered || p.f.over[uid] > 0 || p.tooLarge(size) || p.pos.isLost(uid)
+		return p.s.alone || !answered || p.f.over[uid] > 0 || size > p.s.cfg.MaxMessage || p.pos.isLost(uid)
 	}
 	if n := slices.IndexFunc(uids, suspect); n >= 0 {
 		return max(1, n)

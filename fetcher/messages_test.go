@@ -306,12 +306,18 @@ func TestTooLarge(t *testing.T) {
 
 // TestQuirkSizes: where RFC822.SIZE is a guess, the literal decides.
 func TestQuirkSizes(t *testing.T) {
-	f := newFake(t, 1)
+	f := newFake(t, 1, 2, 3)
 	f.greeting = "* OK The Microsoft Exchange IMAP4 service is ready. [QQ==]"
 	f.mails[0].size = 1 << 20
+	f.mails[1].size = 1 << 20
+	f.mails[1].raw += strings.Repeat("x", 2000)
 	c := f.config()
 	c.MaxMessage = 1000
-	wantUIDs(t, readAll(t.Context(), mustOpen(t, c), nil), 1)
+	r := readAll(t.Context(), mustOpen(t, c), nil)
+	wantUIDs(t, r, 1, 3)
+	if m := r.all[2]; m.Kind != KindTooLarge || m.UID != 2 || m.Size < 2000 {
+		t.Fatalf("%+v", m)
+	}
 }
 
 // answerFetch replaces the answer to the FETCH of bodies.
