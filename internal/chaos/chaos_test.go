@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/dovecot"
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // The forms of this family: plain as a part of all tests, MAILFLUME_CHAOS=short in CI, MAILFLUME_CHAOS=long by "make chaos".
@@ -130,6 +131,33 @@ func TestKillLoop(t *testing.T) {
 	}
 }
 
+// Killed in the midst of a backlog, where batches are large and much is fetched ahead.
+func TestKillStorm(t *testing.T) {
+	total, kills := 500, 5
+	switch form {
+	case "":
+		t.Skip("make chaos runs it")
+	case "long":
+		total, kills = 5000, 60
+	}
+	for _, broker := range []string{"embedded server", "external server"} {
+		t.Run(broker, func(t *testing.T) {
+			o := Options{Binary: buildMailflume(t)}
+			if broker == "external server" {
+				o.NATS = buildNATS(t)
+			}
+			w := newWorld(t, o)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			f, err := w.KillStorm(ctx, madeUp(total, w.rng), kills)
+			t.Logf("%s: %v", broker, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // A thousand messages in two mailboxes, those that are there at the start and those that arrive later: one event each.
 func TestEveryMessageOnce(t *testing.T) {
 	w := newWorld(t, Options{Binary: buildMailflume(t)})
@@ -164,8 +192,9 @@ func TestEveryMessageOnce(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d events, %d token exchanges, dead: %q", v.Events, w.Exchanges(), v.Dead)
-	if code, err := p.Stop(ctx); err != nil || code != 0 {
-		t.Errorf("SIGTERM: exit code %d, %v\n%s", code, err, p.Output())
+	err = p.Terminate()
+	if code, failed := p.Wait(ctx); err != nil || failed != nil || code != 0 {
+		t.Errorf("SIGTERM: exit code %d, %v, %v\n%s", code, err, failed, p.Output())
 	}
 }
 
@@ -198,7 +227,7 @@ func TestSecondProcessWithTheEmbeddedServer(t *testing.T) {
 	}
 	t.Log(second.Output())
 	for what, want := range map[string]string{
-		"the holder": strconv.Itoa(first.cmd.Process.Pid), "the directory": "data", "the setting for sharing": "nats.url",
+		"the holder": strconv.Itoa(first.Pid()), "the directory": "data", "the setting for sharing": "nats.url",
 	} {
 		if !strings.Contains(second.Output(), want) {
 			t.Errorf("the second process does not name %s, %q:\n%s", what, want, second.Output())
@@ -219,7 +248,7 @@ func TestTwoProcessesWithAnExternalServer(t *testing.T) {
 	if err := w.Deliver(ctx, w.rng, all[:100]...); err != nil {
 		t.Fatal(err)
 	}
-	var ps [2]*Process
+	var ps [2]*process.Process
 	var pages [2]string
 	for i := range ps {
 		port, err := freePort()

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // Figures are what a KillLoop measured.
@@ -69,7 +71,7 @@ func (w *World) KillLoop(ctx context.Context, mails [][]byte, kills int) (Figure
 		if err := p.Running(); err != nil {
 			return f, fmt.Errorf("after %d kills: %w", k, err)
 		}
-		p.Kill()
+		w.kill(p)
 		feed.more()
 		if p, err = w.Start(ctx); err != nil {
 			return f, err
@@ -77,7 +79,7 @@ func (w *World) KillLoop(ctx context.Context, mails [][]byte, kills int) (Figure
 		if k%4 == 3 {
 			f.Early++
 			w.sleep(250 * time.Millisecond)
-			p.Kill()
+			w.kill(p)
 			feed.more()
 			if p, err = w.Start(ctx); err != nil {
 				return f, err
@@ -96,9 +98,47 @@ func (w *World) KillLoop(ctx context.Context, mails [][]byte, kills int) (Figure
 	return f, errors.Join(err, failed, f.Err())
 }
 
+// KillStorm delivers the mails before it starts the binary, and kills it again and again in the midst of the backlog,
+// whether it got anything done or not, until all is published or it was killed the given number of times.
+func (w *World) KillStorm(ctx context.Context, mails [][]byte, kills int) (Figures, error) {
+	f := Figures{Served: len(mails)}
+	begin := time.Now()
+	if err := w.Deliver(ctx, w.rng, mails...); err != nil {
+		return f, err
+	}
+	for f.Early < kills {
+		p, err := w.Start(ctx)
+		if err != nil {
+			return f, err
+		}
+		w.sleep(400 * time.Millisecond)
+		n, _ := w.Count(ctx) // an error: it was killed before it was up
+		failed := p.Running()
+		w.kill(p)
+		if failed != nil {
+			return f, failed
+		}
+		if f.Early++; n >= len(mails) {
+			break
+		}
+	}
+	p, err := w.Start(ctx)
+	if err != nil {
+		return f, err
+	}
+	defer p.Kill()
+	err = w.Await(ctx, p, len(mails))
+	verdict, _, failed := w.Judge(ctx)
+	f.Verdict, f.Exchanges, f.Took = verdict, w.Exchanges(), time.Since(begin)
+	return f, errors.Join(err, failed, f.Err())
+}
+
 // stopAndGoOn stops the process politely, delivers the last mails meanwhile, and starts another.
-func (w *World) stopAndGoOn(ctx context.Context, p *Process, last [][]byte, total int) (*Process, error) {
-	code, err := p.Stop(ctx)
+func (w *World) stopAndGoOn(ctx context.Context, p *process.Process, last [][]byte, total int) (*process.Process, error) {
+	if err := p.Terminate(); err != nil {
+		return p, err
+	}
+	code, err := p.Wait(ctx)
 	if err != nil {
 		return p, err
 	}
@@ -116,10 +156,17 @@ func (w *World) stopAndGoOn(ctx context.Context, p *Process, last [][]byte, tota
 }
 
 // resumed waits for the first new event of a process.
-func (w *World) resumed(ctx context.Context, p *Process) error {
+func (w *World) resumed(ctx context.Context, p *process.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
 	return w.awaitSince(ctx, p)
+}
+
+// kill is kill -9, and a moment for the server to read what the process had sent: nothing of that is to be taken for the
+// first event of the next process.
+func (w *World) kill(p *process.Process) {
+	p.Kill()
+	time.Sleep(20 * time.Millisecond)
 }
 
 func (w *World) sleep(most time.Duration) { time.Sleep(time.Duration(w.rng.Int64N(int64(most)))) }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 const allMail = "mail.>"
@@ -39,7 +40,7 @@ func (w *World) Count(ctx context.Context) (int, error) {
 const patience = 15 * time.Second
 
 // Await waits until the stream holds n events about messages; it asks again while the server is away.
-func (w *World) Await(ctx context.Context, p *Process, n int) error {
+func (w *World) Await(ctx context.Context, p *process.Process, n int) error {
 	most, since := 0, time.Now()
 	for {
 		have, err := w.Count(ctx)
@@ -78,7 +79,7 @@ func (w *World) quiet(ctx context.Context) error {
 }
 
 // awaitSince waits until an event is stored after a process began.
-func (w *World) awaitSince(ctx context.Context, p *Process) error {
+func (w *World) awaitSince(ctx context.Context, p *process.Process) error {
 	for {
 		at, err := w.newest(ctx)
 		if err == nil && !at.Before(p.Began) {

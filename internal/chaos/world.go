@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mailflume/mailflume/internal/dovecot"
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // Options are the settings of a World.
@@ -38,7 +39,7 @@ type World struct {
 	boxes  []mailbox
 	tokens *tokens
 	oauth  *http.Server
-	broker *Process // nil: embedded
+	broker *process.Process // nil: embedded
 	conn   *nats.Conn
 	js     jetstream.JetStream
 }
@@ -111,7 +112,7 @@ func (w *World) startBroker(ctx context.Context, port string) error {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	var err error
-	w.broker, err = spawn(context.WithoutCancel(ctx), w.dir, nil, w.o.NATS, "-c", file)
+	w.broker, err = process.Start(context.WithoutCancel(ctx), w.dir, nil, w.o.NATS, "-c", file)
 	if err != nil {
 		return err
 	}
@@ -179,8 +180,8 @@ mailboxes:
 }
 
 // Start starts the binary; env is added to its environment.
-func (w *World) Start(ctx context.Context, env ...string) (*Process, error) {
-	return spawn(ctx, w.dir, append(secrets, env...), w.o.Binary, "run", "--config", w.Config)
+func (w *World) Start(ctx context.Context, env ...string) (*process.Process, error) {
+	return process.Start(ctx, w.dir, append(secrets, env...), w.o.Binary, "run", "--config", w.Config)
 }
 
 // Exchanges returns how many times a refresh token was exchanged.

@@ -18,8 +18,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // ErrNotInstalled says that there is no dovecot in PATH. scripts/test-deps.sh installs it on Debian.
@@ -47,8 +48,7 @@ type Server struct {
 	dir    string
 	tokens *registry
 	oauth  *http.Server
-	master *os.Process
-	gone   chan struct{} // closed when the master has ended
+	master *process.Process
 	stop   sync.Once
 
 	mu  sync.Mutex
@@ -105,7 +105,8 @@ func (s *Server) start(ctx context.Context, binary string, o Options) error {
 		if err := s.writeConfig(listener.Addr().String(), ports, o); err != nil {
 			return err
 		}
-		if err := s.spawn(binary); err != nil {
+		config := filepath.Join(s.dir, "dovecot.conf")
+		if s.master, err = process.Start(context.WithoutCancel(ctx), "/", nil, binary, "-F", "-c", config); err != nil {
 			return err
 		}
 		if err = s.greeting(ctx); err == nil || try == 2 || !strings.Contains(s.Log(), "Address already in use") {
@@ -113,36 +114,6 @@ func (s *Server) start(ctx context.Context, binary string, o Options) error {
 		}
 		s.end()
 	}
-}
-
-// spawn starts the daemon in a process group of its own. It dies with this process: the goroutine keeps its thread, to
-// which the kernel binds the death signal.
-func (s *Server) spawn(binary string) error {
-	cmd := exec.Command(binary, "-F", "-c", filepath.Join(s.dir, "dovecot.conf"))
-	cmd.Dir = "/"
-	cmd.SysProcAttr = childAttr()
-	out, err := os.OpenFile(filepath.Join(s.dir, "dovecot.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
-	if err != nil {
-		return fmt.Errorf("open log: %w", err)
-	}
-	cmd.Stdout, cmd.Stderr = out, out
-	started := make(chan error, 1)
-	gone := make(chan struct{})
-	go func() {
-		lockThread()
-		defer out.Close()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			cmd.Wait() // that it ended is all we ask
-		}
-		close(gone)
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start %s: %w", binary, err)
-	}
-	s.master, s.gone = cmd.Process, gone
-	return nil
 }
 
 // greeting waits until the server says "* OK".
@@ -156,8 +127,8 @@ func (s *Server) greeting(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-s.gone:
-			return errors.New("the daemon ended")
+		case <-s.master.Gone():
+			return s.master.Running()
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the greeting: %w", err)
 		case <-time.After(10 * time.Millisecond):
@@ -184,14 +155,12 @@ func (s *Server) end() {
 	if s.master == nil {
 		return
 	}
-	s.master.Signal(syscall.SIGTERM) // it may be gone
+	s.master.Terminate() // it may be gone
 	select {
-	case <-s.gone:
+	case <-s.master.Gone():
 	case <-time.After(200 * time.Millisecond):
 	}
-	syscall.Kill(-s.master.Pid, syscall.SIGKILL) // they may all be gone
-	<-s.gone
-	s.master = nil
+	s.master.Kill()
 }
 
 // Log returns what the daemon has logged so far.

@@ -212,7 +212,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid := s.master.Pid
+	pid := s.master.Pid()
 	c, err := s.login(t.Context(), ada)
 	if err != nil {
 		t.Fatal(err)
