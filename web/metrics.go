@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,7 +58,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			}
 			gauge(descState, is, string(state))
 		}
-		for route, n := range s.Published {
+		// The first event of a route must be an increase and not the birth of a series, which rate() does not see.
+		routes := map[string]uint64{"received": 0, "dead": 0}
+		maps.Copy(routes, s.Published)
+		for route, n := range routes {
 			counter(descPublished, n, route)
 		}
 		for reason, n := range s.Dropped {

@@ -83,11 +83,12 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 	if err != nil {
 		return explain(err)
 	}
-	failed := 0
+	checked, failed := 0, 0
 	for i, m := range config.Mailboxes {
 		if !chosen[m.Name] {
 			continue
 		}
+		checked++
 		found, err := checkMailbox(ctx, config, tokens, m, ids[i])
 		if err != nil {
 			failed++
@@ -101,7 +102,7 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 		fmt.Fprintf(out, "%-20s ok      logged in at %s, reads %s\n", m.Name, m.Host, strings.Join(found, ", "))
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d mailboxes cannot be read", failed, len(config.Mailboxes))
+		return fmt.Errorf("%d of %d mailboxes cannot be read", failed, checked)
 	}
 	return nil
 }

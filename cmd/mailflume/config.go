@@ -20,7 +20,14 @@ func loadConfig(path string) (*configs.Config, error) {
 }
 
 func newConfig() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Print an example, print the schema, or check a file"}
+	c := &cobra.Command{
+		Use:                        "config",
+		Short:                      "Print an example, print the schema, or check a file",
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2,
+		Args:                       noCommand,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 	c.AddCommand(
 		&cobra.Command{
 			Use:   "example",

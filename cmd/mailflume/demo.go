@@ -44,6 +44,9 @@ Sample mails arrive, and one line is printed for each event. Nothing leaves this
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d.out, d.errs = c.OutOrStdout(), c.ErrOrStderr()
+			if d.messages < 0 || d.pace < 0 {
+				return usage(errors.New("--messages and --pace cannot be negative; see mailflume demo --help"))
+			}
 			if d.json && !c.Flags().Changed("pace") {
 				d.pace = 5 * time.Millisecond
 			}

@@ -27,7 +27,8 @@ func newHealth() *cobra.Command {
 			if host == "" || net.ParseIP(host).IsUnspecified() {
 				host = "127.0.0.1"
 			}
-			client := http.Client{Timeout: 5 * time.Second}
+			// No proxy of the environment: the page is on this machine.
+			client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
 			answer, err := client.Get("http://" + net.JoinHostPort(host, port) + "/readyz")
 			if err != nil {
 				return fmt.Errorf("nobody answers: %w", err)

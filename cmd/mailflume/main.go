@@ -74,13 +74,46 @@ it, exactly once, to a NATS JetStream stream, where workflow engines pick it up.
 
 Try it without an account:   mailflume demo
 Begin with a real mailbox:   mailflume config example > mailflume.yaml`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:                       noCommand,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
 	root.AddCommand(newRun(), newDemo(), newCheck(), newParse(), newConfig(), newHealth(), newVersion())
+	markArgs(root)
 	return root
+}
+
+// noCommand is the rule of a command that only has others below it: it shows its help, and whatever follows its name is
+// the name of none of them.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = ", did you mean " + near[0] + "?"
+	}
+	return fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), hint)
+}
+
+// markArgs makes a mistake in the arguments of any command a usage error that says where to read on.
+func markArgs(c *cobra.Command) {
+	if rule := c.Args; rule != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := rule(c, args); err != nil {
+				return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		markArgs(sub)
+	}
 }

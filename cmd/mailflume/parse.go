@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,12 +32,11 @@ which is walked in order, or "-" for the standard input.`,
 		RunE: func(c *cobra.Command, paths []string) error {
 			out := json.NewEncoder(c.OutOrStdout())
 			out.SetEscapeHTML(false)
+			var failed error // what cannot be read does not keep the others from being parsed
 			for _, path := range paths {
-				if err := parsePath(c.InOrStdin(), out, path); err != nil {
-					return err
-				}
+				failed = errors.Join(failed, parsePath(c.InOrStdin(), out, path))
 			}
-			return nil
+			return failed
 		},
 	}
 }

@@ -122,13 +122,18 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 	return errors.Join(err, c.tokens.Close(closing))
 }
 
-// connect starts the built-in NATS server, or connects to the one of the configuration and waits for it if need be.
+// connect starts the built-in NATS server, or connects to that of the configuration and waits for it if need be.
 func (s *service) connect(ctx context.Context) (*publish.Publisher, error) {
 	config, err := s.config.Publish()
 	if err != nil {
 		return nil, usage(err)
 	}
 	var p *publish.Publisher
+	if config.URL == "" {
+		// What keeps our own server from starting, such as a port or a directory, does not pass by itself.
+		p, err = publish.Open(ctx, config, s.log)
+		return p, usage(err)
+	}
 	err = mailbox.Retry(ctx, s.log, "connect to NATS", func(ctx context.Context) (err error) {
 		p, err = publish.Open(ctx, config, s.log)
 		s.waits(err)
