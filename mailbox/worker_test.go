@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -214,15 +215,12 @@ func TestDeadMessages(t *testing.T) {
 	r.deliver("INBOX", 2, 1)
 	w := r.worker()
 	must(t, w.Drain(t.Context()))
+	must(t, w.Drain(t.Context())) // Exchange does not say how large it is before it comes: the header is for the next pass
 	events := r.stored()
-	for _, e := range events {
-		t.Log(e.Type, e.Data.IMAP, e.Data.Dead)
-	}
-	t.Log(w.Status())
 	if len(events) != 3 {
 		t.Fatalf("%d events, want 3", len(events))
 	}
-	dead := events[1]
+	dead := events[slices.IndexFunc(events, func(e event.MessageEvent) bool { return e.Data.IMAP.UID == 2 })]
 	if dead.Type != event.TypeDead || dead.Data.Dead == nil || dead.Data.Dead.Reason != event.ReasonTooLarge {
 		t.Errorf("the large message became %s, %+v", dead.Type, dead.Data.Dead)
 	}
