@@ -60,7 +60,7 @@ func Open(ctx context.Context, c Config, t TokenSource) (*Session, error) {
 	for attempt := range 2 {
 		next, err := t.Token(ctx, token)
 		if err != nil {
-			return nil, fmt.Errorf("credentials for %s: %w", c.User, err)
+			return nil, fmt.Errorf("credentials: %w", err)
 		}
 		if next == token && attempt > 0 {
 			return nil, refused // no other one is to be had

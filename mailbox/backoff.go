@@ -10,6 +10,7 @@ import (
 const (
 	firstWait  = 2 * time.Second
 	longestRun = 5 * time.Minute  // the longest wait for what passes by itself
+	longestOur = 5 * time.Second  // the longest wait for our own stream
 	parkedWait = 15 * time.Minute // how often something that needs a person is tried again
 	stableFor  = 5 * time.Minute
 )
@@ -39,7 +40,11 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 		b.expected = now
 		return 0
 	}
-	bound := min(longestRun, firstWait<<min(b.failures, 16))
+	longest := longestRun
+	if v.Ours {
+		longest = longestOur
+	}
+	bound := min(longest, firstWait<<min(b.failures, 16))
 	b.failures++
 	if v.Class != Passing {
 		bound = parkedWait

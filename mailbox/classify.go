@@ -28,6 +28,7 @@ type Verdict struct {
 	Hint     string        // what to do about it; may be empty
 	Wait     time.Duration // what the other side asked for; 0 if it did not
 	Expected bool          // part of life: no failure at all
+	Ours     bool          // our own stream: trying again soon is no impoliteness
 }
 
 // adviser is an error that says itself who must act; those of package token do.
@@ -112,7 +113,7 @@ func fromStream(err error) (Verdict, bool) {
 			Hint: "Raise nats.stream.max_bytes, shorten nats.stream.max_age, or give the NATS server more disk.",
 		}, true
 	case errors.Is(err, publish.ErrConflict), errors.Is(err, publish.ErrUncertain), errors.Is(err, publish.ErrUnavailable):
-		return Verdict{Class: Passing, Sentence: "The stream does not take mail at the moment: " + err.Error()}, true
+		return Verdict{Class: Passing, Sentence: "The stream does not take mail at the moment: " + err.Error(), Ours: true}, true
 	}
 	return Verdict{}, false
 }

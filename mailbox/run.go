@@ -25,13 +25,13 @@ func (w *Worker) Run(ctx context.Context) {
 			w.board.enter(StateConnecting)
 		}
 		err := w.Drain(ctx)
-		if err == nil {
+		if err == nil || w.session != nil && onlyFolder(err) {
 			if !connected || troubled {
 				w.recovered(ctx, troubled)
 			}
 			connected, troubled = true, false
 			pause.succeeded(time.Now())
-			w.board.enter(StateWatching)
+			w.watching(err)
 			if err = w.session.Wait(ctx); err == nil {
 				w.board.enter(StateReading)
 				continue
@@ -48,6 +48,19 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		sleep(ctx, w.pause(v, err, &pause))
 	}
+}
+
+// watching notes that the mailbox is being watched, or which of its folders is not.
+func (w *Worker) watching(err error) {
+	if err == nil {
+		w.board.enter(StateWatching)
+		return
+	}
+	v := Classify(err)
+	if w.Status().Sentence != v.Sentence {
+		w.log.Warn("a folder cannot be read; the others are", "error", err, "hint", v.Hint)
+	}
+	w.board.failed(v, StateParked)
 }
 
 // pause notes and logs a failure and returns how long to wait.

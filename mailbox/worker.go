@@ -252,7 +252,7 @@ func (w *Worker) pass(ctx context.Context) (err error) {
 		m.Release()
 	}
 	fetchErr := <-ended
-	if fetchErr != nil {
+	if fetchErr != nil && !onlyFolder(fetchErr) {
 		w.Close()
 	}
 	if commitErr != nil {
@@ -269,6 +269,12 @@ func (w *Worker) pass(ctx context.Context) (err error) {
 		w.board.checked()
 	}
 	return fetchErr
+}
+
+// onlyFolder says whether an error concerns one folder: the others were read, and the session lives.
+func onlyFolder(err error) bool {
+	var folder *fetcher.FolderError
+	return errors.As(err, &folder)
 }
 
 // fetch hands what the session yields to fetched, and closes it. It returns the session's error, or ctx's.
