@@ -251,7 +251,7 @@ func TestTwoProcessesWithAnExternalServer(t *testing.T) {
 	var ps [2]*process.Process
 	var pages [2]string
 	for i := range ps {
-		port, err := freePort()
+		port, err := process.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}

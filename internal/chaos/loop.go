@@ -24,13 +24,13 @@ type Figures struct {
 
 func (f Figures) String() string {
 	sorted := slices.Sorted(slices.Values(f.Resumed))
-	resume := "no restart"
+	resume := "restarts not timed"
 	if n := len(sorted); n > 0 {
 		resume = fmt.Sprintf("resumed after %v (best), %v (median), %v (worst of %d)", sorted[0].Round(time.Millisecond),
 			sorted[n/2].Round(time.Millisecond), sorted[n-1].Round(time.Millisecond), n)
 	}
 	return fmt.Sprintf("%d messages, %d events (%d dead): %d lost, %d duplicate, %d out of order, %d wrong; "+
-		"%d kills and %d while starting, %s; %d token exchanges; %v",
+		"%d kills and %d more while starting, %s; %d token exchanges; %v",
 		f.Served, f.Events, len(f.Dead), len(f.Lost), len(f.Duplicate), len(f.Disorder), len(f.Wrong),
 		f.Kills, f.Early, resume, f.Exchanges, f.Took.Round(100*time.Millisecond))
 }
@@ -106,7 +106,7 @@ func (w *World) KillStorm(ctx context.Context, mails [][]byte, kills int) (Figur
 	if err := w.Deliver(ctx, w.rng, mails...); err != nil {
 		return f, err
 	}
-	for f.Early < kills {
+	for f.Kills < kills {
 		p, err := w.Start(ctx)
 		if err != nil {
 			return f, err
@@ -118,7 +118,7 @@ func (w *World) KillStorm(ctx context.Context, mails [][]byte, kills int) (Figur
 		if failed != nil {
 			return f, failed
 		}
-		if f.Early++; n >= len(mails) {
+		if f.Kills++; n >= len(mails) {
 			break
 		}
 	}

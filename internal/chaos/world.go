@@ -82,7 +82,7 @@ func (w *World) setUp(ctx context.Context) (err error) {
 	}
 	w.oauth = &http.Server{Handler: w.tokens, ReadHeaderTimeout: 10 * time.Second}
 	go w.oauth.Serve(listener) // ends with ErrServerClosed
-	port, err := freePort()
+	port, err := process.FreePort()
 	if err != nil {
 		return err
 	}
@@ -240,14 +240,4 @@ func (w *World) Close() error {
 		errs = append(errs, w.Dovecot.Close())
 	}
 	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }

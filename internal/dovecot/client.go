@@ -15,7 +15,8 @@ import (
 type conn struct {
 	net.Conn
 	r    *bufio.Reader
-	n    int // of the last tag
+	n    int    // of the last tag
+	said string // the greeting
 	stop func() bool
 }
 
@@ -40,8 +41,8 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 	c := &conn{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10)}
 	c.stop = context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) }) // nothing more to do
 	greeting, err := c.read(nil)
-	if err == nil && !strings.HasPrefix(greeting.Text, "OK") {
-		err = &refused{"greeting", greeting.Text}
+	if c.said = greeting.Text; err == nil && !strings.HasPrefix(c.said, "OK") {
+		err = &refused{"greeting", c.said}
 	}
 	if err != nil {
 		c.close()

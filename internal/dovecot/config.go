@@ -14,6 +14,7 @@ import (
 const config = `base_dir = DIR/run
 state_dir = DIR/run
 instance_name = mailflume-test
+login_greeting = Dovecot ready in DIR.
 log_path = DIR/dovecot.log
 info_log_path = DIR/dovecot.log
 protocols = imap
@@ -139,7 +140,7 @@ max_parallel_connections = 10
 max_pipelined_requests = 1
 `
 
-func (s *Server) writeConfig(endpoint string, ports []int, o Options) error {
+func (s *Server) writeConfig(endpoint, port, tlsPort string, o Options) error {
 	who, err := owner()
 	if err != nil {
 		return fmt.Errorf("find the owner of the mail: %w", err)
@@ -152,7 +153,7 @@ func (s *Server) writeConfig(endpoint string, ports []int, o Options) error {
 	if os.Geteuid() != 0 {
 		text += notRoot
 	}
-	fill := strings.NewReplacer("TLSPORT", strconv.Itoa(ports[1]), "PORT", strconv.Itoa(ports[0]), "DIR", s.dir,
+	fill := strings.NewReplacer("TLSPORT", tlsPort, "PORT", port, "DIR", s.dir,
 		"PASSWORD", o.Password, "UID", who.Uid, "GID", who.Gid, "USER", who.Username, "GROUP", group.Name)
 	for name, text := range map[string]string{
 		"dovecot.conf":    fill.Replace(text) + o.Config,

@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -96,13 +95,16 @@ func (s *Server) start(ctx context.Context, binary string, o Options) error {
 		return err
 	}
 	for try := 0; ; try++ {
-		ports, err := freePorts(2)
+		port, err := process.FreePort()
 		if err != nil {
 			return err
 		}
-		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
-		s.TLSAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1]))
-		if err := s.writeConfig(listener.Addr().String(), ports, o); err != nil {
+		tlsPort, err := process.FreePort()
+		if err != nil {
+			return err
+		}
+		s.Addr, s.TLSAddr = net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("127.0.0.1", tlsPort)
+		if err := s.writeConfig(listener.Addr().String(), port, tlsPort, o); err != nil {
 			return err
 		}
 		config := filepath.Join(s.dir, "dovecot.conf")
@@ -116,7 +118,7 @@ func (s *Server) start(ctx context.Context, binary string, o Options) error {
 	}
 }
 
-// greeting waits until the server says "* OK".
+// greeting waits until the server greets, and not another one that was faster to take its port.
 func (s *Server) greeting(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -124,7 +126,10 @@ func (s *Server) greeting(ctx context.Context) error {
 		c, err := dial(ctx, s.Addr)
 		if err == nil {
 			c.close()
-			return nil
+			if strings.Contains(c.said, s.dir) {
+				return nil
+			}
+			err = errors.New("another server has its port")
 		}
 		select {
 		case <-s.master.Gone():
@@ -199,19 +204,6 @@ func shortDir() (string, error) {
 		return "", fmt.Errorf("make directory: %w", err)
 	}
 	return dir, os.Chmod(dir, 0o755) // the mail user has to pass through it
-}
-
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
 }
 
 // owner returns who owns the mail: as root the user mail, since Dovecot refuses mail of root, else ourselves.

@@ -243,6 +243,19 @@ func TestABadConfigFailsWithItsReason(t *testing.T) {
 	}
 }
 
+func TestAPortThatIsTaken(t *testing.T) {
+	a := Start(t, Options{})
+	_, port, err := net.SplitHostPort(a.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The second one is told to listen there as well. It must end rather than be mistaken for the first.
+	_, err = Run(t.Context(), Options{Config: "service imap-login {\n inet_listener imap {\n port = " + port + "\n }\n}\n"})
+	if err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRunObeysItsContext(t *testing.T) {
 	if _, err := find(); err != nil {
 		Start(t, Options{}) // skips or fails
