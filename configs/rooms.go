@@ -77,7 +77,7 @@ func (c *Config) Account(m Mailbox, id string) (account token.Account, ok bool) 
 		return token.Account{}, false
 	}
 	account = token.Account{
-		Mailbox: id, User: m.User, RefreshToken: m.Login.RefreshToken.Read,
+		Mailbox: id, RefreshToken: m.Login.RefreshToken.Read,
 		Client: token.Client{Name: client.Name, ID: client.ID, TokenURL: client.Endpoints.Token, Scopes: client.Scopes},
 	}
 	if !client.Secret.IsZero() {

@@ -71,7 +71,7 @@ mailboxes:
 	}
 
 	account, ok := c.Account(c.Mailboxes[0], "first-name")
-	if !ok || account.Mailbox != "first-name" || account.User != "other@example.com" || account.Client.Secret != nil ||
+	if !ok || account.Mailbox != "first-name" || account.Client.Secret != nil ||
 		account.Client.TokenURL != "https://login.microsoftonline.com/t1/oauth2/v2.0/token" || len(account.Client.Scopes) != 2 {
 		t.Errorf("Account(o) = %+v, %v", account, ok)
 	}

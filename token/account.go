@@ -9,8 +9,7 @@ import (
 
 // Account is what the configuration says of a mailbox that logs in by OAuth.
 type Account struct {
-	Mailbox string // the mailbox's id: the key of its grant
-	User    string // the address that the grant is for; only said in sentences
+	Mailbox string // the mailbox's id: the key of its grant, and what sentences call it; an address is nobody's to read in a log
 	Client  Client
 
 	// RefreshToken reads the configured refresh token anew at each call; nil if there is none. It is taken over when there

@@ -110,7 +110,7 @@ func classify(a Account, g *grant, f *failure, now time.Time) verdict {
 		v.retry = f.retryAfter
 	}
 	if age := now.Sub(g.ImportedAt); known.says == "expired or revoked" && !g.ImportedAt.IsZero() && age > 6*day && age < 8*day {
-		known.problem = "The refresh token of {user} died after 7 days: the app's publishing status is Testing."
+		known.problem = "The refresh token of {mailbox} died after 7 days: the app's publishing status is Testing."
 		known.hint = "Set the OAuth consent screen of client {client} to In production (or Internal). " + signInAgain
 	}
 	fill := filler(a, g, f)
@@ -167,7 +167,7 @@ func filler(a Account, g *grant, f *failure) func(string) string {
 	if g != nil && !g.RefreshAt.IsZero() {
 		issued = g.RefreshAt.Format(time.DateOnly)
 	}
-	return strings.NewReplacer("{mailbox}", a.Mailbox, "{user}", or(a.User, a.Mailbox), "{client}", a.Client.Name,
+	return strings.NewReplacer("{mailbox}", a.Mailbox, "{client}", a.Client.Name,
 		"{client_id}", a.Client.ID, "{host}", host, "{tenant}", tenant, "{skew}", skew, "{issued}", issued).Replace
 }
 

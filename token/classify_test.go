@@ -32,7 +32,7 @@ func TestAnswers(t *testing.T) {
 		code   string
 		says   string // in the sentence or the hint
 	}{
-		{name: "google/revoked", answer: google(400, "invalid_grant", "Token has been expired or revoked."), want: "grant", code: "invalid_grant", says: "revoked the refresh token of alice@example.com"},
+		{name: "google/revoked", answer: google(400, "invalid_grant", "Token has been expired or revoked."), want: "grant", code: "invalid_grant", says: "revoked the refresh token of alice"},
 		{name: "google/foreign", answer: google(400, "invalid_grant", "Bad Request"), want: "grant", says: "client id client-1"},
 		{name: "google/deleted account", answer: google(400, "invalid_grant", "Account has been deleted"), want: "grant", says: "deleted"},
 		{name: "google/rapt", answer: reply(400, `{"error":"invalid_grant","error_description":"reauth related error (invalid_rapt)","error_subtype":"invalid_rapt"}`), want: "grant", says: "session control"},

@@ -21,14 +21,14 @@ type fact struct {
 	who     who
 	retry   time.Duration // GrantError: the same refresh token may work again later; 0: it never will. UnavailableError: the least wait
 	problem string
-	hint    string // {mailbox}, {user}, {client}, {client_id}, {host}, {tenant}, {skew}, {issued}
+	hint    string // {mailbox}, {client}, {client_id}, {host}, {tenant}, {skew}, {issued}
 }
 
 const (
 	adminRetry = time.Hour // how often to look whether an administrator has fixed it
 
 	signInAgain = "Sign in again and put the new refresh token where the configuration of mailbox {mailbox} points; it is picked up without a restart."
-	askAdmin    = "Ask the administrator of {user}'s organisation. It is tried again every hour; no new sign-in is needed unless they say so."
+	askAdmin    = "Ask the administrator of {mailbox}'s organisation. It is tried again every hour; no new sign-in is needed unless they say so."
 )
 
 // googleFacts are the answers of Google (providers.md 3.7 and 6).
@@ -37,10 +37,10 @@ var googleFacts = []fact{
 	{code: "invalid_grant", says: "Invalid JWT Signature", who: operator, problem: "Google refuses the signature of the service account: its key was deleted or is another one's.", hint: "Create a new key for the service account and point the configuration of client {client} to it."},
 	{code: "invalid_grant", says: "Failed audience check", who: operator, problem: "Google refuses the audience of our assertion.", hint: "Set the token endpoint of client {client} to https://oauth2.googleapis.com/token."},
 	{code: "invalid_grant", says: "account not found", who: operator, problem: "The service account does not exist.", hint: "Check the key file of client {client}: its service account was deleted."},
-	{code: "invalid_grant", says: "Invalid email or User ID", who: owner, retry: adminRetry, problem: "{user} is not an account of the domain that the service account may act for.", hint: "Check the address of mailbox {mailbox}."},
-	{code: "invalid_grant", says: "Account has been deleted", who: owner, problem: "The Google account {user} has been deleted.", hint: "Remove mailbox {mailbox} from the configuration, or connect another account."},
-	{code: "invalid_grant", says: "rapt", who: owner, retry: adminRetry, problem: "The Workspace's session control asks {user} to sign in again.", hint: "Ask the Workspace administrator to mark this client as Trusted (exempt from reauthentication), else this comes back. " + signInAgain},
-	{code: "invalid_grant", says: "expired or revoked", who: owner, problem: "Google has revoked the refresh token of {user}, or it expired.", hint: signInAgain + " If it recurs, check that no other system mints tokens with this client id (100 an account), and that the password does not change."},
+	{code: "invalid_grant", says: "Invalid email or User ID", who: owner, retry: adminRetry, problem: "{mailbox} is not an account of the domain that the service account may act for.", hint: "Check the address of mailbox {mailbox}."},
+	{code: "invalid_grant", says: "Account has been deleted", who: owner, problem: "The Google account {mailbox} has been deleted.", hint: "Remove mailbox {mailbox} from the configuration, or connect another account."},
+	{code: "invalid_grant", says: "rapt", who: owner, retry: adminRetry, problem: "The Workspace's session control asks {mailbox} to sign in again.", hint: "Ask the Workspace administrator to mark this client as Trusted (exempt from reauthentication), else this comes back. " + signInAgain},
+	{code: "invalid_grant", says: "expired or revoked", who: owner, problem: "Google has revoked the refresh token of {mailbox}, or it expired.", hint: signInAgain + " If it recurs, check that no other system mints tokens with this client id (100 an account), and that the password does not change."},
 	{code: "invalid_grant", says: "Bad Request", who: owner, problem: "Google does not know this refresh token for this client.", hint: "Check that the refresh token was issued to client id {client_id}. " + signInAgain},
 	{code: "invalid_client", says: "OAuth client was not found", who: operator, problem: "Google does not know the client id.", hint: "Compare the id of client {client} with the Cloud console, APIs & Services, Credentials."},
 	{code: "invalid_client", says: "Unauthorized", who: operator, problem: "Google refuses the client secret.", hint: "Copy the secret of client {client} from the Cloud console again."},
@@ -48,7 +48,7 @@ var googleFacts = []fact{
 	{code: "unauthorized_client", says: "Unauthorized", who: owner, problem: "The refresh token belongs to another OAuth client.", hint: "Check that the refresh token was issued to client id {client_id}. " + signInAgain},
 	{code: "deleted_client", who: operator, problem: "The OAuth client was deleted.", hint: "Create a new client, configure it as client {client}, and sign in again for each of its mailboxes (Google deletes clients unused for 6 months)."},
 	{code: "admin_policy_enforced", who: owner, retry: adminRetry, problem: "The Workspace administrator restricts access to mail for this app.", hint: "Ask the Workspace administrator to trust client id {client_id} under Security, API controls."},
-	{code: "org_internal", who: operator, problem: "The app is Internal and {user} is not in its organisation.", hint: "Set the user type of the consent screen of client {client} to External."},
+	{code: "org_internal", who: operator, problem: "The app is Internal and {mailbox} is not in its organisation.", hint: "Set the user type of the consent screen of client {client} to External."},
 	{code: "invalid_scope", who: operator, problem: "The provider refuses the scopes.", hint: "Check the scopes of client {client}; for Gmail it is https://mail.google.com/ with the slash at its end, for Outlook https://outlook.office.com/IMAP.AccessAsUser.All offline_access."},
 	{code: "redirect_uri_mismatch", who: operator, problem: "The redirect URI is not registered for the client.", hint: "Register exactly our redirect URI for client {client}."},
 }
@@ -80,33 +80,33 @@ var microsoftFacts = []fact{
 	{aadsts: 28003, who: operator, problem: "The scope is empty.", hint: "Set the scopes of client {client} to https://outlook.office.com/IMAP.AccessAsUser.All offline_access."},
 	{aadsts: 900144, who: operator, problem: "The request lacks a parameter, often the scope.", hint: "Set the scopes of client {client} to https://outlook.office.com/IMAP.AccessAsUser.All offline_access."},
 	{aadsts: 901002, who: operator, problem: "The endpoint does not take the parameter resource.", hint: "Use the v2.0 token endpoint for client {client}, and scopes."},
-	{aadsts: 65001, who: owner, retry: adminRetry, problem: "Nobody has consented that this app reads the mail of {user}.", hint: "Consent by signing in again, or as administrator: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
-	{aadsts: 65004, who: owner, problem: "{user} declined to consent.", hint: signInAgain},
+	{aadsts: 65001, who: owner, retry: adminRetry, problem: "Nobody has consented that this app reads the mail of {mailbox}.", hint: "Consent by signing in again, or as administrator: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
+	{aadsts: 65004, who: owner, problem: "{mailbox} declined to consent.", hint: signInAgain},
 	{aadsts: 90094, who: owner, retry: adminRetry, problem: "An administrator must consent to this app.", hint: "Admin consent: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
 	{aadsts: 90095, who: owner, retry: adminRetry, problem: "An administrator must consent to this app.", hint: "Admin consent: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
-	{aadsts: 50105, who: owner, retry: adminRetry, problem: "{user} is not assigned to the application.", hint: "Ask the administrator to assign {user} to the enterprise application {client_id}."},
+	{aadsts: 50105, who: owner, retry: adminRetry, problem: "{mailbox} is not assigned to the application.", hint: "Ask the administrator to assign {mailbox} to the enterprise application {client_id}."},
 	{aadsts: 70008, who: owner, problem: "The refresh token has expired.", hint: signInAgain},
 	{aadsts: 700082, who: owner, problem: "The refresh token was not used for 90 days and has expired; the stored one is of {issued}.", hint: signInAgain + " If the program ran all the time, the renewed tokens were not saved: check that the store of grants keeps what is written."},
 	{aadsts: 700084, who: owner, problem: "The refresh token has expired after 24 hours, as those of a single-page application do.", hint: "Move the redirect URI of client {client} from Single-page application to Web or Mobile and desktop. " + signInAgain},
-	{aadsts: 70043, who: owner, problem: "A Conditional Access policy on sign-in frequency has ended the sign-in of {user}.", hint: signInAgain + " Ask the administrator to exempt this app, else this comes back."},
-	{aadsts: 50173, who: owner, problem: "The password of {user} was changed, or an administrator revoked the sign-ins.", hint: signInAgain},
-	{aadsts: 70000, says: "service abuse", who: owner, retry: adminRetry, problem: "Microsoft has blocked the account {user}.", hint: "Sign in at https://account.live.com and unlock it."},
+	{aadsts: 70043, who: owner, problem: "A Conditional Access policy on sign-in frequency has ended the sign-in of {mailbox}.", hint: signInAgain + " Ask the administrator to exempt this app, else this comes back."},
+	{aadsts: 50173, who: owner, problem: "The password of {mailbox} was changed, or an administrator revoked the sign-ins.", hint: signInAgain},
+	{aadsts: 70000, says: "service abuse", who: owner, retry: adminRetry, problem: "Microsoft has blocked the account {mailbox}.", hint: "Sign in at https://account.live.com and unlock it."},
 	{aadsts: 70000, who: owner, problem: "The refresh token is not valid for this client.", hint: "Check that it was issued to client id {client_id}. " + signInAgain},
-	{aadsts: 50076, who: owner, problem: "{user} must prove a second factor.", hint: signInAgain},
-	{aadsts: 50079, who: owner, problem: "{user} must enrol for a second factor.", hint: signInAgain},
-	{aadsts: 50074, who: owner, problem: "{user} must prove a second factor.", hint: signInAgain},
-	{aadsts: 50072, who: owner, problem: "{user} must enrol for a second factor.", hint: signInAgain},
-	{aadsts: 50078, who: owner, problem: "The second factor of {user} has expired.", hint: signInAgain},
+	{aadsts: 50076, who: owner, problem: "{mailbox} must prove a second factor.", hint: signInAgain},
+	{aadsts: 50079, who: owner, problem: "{mailbox} must enrol for a second factor.", hint: signInAgain},
+	{aadsts: 50074, who: owner, problem: "{mailbox} must prove a second factor.", hint: signInAgain},
+	{aadsts: 50072, who: owner, problem: "{mailbox} must enrol for a second factor.", hint: signInAgain},
+	{aadsts: 50078, who: owner, problem: "The second factor of {mailbox} has expired.", hint: signInAgain},
 	{aadsts: 53003, who: owner, retry: adminRetry, problem: "A Conditional Access policy blocks this sign-in.", hint: "Exclude the app {client_id} or this network from the policy. " + askAdmin},
 	{aadsts: 53000, who: owner, retry: adminRetry, problem: "A Conditional Access policy wants a compliant device.", hint: "Exclude the app {client_id} from the policy. " + askAdmin},
 	{aadsts: 530032, who: owner, retry: adminRetry, problem: "The organisation's security policy blocks this sign-in.", hint: askAdmin},
 	{aadsts: 530035, who: owner, retry: adminRetry, problem: "The organisation's security defaults block this sign-in.", hint: askAdmin},
-	{aadsts: 50057, who: owner, retry: adminRetry, problem: "The account {user} is disabled.", hint: askAdmin},
-	{aadsts: 50053, who: owner, retry: adminRetry, problem: "The account {user} is locked, or signs in from an address that Microsoft distrusts.", hint: "Unlock the account. It is tried again every hour."},
-	{aadsts: 50055, who: owner, problem: "The password of {user} has expired.", hint: "Change the password. " + signInAgain},
-	{aadsts: 50034, who: owner, retry: adminRetry, problem: "The account {user} does not exist in this tenant.", hint: "Check the address of mailbox {mailbox} and the tenant {tenant} of client {client}."},
-	{aadsts: 50020, who: owner, retry: adminRetry, problem: "The account {user} is of another tenant.", hint: "Check the tenant {tenant} of client {client}."},
-	{aadsts: 500208, who: owner, retry: adminRetry, problem: "The account {user} is of a kind that this app does not admit.", hint: "Check the tenant {tenant} and the account types of client {client}."},
+	{aadsts: 50057, who: owner, retry: adminRetry, problem: "The account {mailbox} is disabled.", hint: askAdmin},
+	{aadsts: 50053, who: owner, retry: adminRetry, problem: "The account {mailbox} is locked, or signs in from an address that Microsoft distrusts.", hint: "Unlock the account. It is tried again every hour."},
+	{aadsts: 50055, who: owner, problem: "The password of {mailbox} has expired.", hint: "Change the password. " + signInAgain},
+	{aadsts: 50034, who: owner, retry: adminRetry, problem: "The account {mailbox} does not exist in this tenant.", hint: "Check the address of mailbox {mailbox} and the tenant {tenant} of client {client}."},
+	{aadsts: 50020, who: owner, retry: adminRetry, problem: "The account {mailbox} is of another tenant.", hint: "Check the tenant {tenant} of client {client}."},
+	{aadsts: 500208, who: owner, retry: adminRetry, problem: "The account {mailbox} is of a kind that this app does not admit.", hint: "Check the tenant {tenant} and the account types of client {client}."},
 	{aadsts: 50196, who: nobody, retry: 15 * time.Minute, problem: "Microsoft has seen the same refresh too often.", hint: "Another program refreshes the same token, or the store of grants or a clock is wrong."},
 	{aadsts: 50012, who: operator, problem: "The client's assertion is not valid.", hint: "Check the certificate of client {client} and the clock of this host{skew}."},
 	{aadsts: 50013, who: operator, problem: "The client's assertion is not valid.", hint: "Check the certificate of client {client} and the clock of this host{skew}."},
@@ -122,11 +122,11 @@ var microsoftFacts = []fact{
 // standardFacts are the answers of RFC 6749 and OpenID Connect, whoever gives them. An error that is not among them is
 // taken for the operator's.
 var standardFacts = []fact{
-	{code: "invalid_grant", who: owner, problem: "The provider does not accept the refresh token of {user} any more.", hint: signInAgain},
-	{code: "interaction_required", who: owner, retry: adminRetry, problem: "The provider wants {user} to sign in.", hint: signInAgain},
-	{code: "login_required", who: owner, problem: "The provider wants {user} to sign in.", hint: signInAgain},
-	{code: "consent_required", who: owner, retry: adminRetry, problem: "Consent to read the mail of {user} is missing.", hint: signInAgain},
-	{code: "access_denied", who: owner, retry: adminRetry, problem: "Access to the mail of {user} was denied.", hint: signInAgain},
+	{code: "invalid_grant", who: owner, problem: "The provider does not accept the refresh token of {mailbox} any more.", hint: signInAgain},
+	{code: "interaction_required", who: owner, retry: adminRetry, problem: "The provider wants {mailbox} to sign in.", hint: signInAgain},
+	{code: "login_required", who: owner, problem: "The provider wants {mailbox} to sign in.", hint: signInAgain},
+	{code: "consent_required", who: owner, retry: adminRetry, problem: "Consent to read the mail of {mailbox} is missing.", hint: signInAgain},
+	{code: "access_denied", who: owner, retry: adminRetry, problem: "Access to the mail of {mailbox} was denied.", hint: signInAgain},
 	{code: "invalid_client", who: operator, problem: "The provider refuses the client id or its secret.", hint: "Check the id and the secret of client {client}."},
 	{code: "unauthorized_client", who: operator, problem: "The client may not get a token in this way.", hint: "Check the registration of client {client}."},
 	{code: "temporarily_unavailable", who: nobody, problem: "The token endpoint is unavailable for the moment.", hint: "Nothing to do; it is tried again."},

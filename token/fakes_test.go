@@ -259,7 +259,7 @@ func (h *house) replica(id string) *Manager {
 
 func account(mailbox, refresh string) Account {
 	return Account{
-		Mailbox: mailbox, User: mailbox + "@example.com",
+		Mailbox: mailbox,
 		Client: Client{
 			Name: "main", ID: "client-1", TokenURL: "https://login.example.com/tenant-1/oauth2/v2.0/token",
 			Scopes: []string{"https://outlook.office.com/IMAP.AccessAsUser.All", "offline_access"},

@@ -64,7 +64,7 @@ func backoff(failures int) time.Duration {
 func scopeMissing(a Account, got answer, now time.Time) *verdict {
 	return &verdict{who: owner, retry: adminRetry, problem: Problem{
 		Code: "scope_missing", At: now, Detail: clean("granted: "+got.scope, nil),
-		Sentence: "The grant of " + or(a.User, a.Mailbox) + " does not include access to mail.",
+		Sentence: "The grant of " + a.Mailbox + " does not include access to mail.",
 		Hint:     "Sign in again and leave every box ticked; the scopes of client " + a.Client.Name + " must be those for IMAP of one provider only.",
 	}}
 }

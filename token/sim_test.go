@@ -77,7 +77,7 @@ func simReplicas(t *testing.T, n int, w *sim.World, p sim.Provider, transport ht
 			t.Fatal(err)
 		}
 		s, err := m.Source(token.Account{
-			Mailbox: "alice", User: address, RefreshToken: func() (string, error) { return refresh, nil },
+			Mailbox: "alice", RefreshToken: func() (string, error) { return refresh, nil },
 			Client: token.Client{
 				Name: "main", ID: simClient, Secret: func() (string, error) { return "s3cret", nil }, TokenURL: base + path, Scopes: scopes,
 			},

@@ -85,6 +85,9 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 	}
 	checked, failed := 0, 0
 	for i, m := range config.Mailboxes {
+		if ctx.Err() != nil {
+			return errors.New("stopped before all mailboxes were checked")
+		}
 		if !chosen[m.Name] {
 			continue
 		}
@@ -92,11 +95,7 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 		found, err := checkMailbox(ctx, config, tokens, m, ids[i])
 		if err != nil {
 			failed++
-			v := mailbox.Classify(err)
-			fmt.Fprintf(out, "%-20s FAILED  %s\n", m.Name, v.Sentence)
-			if v.Hint != "" {
-				fmt.Fprintf(out, "%-20s   to do: %s\n", "", v.Hint)
-			}
+			complain(out, m, err)
 			continue
 		}
 		fmt.Fprintf(out, "%-20s ok      logged in at %s, reads %s\n", m.Name, m.Host, strings.Join(found, ", "))
@@ -105,6 +104,18 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 		return fmt.Errorf("%d of %d mailboxes cannot be read", failed, checked)
 	}
 	return nil
+}
+
+// complain says what is wrong with a mailbox and what to do.
+func complain(out io.Writer, m configs.Mailbox, err error) {
+	v := mailbox.Classify(err)
+	if v.Hint == "" && v.Class == mailbox.Passing {
+		v.Hint = fmt.Sprintf("see whether %s answers at port %d from here: host and port of the mailbox, network, firewall", m.Host, m.Port)
+	}
+	fmt.Fprintf(out, "%-20s FAILED  %s\n", m.Name, v.Sentence)
+	if v.Hint != "" {
+		fmt.Fprintf(out, "%-20s   to do: %s\n", "", v.Hint)
+	}
 }
 
 // checkMailbox logs in and returns the folders that would be read.
