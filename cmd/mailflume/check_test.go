@@ -47,7 +47,14 @@ func (r *rig) must(err error) {
 
 func (r *rig) file(name, text string) {
 	r.t.Helper()
-	r.must(os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600))
+	writeFile(r.t, r.dir, name, text)
+}
+
+func writeFile(t testing.TB, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // box adds a mailbox that logs in at addr with a grant of its own; more are further keys of its entry.
