@@ -33,7 +33,7 @@ type sealKey struct {
 	aead cipher.AEAD
 }
 
-// NewKeyring reads the keys from source, one "id:base64" a line, as NewKey makes them; empty lines and lines that begin
+// NewKeyring reads the keys from source, one "NAME:KEY" a line, as NewKey makes them; empty lines and lines that begin
 // with # do not count. To change the key, put a new line above the old one and keep the old one until every grant has
 // been saved again.
 func NewKeyring(source func() (string, error)) (*Keyring, error) {
@@ -89,7 +89,7 @@ func parseKeys(text string) ([]sealKey, error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("there is none; a line is id:base64 of 32 random bytes")
+		return nil, errors.New("there is none; a line is NAME:KEY, KEY being 32 random bytes in base64")
 	}
 	return keys, nil
 }
@@ -97,7 +97,7 @@ func parseKeys(text string) ([]sealKey, error) {
 func parseKey(line string) (sealKey, error) {
 	id, text, ok := strings.Cut(line, ":")
 	if !ok {
-		return sealKey{}, errors.New("is not id:base64 (32 random bytes)")
+		return sealKey{}, errors.New("is not NAME:KEY, KEY being 32 random bytes in base64")
 	}
 	if id == "" || len(id) > 32 || strings.Trim(id, keyIDChars) != "" {
 		return sealKey{}, errors.New("the id before the colon must be 1 to 32 letters, digits, - or _")

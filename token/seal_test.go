@@ -214,7 +214,7 @@ func TestParseKeys(t *testing.T) {
 	bad := map[string]string{
 		"":                                   "there is none",
 		"# only a comment\n":                 "there is none",
-		text:                                 "line 1: is not id:base64",
+		text:                                 "line 1: is not NAME:KEY",
 		"k:" + text[:20]:                     "line 1: key \"k\" has",
 		"k:!!!":                              "line 1: key \"k\" is not base64",
 		":" + text:                           "the id before the colon",

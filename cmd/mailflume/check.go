@@ -75,7 +75,11 @@ func check(ctx context.Context, config *configs.Config, chosen map[string]bool, 
 	if err != nil {
 		return explain(err)
 	}
-	tokens, err := newTokens(config, store, &visitor{id: "check-" + rand.Text()}, slog.New(slog.DiscardHandler))
+	keys, err := config.Keyring()
+	if err != nil {
+		return fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err)
+	}
+	tokens, err := newTokens(keys, store, &visitor{id: "check-" + rand.Text()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -47,23 +47,29 @@ func newConfig() *cobra.Command {
 				return err
 			},
 		},
-		&cobra.Command{
-			Use:   "validate [FILE]",
-			Short: "Check a configuration and print everything that is wrong with it",
-			Args:  cobra.MaximumNArgs(1),
-			RunE: func(c *cobra.Command, args []string) error {
-				path := "mailflume.yaml"
-				if len(args) > 0 {
-					path = args[0]
-				}
-				config, err := loadConfig(path)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d mailboxes\n", path, len(config.Mailboxes))
-				return nil
-			},
-		},
+		newValidate(),
 	)
+	return c
+}
+
+func newValidate() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "validate [FILE]",
+		Short: "Check a configuration and print everything that is wrong with it",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				path = args[0]
+			}
+			config, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d mailboxes\n", path, len(config.Mailboxes))
+			return nil
+		},
+	}
+	configFlag(c, &path)
 	return c
 }

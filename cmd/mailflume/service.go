@@ -25,6 +25,7 @@ import (
 type service struct {
 	config *configs.Config
 	log    *slog.Logger
+	keys   *token.Keyring
 	web    *web.Server // nil if the configuration wants no page
 
 	core    atomic.Pointer[core]
@@ -41,7 +42,11 @@ type core struct {
 }
 
 func newService(config *configs.Config, log *slog.Logger) (*service, error) {
-	s := &service{config: config, log: log}
+	keys, err := config.Keyring()
+	if err != nil {
+		return nil, usage(fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err))
+	}
+	s := &service{config: config, log: log, keys: keys}
 	starting := errors.New("starting")
 	s.waiting.Store(&starting)
 	if listen := config.HTTP.Address(); listen != "" {
@@ -164,7 +169,7 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 		replica.Lock = "embedded"
 	}
 	c := &core{publisher: p, store: store, replica: state.NewReplica(store, replica, s.log)}
-	if c.tokens, err = newTokens(s.config, store, c.replica, s.log); err != nil {
+	if c.tokens, err = newTokens(s.keys, store, c.replica, s.log); err != nil {
 		return nil, err
 	}
 	ids, err := identify(ctx, store, s.config)
@@ -185,11 +190,7 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 }
 
 // newTokens returns the manager of the mailboxes' grants.
-func newTokens(config *configs.Config, store *state.Store, session token.Session, log *slog.Logger) (*token.Manager, error) {
-	keys, err := config.Keyring()
-	if err != nil {
-		return nil, err
-	}
+func newTokens(keys *token.Keyring, store *state.Store, session token.Session, log *slog.Logger) (*token.Manager, error) {
 	return token.New(token.Config{Store: store, Session: session, Keys: keys, Log: log})
 }
 
