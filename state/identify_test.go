@@ -62,8 +62,15 @@ func TestReplicasIdentifyTheSame(t *testing.T) {
 	const replicas = 3
 	before := []Mailbox{{Name: "a", Address: "a@x"}, {Name: "b", Address: "s@x"}, {Name: "c", Address: "s@x"}, {Name: "d", Address: "d@x"}}
 	after := []Mailbox{
-		{Name: "a", Address: "n@x"}, {Name: "y", Address: "s@x"}, {Name: "z", Address: "s@x"}, {Name: "moved", Address: "d@x"},
-		{Name: "d", Address: "new@x"}, {Name: "e"}, {Name: "f"}, {ID: "g", Name: "h"}, {Name: "g"},
+		{Name: "a", Address: "n@x"},
+		{Name: "y", Address: "s@x"},
+		{Name: "z", Address: "s@x"},
+		{Name: "moved", Address: "d@x"},
+		{Name: "d", Address: "new@x"},
+		{Name: "e"},
+		{Name: "f"},
+		{ID: "g", Name: "h"},
+		{Name: "g"},
 	}
 	stores := make([]*Store, replicas)
 	for i := range stores {

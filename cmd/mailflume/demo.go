@@ -250,7 +250,9 @@ func line(got publish.Delivery, e event.MessageEvent) string {
 		is   bool
 		name string
 	}{
-		{e.Data.Class.AutoReply, "auto-reply"}, {e.Data.Class.Bounce, "bounce"}, {e.Data.Class.Calendar, "invitation"},
+		{e.Data.Class.AutoReply, "auto-reply"},
+		{e.Data.Class.Bounce, "bounce"},
+		{e.Data.Class.Calendar, "invitation"},
 		{e.Data.Class.List != "", "list"},
 	} {
 		if class.is {
