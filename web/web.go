@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,10 +82,11 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Handler returns the routes: /, /healthz, /readyz and /metrics.
+// Handler returns the routes: /, its /style.css, /healthz, /readyz and /metrics.
 func Handler(s Sources) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /style.css", style)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{}))
@@ -95,7 +97,7 @@ func Handler(s Sources) http.Handler {
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
@@ -123,47 +125,75 @@ func (s Sources) registry() *prometheus.Registry {
 //go:embed page.html
 var pageHTML string
 
+//go:embed style.css
+var styleCSS string
+
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"ago":   ago,
-	"words": words,
-	"sum":   sum,
+	"span":    span,
+	"words":   words,
+	"sum":     sum,
+	"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).Parse(pageHTML))
+
+func style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	fmt.Fprint(w, styleCSS)
+}
 
 func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	ready := ""
-	if err := s.Ready(); err != nil {
-		ready = err.Error()
-	}
+	rows := s.Mailboxes()
 	data := struct {
-		Sources
-		NotReady string
-		Rows     []mailbox.Status
-		Now      time.Time
-	}{s, ready, s.Mailboxes(), time.Now()}
+		Replica, Version, Broker string
+		NotReady                 string // why, or empty
+		Rows                     []mailbox.Status
+		Summary                  string
+		Attention                int // mailboxes that need someone to act
+	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: rows}
+	if err := s.Ready(); err != nil {
+		data.NotReady = err.Error()
+	}
+	data.Summary, data.Attention = summary(rows)
 	if err := pageTemplate.Execute(w, data); err != nil {
 		// The header is out already; the connection says the rest.
 		return
 	}
 }
 
-// ago says how long ago a moment was, in words.
-func ago(t time.Time) string {
-	if t.IsZero() {
-		return "never"
+// summary says in a line how the mailboxes are, and how many of them need someone to act.
+func summary(rows []mailbox.Status) (line string, attention int) {
+	count := make(map[mailbox.State]int)
+	for _, r := range rows {
+		count[r.State]++
 	}
+	line = fmt.Sprintf("%d mailboxes", len(rows))
+	if len(rows) == 1 {
+		line = "1 mailbox"
+	}
+	sep := ": "
+	for _, state := range slices.Backward(states) { // what is worst first
+		if n := count[state]; n > 0 {
+			line += fmt.Sprintf("%s%d %s", sep, n, several(state))
+			sep = ", "
+		}
+	}
+	return line, count[mailbox.StateParked]
+}
+
+// span says how long ago a moment was, in words.
+func span(t time.Time) string {
 	d := time.Since(t)
 	switch {
 	case d < 2*time.Second:
-		return "just now"
+		return "a second"
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", int(d.Hours()))
+		return fmt.Sprintf("%d h", int(d.Hours()))
 	default:
-		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
 }
 
@@ -171,7 +201,7 @@ func ago(t time.Time) string {
 func words(s mailbox.State) string {
 	switch s {
 	case mailbox.StateElsewhere:
-		return "on another replica"
+		return "not on this replica"
 	case mailbox.StateConnecting:
 		return "logging in"
 	case mailbox.StateReading:
@@ -184,6 +214,18 @@ func words(s mailbox.State) string {
 		return "needs attention"
 	default:
 		return string(s)
+	}
+}
+
+// several is words for any number of mailboxes.
+func several(s mailbox.State) string {
+	switch s {
+	case mailbox.StateWaiting:
+		return "to be tried again"
+	case mailbox.StateParked:
+		return "in need of attention"
+	default:
+		return words(s)
 	}
 }
 
