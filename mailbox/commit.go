@@ -28,7 +28,7 @@ func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 	return longer, func() { stop(); cancel() }
 }
 
-// batchBytes bounds the data of one batch: the server holds all of it until it is complete.
+// batchBytes bounds the data of one batch: we hold all of it, and so does the server until it is complete.
 const batchBytes = 4 << 20
 
 // staged is a message on its way: its event, unless the message only moves the position.
@@ -39,22 +39,58 @@ type staged struct {
 
 // commit puts a batch of messages on the stream and moves the positions past them.
 func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
-	rest := make([]staged, 0, len(batch))
+	if err := w.c.Turns.take(ctx); err != nil {
+		return err
+	}
+	defer w.c.Turns.giveBack()
+	var rest []staged
+	size := 0
 	for _, m := range batch {
+		// What a reset needs to know is on the stream only once everything before it is.
+		if size >= batchBytes || m.Kind == fetcher.KindReset {
+			if err := w.send(ctx, rest); err != nil {
+				return err
+			}
+			rest, size = nil, 0
+		}
 		s, err := w.stage(ctx, m)
 		if err != nil {
 			return err
 		}
+		if s.event != nil {
+			size += len(s.event.Data)
+		}
 		rest = append(rest, s)
 	}
-	for len(rest) > 0 {
-		n, err := w.commitSome(ctx, rest)
+	return w.send(ctx, rest)
+}
+
+// send commits what is staged as one batch and moves the positions past it.
+//
+// If the answer is anything but a clean ack, the batch may have landed or not. So the chain is read again: if it stands
+// where this batch would have left it, it landed; if it stands where it stood, the batch is sent once more; anything else
+// is another writer's doing and an error.
+func (w *Worker) send(ctx context.Context, rest []staged) error {
+	b := publish.Batch{Mailbox: w.token, After: w.tail}
+	for _, s := range rest {
+		if s.event != nil {
+			b.Events = append(b.Events, *s.event)
+		}
+	}
+	if len(b.Events) > 0 {
+		// A commit that has begun is finished although we were asked to stop: else its outcome would be unknown.
+		sending, cancel := withGrace(ctx)
+		defer cancel()
+		receipt, err := w.c.Stream.Commit(sending, b)
+		if errors.Is(err, publish.ErrConflict) || errors.Is(err, publish.ErrUncertain) {
+			receipt, err = w.settle(sending, b, err)
+		}
 		if err != nil {
 			return err
 		}
-		w.advance(rest[:n])
-		rest = rest[n:]
+		w.tail = receipt.Seq
 	}
+	w.advance(rest)
 	return nil
 }
 
@@ -67,40 +103,6 @@ func (w *Worker) advance(done []staged) {
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
 		}
 	}
-}
-
-// commitSome commits as many of the staged messages as fit into one batch and returns how many those are.
-//
-// If the answer is anything but a clean ack, the batch may have landed or not. So the chain is read again: if it stands
-// where this batch would have left it, it landed; if it stands where it stood, the batch is sent once more; anything else
-// is another writer's doing and an error.
-func (w *Worker) commitSome(ctx context.Context, rest []staged) (int, error) {
-	b, n := publish.Batch{Mailbox: w.token, After: w.tail}, 0
-	size := 0
-	for n < len(rest) {
-		if e := rest[n].event; e != nil {
-			if size += len(e.Data); len(b.Events) > 0 && size > batchBytes {
-				break
-			}
-			b.Events = append(b.Events, *e)
-		}
-		n++
-	}
-	if len(b.Events) == 0 {
-		return n, nil
-	}
-	// A commit that has begun is finished although we were asked to stop: else its outcome would be unknown.
-	sending, cancel := withGrace(ctx)
-	defer cancel()
-	receipt, err := w.c.Stream.Commit(sending, b)
-	if errors.Is(err, publish.ErrConflict) || errors.Is(err, publish.ErrUncertain) {
-		receipt, err = w.settle(sending, b, err)
-	}
-	if err != nil {
-		return 0, err
-	}
-	w.tail = receipt.Seq
-	return n, nil
 }
 
 // settle finds out what became of a batch that was not cleanly acknowledged, and sends it once more if it did not land.

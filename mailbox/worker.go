@@ -62,7 +62,33 @@ const (
 	RawNever    RawPolicy = "never"
 )
 
-// Config is one mailbox and what its worker works with. All fields but Log are required.
+// Turns bounds how many workers parse and commit at the same time, and so what they hold of events that are not yet stored.
+// A worker that waits for its turn waits behind commits of the same stream, not behind another mailbox's server. A nil
+// Turns is no bound.
+type Turns chan struct{}
+
+// NewTurns returns Turns for n workers at a time.
+func NewTurns(n int) Turns { return make(Turns, n) }
+
+func (t Turns) take(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t Turns) giveBack() {
+	if t != nil {
+		<-t
+	}
+}
+
+// Config is one mailbox and what its worker works with. All fields but Turns and Log are required.
 type Config struct {
 	Mailbox   event.Mailbox
 	Raw       RawPolicy
@@ -73,6 +99,7 @@ type Config struct {
 	Bytes     Bytes
 	Announcer Announcer
 	Floor     Floor
+	Turns     Turns
 	Log       *slog.Logger
 }
 

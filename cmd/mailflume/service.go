@@ -176,10 +176,10 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	if err != nil {
 		return nil, err
 	}
-	budget := fetcher.NewBudget(int64(s.config.Memory))
+	budget, turns := fetcher.NewBudget(int64(s.config.Memory)), mailbox.NewTurns(commitsAtOnce)
 	workers := make([]*mailbox.Worker, 0, len(ids))
 	for i, m := range s.config.Mailboxes {
-		w, err := s.worker(c, m, ids[i], budget)
+		w, err := s.worker(c, m, ids[i], budget, turns)
 		if err != nil {
 			return nil, fmt.Errorf("mailbox %s: %w", m.Name, err)
 		}
@@ -203,7 +203,11 @@ func identify(ctx context.Context, store *state.Store, config *configs.Config) (
 	return store.Identify(ctx, list)
 }
 
-func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.Budget) (*mailbox.Worker, error) {
+// commitsAtOnce is how many mailboxes may parse and commit at the same time. It keeps more than the cores busy, and less
+// than the 50 batches that a stream holds open.
+const commitsAtOnce = 16
+
+func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.Budget, turns mailbox.Turns) (*mailbox.Worker, error) {
 	fetch, err := s.config.Fetcher(m)
 	if err != nil {
 		return nil, err
@@ -221,7 +225,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			return open(ctx, fetch, source)
 		},
-		Stream: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Log: s.log,
+		Stream: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Turns: turns, Log: s.log,
 	}), nil
 }
 
