@@ -1,0 +1,117 @@
+package mailbox
+
+import (
+	"testing"
+	"time"
+)
+
+// draws is how often a random wait is drawn to see its bounds.
+const draws = 2000
+
+// bounds returns the shortest and the longest of many waits after n earlier failures.
+func bounds(v Verdict, n int) (low, high time.Duration) {
+	low = 1 << 62
+	for range draws {
+		b := backoff{failures: n}
+		wait := b.next(v, time.Unix(1000, 0))
+		low, high = min(low, wait), max(high, wait)
+	}
+	return low, high
+}
+
+// Full jitter: each wait is drawn evenly from zero to a bound that doubles up to a limit.
+func TestBackoffHasFullJitter(t *testing.T) {
+	for failures, bound := range map[int]time.Duration{
+		0: 2 * time.Second, 1: 4 * time.Second, 2: 8 * time.Second, 7: 256 * time.Second, 8: 5 * time.Minute, 1000: 5 * time.Minute,
+	} {
+		low, high := bounds(Verdict{Class: Passing}, failures)
+		if low < 0 || low > bound/20 || high >= bound || high < bound*19/20 {
+			t.Errorf("after %d failures: %v to %v, want 0 to %v", failures, low, high, bound)
+		}
+	}
+}
+
+func TestBackoffGrowsByItself(t *testing.T) {
+	var b backoff
+	now := time.Unix(1000, 0)
+	for range 20 {
+		b.next(Verdict{Class: Passing}, now)
+	}
+	if b.failures != 20 {
+		t.Errorf("%d failures were counted, want 20", b.failures)
+	}
+}
+
+// What needs somebody to act is looked at every quarter of an hour or so, from the first time on.
+func TestBackoffOfWhatNeedsSomebody(t *testing.T) {
+	for _, class := range []Class{Person, Operator} {
+		for _, failures := range []int{0, 50} {
+			low, high := bounds(Verdict{Class: class}, failures)
+			if low < 12*time.Minute || high > 18*time.Minute {
+				t.Errorf("%s: %v to %v, want 12 to 18 min", class, low, high)
+			}
+		}
+	}
+}
+
+// A server that says how long to wait is believed, in whatever class; the jitter only adds.
+func TestBackoffHeedsTheServer(t *testing.T) {
+	for _, class := range []Class{Passing, Person, Operator} {
+		for _, wait := range []time.Duration{time.Nanosecond, time.Second, 92415 * time.Millisecond, 24 * time.Hour} {
+			low, high := bounds(Verdict{Class: class, Wait: wait}, 3)
+			if low < wait || high > wait+wait/10 {
+				t.Errorf("%s: %v to %v, want %v and at most a tenth more", class, low, high, wait)
+			}
+		}
+	}
+}
+
+// Only five minutes without trouble forget the failures: a server that takes a login and drops it at once is not hammered.
+func TestBackoffForgetsAfterStability(t *testing.T) {
+	for _, c := range []struct {
+		stable time.Duration
+		passes int // complete passes in that time
+		want   int // failures that are counted afterwards
+	}{
+		{4*time.Minute + 59*time.Second, 1, 6},
+		{5 * time.Minute, 1, 1},
+		{5 * time.Minute, 50, 1}, // the first pass counts, not the last
+		{time.Hour, 0, 6},        // nothing succeeded
+	} {
+		b := backoff{failures: 5}
+		now := time.Unix(1000, 0)
+		for i := range c.passes {
+			b.succeeded(now.Add(time.Duration(i) * c.stable / time.Duration(c.passes+1)))
+		}
+		b.next(Verdict{Class: Passing}, now.Add(c.stable))
+		if b.failures != c.want {
+			t.Errorf("stable for %v with %d passes: %d failures, want %d", c.stable, c.passes, b.failures, c.want)
+		}
+	}
+	// Stability ends with a failure: it is not carried over to the next one.
+	b := backoff{}
+	now := time.Unix(1000, 0)
+	b.succeeded(now)
+	b.next(Verdict{Class: Passing}, now.Add(time.Hour))
+	b.next(Verdict{Class: Passing}, now.Add(2*time.Hour))
+	if b.failures != 2 {
+		t.Errorf("%d failures, want 2", b.failures)
+	}
+}
+
+// A session that ends with its token comes back at once and counts as no failure, but not twice within a minute.
+func TestBackoffOfAnExpectedEnd(t *testing.T) {
+	expected := Verdict{Class: Passing, Expected: true}
+	var b backoff
+	now := time.Unix(1000, 0)
+	if wait := b.next(expected, now); wait != 0 || b.failures != 0 {
+		t.Errorf("the first waits for %v and counts %d failures", wait, b.failures)
+	}
+	b.next(expected, now.Add(59*time.Second))
+	if b.failures != 1 {
+		t.Errorf("the second within a minute counts %d failures, want 1", b.failures)
+	}
+	if wait := b.next(expected, now.Add(time.Minute)); wait != 0 {
+		t.Errorf("a minute later it waits for %v", wait)
+	}
+}
