@@ -46,8 +46,7 @@ func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
 	var rest []staged
 	size := 0
 	for _, m := range batch {
-		// What a reset needs to know is on the stream only once everything before it is.
-		if size >= batchBytes || m.Kind == fetcher.KindReset {
+		if size >= batchBytes || w.lacksLedger(m) {
 			if err := w.send(ctx, rest); err != nil {
 				return err
 			}
@@ -78,6 +77,9 @@ func (w *Worker) send(ctx context.Context, rest []staged) error {
 		}
 	}
 	if len(b.Events) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		// A commit that has begun is finished although we were asked to stop: else its outcome would be unknown.
 		sending, cancel := withGrace(ctx)
 		defer cancel()

@@ -7,49 +7,97 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/publish"
 )
 
 // ledger is what the chain of a mailbox says about which of its messages were published: the stream itself, read headers
 // only. It answers where UIDs cannot: a message that the provider shows in two folders or under a new UID, and a folder
 // whose UIDVALIDITY changed.
 type ledger struct {
-	ids          map[string]struct{}
-	fingerprints map[string]int // how many events have it
-	newest       time.Time      // the latest INTERNALDATE among them
+	ids  map[string]struct{}
+	read time.Time
+
+	// What follows is for one folder that is listed again. What was published under its present UIDVALIDITY is no part of
+	// it: those messages have their UID in the position, and a restart in the middle of the listing changes nothing.
+	listing      listing
+	fingerprints map[string]int // how many events have it; not those that an identity of the provider tells apart
+	newest       time.Time      // the latest INTERNALDATE that was published from the folder; from any, if there is none
+}
+
+// listing names a folder in one of its lives.
+type listing struct {
+	folder   string
+	validity uint32
+}
+
+func listingOf(m fetcher.Message) listing {
+	if !m.Relisted {
+		return listing{}
+	}
+	return listing{m.Folder, m.UIDValidity}
+}
+
+// ledgerAge is for how long a ledger is used: what retention has removed from the stream is to leave our memory too.
+const ledgerAge = 24 * time.Hour
+
+// asksLedger says whether a message is looked up in the ledger: if the provider has an identity of its own for messages,
+// and while a folder is listed again after a reset. Elsewhere the UID tells enough.
+func asksLedger(m fetcher.Message) bool { return m.EmailID != "" || m.Relisted }
+
+// lacksLedger says whether the chain must be read before a message can be looked up. The ledger is complete only if what
+// came before the message is on the stream.
+func (w *Worker) lacksLedger(m fetcher.Message) bool {
+	return asksLedger(m) && (w.ledger == nil || m.Relisted && w.ledger.listing != listingOf(m))
 }
 
 // readLedger reads the chain up to the tail that the next commit expects, so that what it says is complete.
-func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
-	if w.ledger != nil {
-		return w.ledger, nil
-	}
-	l := &ledger{ids: make(map[string]struct{}), fingerprints: make(map[string]int)}
+func (w *Worker) readLedger(ctx context.Context, of listing) (*ledger, error) {
+	l := &ledger{ids: make(map[string]struct{}), read: time.Now(), listing: of, fingerprints: make(map[string]int)}
+	var elsewhere time.Time
 	for entry, err := range w.c.Stream.Ledger(ctx, w.token, w.tail) {
 		if err != nil {
 			return nil, err
 		}
 		l.ids[entry.ID] = struct{}{}
-		if entry.Fingerprint != "" {
+		if of == (listing{}) || of.has(entry) {
+			continue
+		}
+		if entry.Fingerprint != "" && entry.EmailID == "" {
 			l.fingerprints[entry.Fingerprint]++
 		}
-		if entry.Received.After(l.newest) {
-			l.newest = entry.Received
+		newest := &elsewhere
+		if entry.Folder == event.Token(of.folder) {
+			newest = &l.newest
+		}
+		if entry.Received.After(*newest) {
+			*newest = entry.Received
 		}
 	}
-	w.ledger = l
+	if l.newest.IsZero() {
+		l.newest = elsewhere
+	}
 	return l, nil
 }
 
-// known says whether a message is on the stream already, or must not go there. It asks the ledger only where UIDs do not
-// tell: if the provider has an identity of its own for messages, and while a folder is listed again after a reset.
+// has says whether an event was published from the folder in this life of it.
+func (l listing) has(e publish.Entry) bool {
+	p, err := fetcher.ParsePosition(e.Position)
+	return err == nil && p.UIDValidity == l.validity && e.Folder == event.Token(l.folder)
+}
+
+// known says whether a message is on the stream already, or must not go there.
 func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (bool, error) {
-	if m.EmailID == "" && !m.Relisted {
+	if !asksLedger(m) {
 		return false, nil
 	}
-	l, err := w.readLedger(ctx)
-	if err != nil {
-		return false, err
+	if w.lacksLedger(m) {
+		l, err := w.readLedger(ctx, listingOf(m))
+		if err != nil {
+			return false, err
+		}
+		w.ledger = l
 	}
+	l := w.ledger
 	if _, ok := l.ids[d.event.ID]; ok {
 		w.board.dropped(dropPublished)
 		return true, nil
@@ -75,7 +123,6 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (bool, 
 
 // reset tells the world that a folder's UIDVALIDITY changed. Its messages come again after this; known tells them apart.
 func (w *Worker) reset(ctx context.Context, m fetcher.Message) error {
-	w.ledger = nil
 	w.log.Warn("UIDVALIDITY changed; the folder is listed again", "folder", event.Token(m.Folder), "was", m.Was, "is", m.UIDValidity)
 	return w.announce(ctx, event.MailboxChange{
 		State: "reset", Folder: m.Folder,
