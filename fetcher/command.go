@@ -108,6 +108,9 @@ func (f *filter) noteCommand(line string) string {
 		f.expect(idlePatience)
 	case "LOGOUT":
 		f.expect(byePatience)
+	case "EXAMINE":
+		f.validity = 0
+		f.expect(0)
 	default:
 		f.expect(0)
 	}

@@ -23,9 +23,10 @@ func (e *ExpiredError) Error() string { return "session expired: " + e.Text }
 
 // ThrottledError says that the server wants this account left alone. Wait is how long, if it said so.
 type ThrottledError struct {
-	Text string
-	Wait time.Duration // 0 if the server gave no hint
-	Hint string
+	Text    string
+	Wait    time.Duration // 0 if the server gave no hint
+	Longest time.Duration // if not 0: each time it says so again, Wait doubles, up to this
+	Hint    string
 }
 
 func (e *ThrottledError) Error() string { return "throttled: " + e.Text }

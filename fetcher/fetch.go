@@ -151,6 +151,9 @@ var (
 // whole reports whether m is the message and not a failure to give it. An empty body is the message only if the server
 // says that it is empty.
 func (p *pass) whole(m fetched, sizes map[uint32]int64) bool {
+	if p.s.standIns && standsIn(m.body) {
+		return false
+	}
 	size, known := sizes[m.uid]
 	return m.has && !m.misnamed && (len(m.body) > 0 || known && size == 0)
 }

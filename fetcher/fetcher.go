@@ -63,6 +63,7 @@ type Config struct {
 
 	MaxMessage  int64         // a larger message is reported TooLarge; DefaultMaxMessage if 0
 	Budget      *Budget       // bounds the bytes of all messages in flight; unbounded if nil
+	Logins      *Logins       // bounds the logins a second; unbounded if nil
 	Progress    time.Duration // no byte for so long while a reply is due: the connection is dead
 	IdleRefresh time.Duration // how long one IDLE lasts
 	Poll        time.Duration // how often to look at folders that IDLE does not watch

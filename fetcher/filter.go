@@ -51,6 +51,8 @@ type filter struct {
 	drained  int64
 	broken   error            // why the connection ended
 	notice   error            // the last warning that came with a success
+	validity uint32           // UIDVALIDITY of the open folder, 0 if not known
+	slowed   time.Time        // when a warning was of throttling
 	facts    map[uint32]*fact // of the FETCH that runs, by UID
 	lateUID  bool             // this server names the UID after the body
 	idle     *command         // the IDLE that runs
@@ -174,6 +176,13 @@ func (f *filter) takeNotice() error {
 	n := f.notice
 	f.notice = nil
 	return n
+}
+
+// slowedWithin reports whether a warning of throttling came within the last d.
+func (f *filter) slowedWithin(d time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.slowed.IsZero() && time.Since(f.slowed) < d
 }
 
 func (f *filter) namesUIDLate() bool {
@@ -349,4 +358,8 @@ func (f *filter) noteNotice(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.notice = err
+	var throttled *ThrottledError
+	if errors.As(err, &throttled) {
+		f.slowed = time.Now()
+	}
 }

@@ -116,8 +116,8 @@ func TestPoison(t *testing.T) {
 	})
 }
 
-// TestProgress: a transfer may be slow, and may pause; it may not stop, and not drip.
-func TestProgress(t *testing.T) {
+// TestH20Progress: a transfer may be slow, and may pause; it may not stop, and not drip.
+func TestH20Progress(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		chunk int

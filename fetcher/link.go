@@ -10,7 +10,11 @@ import (
 
 // progressFloor is how many bytes must come within Config.Progress when neither a line nor a literal ends. A server that
 // drips single bytes is dead too.
-const progressFloor = 4 << 10
+const progressFloor = 32 << 10
+
+// chatterSpans is how many spans of Config.Progress may pass with lines alone, such as Dovecot's "* OK Still here" during
+// a long SEARCH, before progressFloor bytes or the reply must have come. A server can drip lines too.
+const chatterSpans = 10
 
 // link is the decrypted connection with a deadline on progress: while a reply is due, each span of the time limit must
 // bring the end of a line or progressFloor bytes. Only time spent reading counts, so a consumer may take as long as it
@@ -23,8 +27,22 @@ type link struct {
 	due    int        // replies that the server owes
 	strict time.Duration
 	armed  time.Time // when due became positive
+	line   progress  // since a line or literal ended, or progressFloor bytes came
+	reply  progress  // since a reply was asked for or came, or progressFloor bytes did
+}
+
+// progress is how long was waited for how many bytes.
+type progress struct {
 	waited time.Duration
 	got    int
+}
+
+// add books a read and forgets all if there was progress enough.
+func (p *progress) add(d time.Duration, n int) {
+	p.waited += d
+	if p.got += n; p.got >= progressFloor {
+		*p = progress{}
+	}
 }
 
 func newLink(conn net.Conn, limit time.Duration) *link {
@@ -37,7 +55,7 @@ func (l *link) expect(strict time.Duration) {
 	defer l.mu.Unlock()
 	l.due++
 	l.strict = strict
-	l.armed, l.waited, l.got = time.Now(), 0, 0
+	l.armed, l.line, l.reply = time.Now(), progress{}, progress{}
 	l.setDeadline()
 }
 
@@ -46,7 +64,7 @@ func (l *link) replied() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.due = max(0, l.due-1)
-	l.waited, l.got = 0, 0
+	l.line, l.reply = progress{}, progress{}
 	if l.due == 0 {
 		l.strict = 0
 	}
@@ -56,7 +74,7 @@ func (l *link) replied() {
 func (l *link) advanced() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waited, l.got = 0, 0
+	l.line = progress{}
 }
 
 func (l *link) patience() time.Duration {
@@ -66,12 +84,18 @@ func (l *link) patience() time.Duration {
 	return l.limit
 }
 
+// left returns how much longer to wait for a byte.
+func (l *link) left() time.Duration {
+	limit := l.patience()
+	return min(limit-l.line.waited, chatterSpans*limit-l.reply.waited)
+}
+
 func (l *link) setDeadline() {
 	if l.due == 0 {
 		l.Conn.SetReadDeadline(time.Time{})
 		return
 	}
-	l.Conn.SetReadDeadline(time.Now().Add(l.patience() - l.waited))
+	l.Conn.SetReadDeadline(time.Now().Add(l.left()))
 }
 
 // Read reads from the connection under the deadline on progress.
@@ -106,15 +130,11 @@ func (l *link) account(start time.Time, n int) error {
 	if l.armed.After(start) {
 		start = l.armed
 	}
-	l.waited += time.Since(start)
-	l.got += n
-	limit := l.patience()
-	if l.got >= progressFloor {
-		l.waited, l.got = 0, 0
-		return nil
-	}
-	if l.waited >= limit {
-		return &StallError{After: limit}
+	d := time.Since(start)
+	l.line.add(d, n)
+	l.reply.add(d, n)
+	if l.left() <= 0 {
+		return &StallError{After: l.patience()}
 	}
 	return nil
 }

@@ -168,7 +168,7 @@ func (p *pass) emit(m Message) error {
 // settle yields a message and moves the Position past it.
 func (p *pass) settle(m Message) error {
 	p.pos.settle(m.UID)
-	p.s.repolls = nil
+	p.s.repolls, p.s.fruitless = nil, 0
 	return p.emit(m)
 }
 
@@ -249,7 +249,11 @@ func (p *pass) readWindow(ctx context.Context, w window) (n int, err error) {
 
 func (p *pass) fetchAll(ctx context.Context, uids []uint32) error {
 	for chunk := range slices.Chunk(uids, fetchChunk) {
+		start := time.Now()
 		if err := p.fetch(ctx, chunk); err != nil {
+			return err
+		}
+		if err := p.s.pace(ctx, time.Since(start)); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package fetcher
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,17 +65,6 @@ func TestStartPoints(t *testing.T) {
 	r = readAll(t.Context(), s, r.after) // and the older ones stay away
 	wantUIDs(t, r, 4)
 	wantUIDs(t, readAll(t.Context(), s, r.after))
-}
-
-// TestLateUID: n shows up after n+1 was read (H6).
-func TestLateUID(t *testing.T) {
-	f := newFake(t, 1, 2, 3, 4)
-	f.mails[1].hidden = true
-	s := mustOpen(t, f.config())
-	r := readAll(t.Context(), s, nil)
-	wantUIDs(t, r, 1, 3, 4)
-	f.change(func() { f.mails[1].hidden = false; f.add(5) })
-	wantUIDs(t, readAll(t.Context(), s, r.after), 2, 5)
 }
 
 // TestHole: a message that is listed and not handed out is asked for again, and given up after 3 tries over 15 minutes.
@@ -174,8 +161,8 @@ func TestLateUIDOutOfWindow(t *testing.T) {
 	}
 }
 
-// TestExpungedMeanwhile: a message that goes between SEARCH and FETCH is no hole for long (H8).
-func TestExpungedMeanwhile(t *testing.T) {
+// TestH08ExpungedMeanwhile: a message that goes between SEARCH and FETCH is no hole for long (H8).
+func TestH08ExpungedMeanwhile(t *testing.T) {
 	f := newFake(t, 1, 2, 3)
 	f.mails[1].hole = true
 	s := mustOpen(t, f.config())
@@ -202,8 +189,8 @@ func TestQuirkStar(t *testing.T) {
 	}
 }
 
-// TestAbsurdUID: a UID that cannot be does not move the Position past everything (H25).
-func TestAbsurdUID(t *testing.T) {
+// TestH25AbsurdUID: a UID that cannot be does not move the Position past everything (H25).
+func TestH25AbsurdUID(t *testing.T) {
 	f := newFake(t, 1)
 	f.on["UID SEARCH"] = func(c *fakeConn, tag, _ string) bool {
 		c.say("* SEARCH 4294967295 4294967294 1 0 1 99999999999 x\r\n%s OK", tag)
@@ -349,15 +336,15 @@ func TestUIDAfterBody(t *testing.T) {
 	}
 }
 
-// TestForeignUIDAfterBody: a body that turns out to be another message's is not taken for the one asked for (H7).
-func TestForeignUIDAfterBody(t *testing.T) {
+// TestH07ForeignUIDAfterBody: a body that turns out to be another message's is not taken for the one asked for (H7).
+func TestH07ForeignUIDAfterBody(t *testing.T) {
 	f := newFake(t, 1)
 	f.answerFetch(func(c *fakeConn, _ string) { c.say("* 1 FETCH (BODY[] {5}\r\nwrong UID 9)") })
 	wantUIDs(t, readAll(t.Context(), mustOpen(t, f.config()), nil))
 }
 
-// TestUnsolicitedFetch: other FETCH responses do not take the place of the answer (H10).
-func TestUnsolicitedFetch(t *testing.T) {
+// TestH10UnsolicitedFetch: other FETCH responses do not take the place of the answer (H10).
+func TestH10UnsolicitedFetch(t *testing.T) {
 	f := newFake(t, 1, 2)
 	f.answerFetch(func(c *fakeConn, set string) {
 		c.say("* 1 FETCH (FLAGS (\\Answered))")
@@ -394,7 +381,7 @@ func TestDisorder(t *testing.T) {
 	wantUIDs(t, readAll(t.Context(), s, r.after), 1, 2)
 }
 
-func TestOddButHonest(t *testing.T) {
+func TestH24OddButHonest(t *testing.T) {
 	f := newFake(t, 1, 2, 3)
 	f.on["EXAMINE"] = func(c *fakeConn, _, _ string) bool {
 		c.say("* OK [COPYUID 14  ]\r\n[COPYUID 55 31 6]\r\n+ \r\n* NO [WEBALERT https://x.example/?a=b&c=(d] login\r\n* OK [Error=\"Micro.Soft:x\" A=0 y] fine")
@@ -448,43 +435,6 @@ func TestIdentifiers(t *testing.T) {
 				t.Fatalf("%+v", m)
 			}
 		}
-	}
-}
-
-// TestCutLiteral: a connection that ends anywhere in a message never yields a part of it.
-func TestCutLiteral(t *testing.T) {
-	raw := bytes.Repeat([]byte("0123456789abcdef"), 64)
-	sum := sha256.Sum256(raw)
-	for cut := 0; cut <= len(raw)+2; cut += 7 {
-		f := newFake(t, 1, 2)
-		f.mails[1].raw = string(raw)
-		f.on["UID FETCH"] = func(c *fakeConn, _, args string) bool {
-			if !strings.Contains(args, "BODY") || cut < 0 {
-				return false
-			}
-			c.fetch(1, f.mails[0], "BODY")
-			fmt.Fprintf(c.Conn, "* 2 FETCH (UID 2 BODY[] {%d}\r\n%s", len(raw), (string(raw) + ")\r")[:cut])
-			c.Conn.Close()
-			return true
-		}
-		s := mustOpen(t, f.config())
-		r := readAll(t.Context(), s, nil)
-		if r.err == nil {
-			t.Fatalf("cut at %d: no error", cut)
-		}
-		for _, m := range r.all {
-			if m.UID == 2 && sha256.Sum256(m.Raw) != sum {
-				t.Fatalf("cut at %d: yielded %d bytes", cut, len(m.Raw))
-			}
-		}
-		s.Close()
-		f.change(func() { delete(f.on, "UID FETCH") })
-		s = mustOpen(t, f.config())
-		again := readAll(t.Context(), s, r.after)
-		if last := again.all[len(again.all)-1]; cut <= len(raw) && (again.err != nil || last.UID != 2 || sha256.Sum256(last.Raw) != sum) {
-			t.Fatalf("cut at %d: then %+v", cut, again)
-		}
-		s.Close()
 	}
 }
 

@@ -225,6 +225,7 @@ func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
 	i, _ := p.findLost(uid)
 	l := &all[i]
 	l.tries = min(l.tries+1, 1000)
+	l.first = min(l.first, max(now.Unix(), 0)) // a clock that went back must not make it wait for a day
 	p.setLost(all)
 	return l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second), nil
 }

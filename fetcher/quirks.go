@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"bytes"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ const (
 	hintRefused = "connect the mailbox again; check that the token has the IMAP scope and belongs to this address"
 	hintIMAPOff = "switch IMAP on for this mailbox (its owner in the mail settings, or the administrator)"
 	hintBrowser = "the provider wants the owner to log in with a browser once, or to use OAuth"
+	hintQuota   = "it lifts by itself within a day; a smaller start date, or fewer clients of this account, keeps it from coming back"
 	hintTooMany = "close other mail clients of this account, or wait until dead sessions have run out"
 	hintNotConn = "if it never worked: check that IMAP is on, that the token belongs to this address or has full access to " +
 		"it, and for app-only access Add-MailboxPermission with the object id of the enterprise application"
@@ -42,10 +44,10 @@ func classifyText(text string) error {
 		return e
 	// QUIRK(gmail): bandwidth. A daily limit that lifts after 1 to 24 hours.
 	case has(text, "[OVERQUOTA"), has(text, "exceeded command or bandwidth limits"):
-		return &ThrottledError{Text: clipped, Wait: maxBackoff}
+		return &ThrottledError{Text: clipped, Wait: time.Hour, Longest: 24 * time.Hour, Hint: hintQuota}
 	// QUIRK(gmail): too many connections. 15 an account, shared with the owner's phones.
 	case has(text, "too many simultaneous connections"), has(text, "maximum number of connections"):
-		return &ThrottledError{Text: clipped, Wait: 2 * time.Minute, Hint: hintTooMany}
+		return &ThrottledError{Text: clipped, Wait: 2 * time.Minute, Longest: 10 * time.Minute, Hint: hintTooMany}
 	case has(text, "[THROTTLED"):
 		return &ThrottledError{Text: clipped}
 	// QUIRK(exchange): not connected. The login was accepted and the mailbox is not served, for many reasons.
@@ -146,7 +148,31 @@ func passing(text string) bool {
 //
 // QUIRK(exchange): sizes. RFC822.SIZE is the size in the store, up to three times that of the message, or less.
 // Both forms of the greeting name the product (providers.md 2.2, 2.11).
-func sizesLie(greeting string) bool { return has(greeting, "Microsoft Exchange") }
+func sizesLie(greeting string) bool { return isExchange(greeting) }
+
+func isExchange(greeting string) bool { return has(greeting, "Microsoft Exchange") }
+
+// standsIn reports whether a message is what the server made up in place of one that it cannot render.
+//
+// QUIRK(exchange): placeholder. A message from nobody's address with this subject (offlineimap#62, Mailspring#2038,
+// MailKit#1451; providers.md 2.10). A message that came by SMTP has an address in From.
+func standsIn(raw []byte) bool {
+	header, _, _ := bytes.Cut(raw[:min(len(raw), 8<<10)], []byte("\r\n\r\n"))
+	unfolded := strings.NewReplacer("\r\n ", " ", "\r\n\t", " ").Replace(string(header))
+	stub, address := false, false
+	for line := range strings.SplitSeq(unfolded, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		switch strings.ToLower(name) {
+		case "subject":
+			stub = reStandIn.MatchString(value)
+		case "from":
+			address = strings.Contains(value, "@") && !has(value, ".MISSING-HOST-NAME.")
+		}
+	}
+	return stub && !address
+}
+
+var reStandIn = regexp.MustCompile(`(?i)^\s*Retrieval using the IMAP4 protocol failed for the following message: *\d*\s*$`)
 
 // isPartial reports whether a refused FETCH has served what still exists, so that its error means nothing.
 //

@@ -115,6 +115,25 @@ func TestQuirkStrayContinuation(t *testing.T) {
 	}
 }
 
+// TestQuirkPlaceholder: what Exchange makes up in place of a message is no mail (H16).
+func TestQuirkPlaceholder(t *testing.T) {
+	for _, tt := range []struct {
+		raw  string
+		want bool
+	}{
+		{"From: \"Microsoft Exchange Server\" <>\r\nSubject: Retrieval using the IMAP4 protocol failed for the following message: 7\r\n\r\nx", true},
+		{"Subject: Retrieval using the IMAP4 protocol\r\n failed for the following message: 7\r\nFrom: Microsoft Exchange Server <.MISSING-HOST-NAME.>\r\n\r\n", true},
+		{"From: Eve <eve@example.com>\r\nSubject: Retrieval using the IMAP4 protocol failed for the following message: 7\r\n\r\n", false},
+		{"From: x\r\nSubject: Re: Retrieval using the IMAP4 protocol failed for the following message: 7\r\n\r\n", false},
+		{"From: x\r\n\r\nSubject: Retrieval using the IMAP4 protocol failed for the following message: 7\r\n", false},
+		{"", false},
+	} {
+		if got := standsIn([]byte(tt.raw)); got != tt.want {
+			t.Errorf("%q: %v", tt.raw, got)
+		}
+	}
+}
+
 func TestQuirkOddCode(t *testing.T) {
 	for line, want := range map[string]string{
 		`T1 OK [Error="Microsoft.Exchange.Data.X:..." AuthResult=0 y] completed.`: `T1 OK (Error="Microsoft.Exchange.Data.X:..." AuthResult=0 y] completed.`,

@@ -15,20 +15,22 @@ import (
 
 // Session is one logged-in connection. Its methods are for one goroutine at a time.
 type Session struct {
-	cfg     Config
-	filter  *filter
-	client  *imapclient.Client
-	caps    map[string]bool
-	guess   bool // RFC822.SIZE is a guess
-	alone   bool // answers come in disorder, or cannot be told apart: ask for one message at a time
-	folders []*folder
-	dead    error // the session has ended, and why
+	cfg      Config
+	filter   *filter
+	client   *imapclient.Client
+	caps     map[string]bool
+	guess    bool // RFC822.SIZE is a guess
+	standIns bool // this server makes up messages for those that it cannot render
+	alone    bool // answers come in disorder, or cannot be told apart: ask for one message at a time
+	folders  []*folder
+	dead     error // the session has ended, and why
 
 	selected   *folder // by EXAMINE
 	examinedAt time.Time
 	exists     chan struct{} // one slot: the server has said EXISTS since the last search
 	repolls    []time.Duration
 	noIdle     bool // this server's IDLE is of no use
+	fruitless  int  // announcements in a row after which nothing was found
 	wokeAt     time.Time
 	idling     *imapclient.IdleCommand
 }
@@ -48,7 +50,7 @@ func (f *folder) noteOver(uid uint32, size int64) {
 	f.over[uid] = size
 }
 
-// Open connects, logs in and finds the folders to watch. If the server refuses the token, it asks t for another one and
+// Open waits for its turn (Config.Logins), connects, logs in and finds the folders to watch. If the server refuses the token, it asks t for another one and
 // tries once more. The caller closes the Session.
 func Open(ctx context.Context, c Config, t TokenSource) (*Session, error) {
 	c, err := c.withDefaults()
@@ -58,6 +60,9 @@ func Open(ctx context.Context, c Config, t TokenSource) (*Session, error) {
 	var refused *AuthError
 	var token string
 	for attempt := range 2 {
+		if err := c.Logins.wait(ctx, c.Addr); err != nil {
+			return nil, err
+		}
 		next, err := t.Token(ctx, token)
 		if err != nil {
 			return nil, fmt.Errorf("credentials: %w", err)
@@ -98,12 +103,13 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 		return nil, err
 	}
 	s = &Session{
-		cfg:    c,
-		caps:   h.caps,
-		guess:  sizesLie(h.greeting),
-		filter: newFilter(h.link, h.br, h.caps, c.MaxMessage),
-		exists: make(chan struct{}, 1),
-		noIdle: !h.caps["IDLE"],
+		cfg:      c,
+		caps:     h.caps,
+		guess:    sizesLie(h.greeting),
+		standIns: isExchange(h.greeting),
+		filter:   newFilter(h.link, h.br, h.caps, c.MaxMessage),
+		exists:   make(chan struct{}, 1),
+		noIdle:   !h.caps["IDLE"],
 	}
 	s.filter.debug = c.Log.Debug
 	s.client = imapclient.New(s.filter, &imapclient.Options{

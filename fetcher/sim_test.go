@@ -229,6 +229,24 @@ func TestSimulatedTooLarge(t *testing.T) {
 	})
 }
 
+// TestH16Placeholder: what Exchange makes up for a message that it cannot render is asked for again, and never taken for
+// the message; in the end the message is given up.
+func TestH16Placeholder(t *testing.T) {
+	simulated(t, func(t *testing.T, a *sim.Account, open func(...string) (*fetcher.Session, error)) {
+		if a.Provider() != sim.Exchange {
+			return
+		}
+		a.Deliver("INBOX", message(1), time.Time{})
+		a.Deliver("INBOX", sim.Unrenderable(2), time.Time{})
+		a.Deliver("INBOX", message(3), time.Time{})
+		c := newCollect(t, a)
+		c.follow(open, func() bool { return c.kinds[fetcher.KindUnreadable] == 1 })
+		if !slices.Equal(c.got["INBOX"], []uint32{1, 3}) {
+			t.Errorf("got %v", c.got)
+		}
+	})
+}
+
 // TestLeftOverTCP: on a real socket a write to a server that has gone succeeds, and go-imap would wait for the answer for
 // ever.
 func TestLeftOverTCP(t *testing.T) {

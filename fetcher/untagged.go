@@ -25,8 +25,7 @@ func (f *filter) data(rest string) error {
 	}
 	switch strings.ToUpper(word) {
 	case "OK", "NO", "BAD":
-		f.untaggedStatus(args)
-		return nil
+		return f.untaggedStatus(args)
 	case "BYE":
 		if f.pending("LOGOUT") {
 			return nil
@@ -48,20 +47,38 @@ func (f *filter) data(rest string) error {
 }
 
 // untaggedStatus passes on the two codes that EXAMINE needs and keeps what a person should read.
-func (f *filter) untaggedStatus(text string) {
+func (f *filter) untaggedStatus(text string) error {
 	f.noteNotice(text)
 	code, _, ok := cutCode(text)
 	if !ok {
-		return
+		return nil
 	}
 	word, arg := cutWord(code)
 	word = strings.ToUpper(word)
-	if word != "UIDVALIDITY" && word != "UIDNEXT" {
-		return
+	n, err := strconv.ParseUint(arg, 10, 32)
+	if err != nil || word != "UIDVALIDITY" && word != "UIDNEXT" {
+		return nil
 	}
-	if n, err := strconv.ParseUint(arg, 10, 32); err == nil {
+	opening := f.pending("EXAMINE")
+	if opening {
 		f.out = append(f.out, "* OK ["+word+" "+strconv.FormatUint(n, 10)+"] -\r\n"...)
 	}
+	if word == "UIDVALIDITY" {
+		return f.noteValidity(uint32(n), opening)
+	}
+	return nil
+}
+
+// noteValidity returns an error if UIDVALIDITY changes under an open folder: no UID that we know of means anything any
+// more, and the next session begins with the new ones.
+func (f *filter) noteValidity(n uint32, opening bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !opening && f.validity != 0 && n != f.validity {
+		return &ServerError{Text: "UIDVALIDITY changed while the folder was open"}
+	}
+	f.validity = n
+	return nil
 }
 
 // search passes the numbers on, ascending; what is no UID is dropped. So is the highest UID there can be: go-imap would

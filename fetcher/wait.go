@@ -22,6 +22,9 @@ func (s *Session) Wait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if err := s.calm(ctx); err != nil {
+		return err
+	}
 	if s.noIdle {
 		return s.sleep(ctx, s.nextLook())
 	}
@@ -65,12 +68,24 @@ func (s *Session) lookAgain() {
 	}
 }
 
+// slowFor is for how long a server that said [THROTTLED] is read at half the speed.
+const slowFor = 15 * time.Minute
+
+// pace sleeps for as long as the last FETCH took, if the server asked us, politely, to slow down.
+func (s *Session) pace(ctx context.Context, took time.Duration) error {
+	if !s.filter.slowedWithin(slowFor) {
+		return nil
+	}
+	return s.rest(ctx, min(took, time.Minute))
+}
+
 func (s *Session) sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-s.exists:
+		s.announced()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-s.client.Closed():
@@ -118,6 +133,28 @@ func (s *Session) idle(ctx context.Context, d time.Duration) error {
 
 func (s *Session) announced() {
 	s.repolls, s.wokeAt = lagPolls, time.Now()
+	s.fruitless++
+}
+
+// calm sleeps a moment if what the server announces, time and again, is nothing: it may say EXISTS with every answer, or
+// for every message that goes.
+func (s *Session) calm(ctx context.Context) error {
+	if s.fruitless < 2 {
+		return nil
+	}
+	return s.rest(ctx, time.Duration(min(s.fruitless-1, 5))*time.Second)
+}
+
+// rest sleeps for d, whatever is announced.
+func (s *Session) rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (s *Session) beginIdle() (err error) {

@@ -141,8 +141,8 @@ func TestIdleEndedByServer(t *testing.T) {
 	})
 }
 
-// TestHalfOpenIdle: a connection that died in silence is found when IDLE is renewed (H18).
-func TestHalfOpenIdle(t *testing.T) {
+// TestH18HalfOpenIdle: a connection that died in silence is found when IDLE is renewed (H18).
+func TestH18HalfOpenIdle(t *testing.T) {
 	mute := func(f *fake, _ *Config) {
 		f.on["IDLE"] = func(c *fakeConn, _, _ string) bool {
 			c.say("+ idling")
