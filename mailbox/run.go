@@ -17,6 +17,7 @@ import (
 func (w *Worker) Run(ctx context.Context) {
 	defer w.board.enter(StateElsewhere)
 	defer w.Close()
+	w.claimed = false // while it was not ours, others may have carried it
 	var pause backoff
 	troubled := false // somebody was told that the mailbox fails
 	connected := false

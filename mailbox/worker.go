@@ -212,16 +212,17 @@ func (w *Worker) tokens() []string {
 	return tokens
 }
 
-// merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event.
+// merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event. Of
+// two that are as new as each other the chain's counts, since what it has is published.
 func merge(floor, chain map[string]string) (map[string]fetcher.Position, error) {
 	positions := make(map[string]fetcher.Position)
-	for _, source := range []map[string]string{floor, chain} {
+	for _, source := range []map[string]string{floor, chain} { // in this order
 		for folder, text := range source {
 			p, err := fetcher.ParsePosition(text)
 			if err != nil {
 				return nil, fmt.Errorf("position of folder %q: %w", folder, err)
 			}
-			if old, ok := positions[folder]; !ok || p.N > old.N {
+			if old, ok := positions[folder]; !ok || p.N >= old.N {
 				positions[folder] = p
 			}
 		}
@@ -267,6 +268,9 @@ const window = 256
 // pass fetches in one goroutine and commits in this one, so that the next messages are on their way while the last ones
 // are being stored.
 func (w *Worker) pass(ctx context.Context) (err error) {
+	if w.ledger != nil && time.Since(w.ledger.read) > ledgerAge {
+		w.ledger = nil
+	}
 	fetching, stop := context.WithCancel(ctx)
 	fetched := make(chan fetcher.Message, window)
 	ended := make(chan error, 1)
