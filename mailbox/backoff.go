@@ -18,21 +18,40 @@ const (
 // backoff is exponential with full jitter (each wait is drawn evenly from zero to the current bound).
 type backoff struct {
 	failures    int
+	throttled   int       // failures that asked for a wait which doubles
 	expected    time.Time // when the last expected end of a session was
 	stableSince time.Time
+	worked      bool
+	lastingFrom time.Time // when what must not last was first seen
 }
 
 // succeeded notes that a pass was complete at the given time.
 func (b *backoff) succeeded(now time.Time) {
+	b.worked = true
 	if b.stableSince.IsZero() {
 		b.stableSince = now
 	}
 }
 
+// judge turns what would pass by itself, but has lasted for too long in a mailbox that never worked, into what its owner
+// must look at.
+func (b *backoff) judge(v Verdict, now time.Time) Verdict {
+	if v.Lasting == 0 || b.worked {
+		return v
+	}
+	if b.lastingFrom.IsZero() {
+		b.lastingFrom = now
+	}
+	if now.Sub(b.lastingFrom) >= v.Lasting {
+		v.Class = Person
+	}
+	return v
+}
+
 // next returns how long to wait after a failure at the given time.
 func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 	if !b.stableSince.IsZero() && now.Sub(b.stableSince) >= stableFor {
-		b.failures = 0
+		b.failures, b.throttled = 0, 0
 	}
 	b.stableSince = time.Time{}
 	// The end of a session with its token is part of life: reconnect at once. Twice in short order it is not.
@@ -55,7 +74,12 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 	}
 	if v.Wait > 0 {
 		// A server's own wish wins, with a tenth of jitter on top so that its clients do not come back together.
-		wait = v.Wait + time.Duration(rand.Int64N(int64(v.Wait)/10+1))
+		wait = v.Wait
+		if v.Longest > 0 {
+			wait = min(v.Longest, v.Wait<<min(b.throttled, 10))
+			b.throttled++
+		}
+		wait += time.Duration(rand.Int64N(int64(wait)/10 + 1))
 	}
 	return wait
 }

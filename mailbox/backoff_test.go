@@ -115,3 +115,35 @@ func TestBackoffOfAnExpectedEnd(t *testing.T) {
 		t.Errorf("a minute later it waits for %v", wait)
 	}
 }
+
+// A daily limit lifts after one hour or after twenty-four: each time that it has not, the wait doubles.
+func TestBackoffDoublesWhatTheServerAsksFor(t *testing.T) {
+	var b backoff
+	now := time.Now()
+	v := Verdict{Class: Passing, Wait: time.Hour, Longest: 24 * time.Hour}
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 24, 24} {
+		if got := b.next(v, now); got < want*time.Hour || got > want*66*time.Minute {
+			t.Errorf("waits %v, want %d hours", got, want)
+		}
+	}
+	b.succeeded(now)
+	if got := b.next(v, now.Add(stableFor)); got > 66*time.Minute {
+		t.Errorf("after a stable session it waits %v", got)
+	}
+}
+
+// A login that is accepted and serves nothing passes by itself, unless it has never been otherwise for half an hour.
+func TestBackoffOfWhatMustNotLast(t *testing.T) {
+	v := Verdict{Class: Passing, Lasting: lasting}
+	start := time.Now()
+	var never, once backoff
+	once.succeeded(start)
+	for d := time.Duration(0); d < 2*time.Hour; d += time.Minute {
+		if got := never.judge(v, start.Add(d)).Class == Person; got != (d >= lasting) {
+			t.Errorf("after %v without success: a person must act: %v", d, got)
+		}
+		if once.judge(v, start.Add(d)).Class == Person {
+			t.Errorf("after %v: it worked once, and a person must act", d)
+		}
+	}
+}

@@ -27,6 +27,8 @@ type Verdict struct {
 	Sentence string        // what is wrong, for a person; without secrets and without text from a mail
 	Hint     string        // what to do about it; may be empty
 	Wait     time.Duration // what the other side asked for; 0 if it did not
+	Longest  time.Duration // if not 0: asked for again and again, Wait doubles, up to this
+	Lasting  time.Duration // if not 0: after so long without ever having worked, the mailbox's owner must act
 	Expected bool          // part of life: no failure at all
 	Ours     bool          // our own stream: trying again soon is no impoliteness
 }
@@ -61,6 +63,9 @@ func fromAdviser(err error) (Verdict, bool) {
 	return Verdict{Class: Class(a.Who()), Sentence: sentence, Hint: hint, Wait: a.RetryIn()}, true
 }
 
+// lasting is after how long a login that serves nothing is no outage any more, if the mailbox never worked.
+const lasting = 30 * time.Minute
+
 // fromServer knows what the mail server says.
 func fromServer(err error) (Verdict, bool) {
 	var (
@@ -77,9 +82,9 @@ func fromServer(err error) (Verdict, bool) {
 	case errors.As(err, &auth):
 		return Verdict{Class: Person, Sentence: "The mail server refuses the login: " + auth.Text, Hint: auth.Hint}, true
 	case errors.As(err, &throttled):
-		return Verdict{Class: Passing, Sentence: "The mail server asks us to slow down: " + throttled.Text, Hint: throttled.Hint, Wait: throttled.Wait}, true
+		return Verdict{Class: Passing, Sentence: "The mail server asks us to slow down: " + throttled.Text, Hint: throttled.Hint, Wait: throttled.Wait, Longest: throttled.Longest}, true
 	case errors.As(err, &notConnected):
-		return Verdict{Class: Passing, Sentence: "The mail server accepts the login and serves nothing: " + notConnected.Text, Hint: notConnected.Hint}, true
+		return Verdict{Class: Passing, Sentence: "The mail server accepts the login and serves nothing: " + notConnected.Text, Hint: notConnected.Hint, Lasting: lasting}, true
 	case errors.As(err, &folder):
 		return Verdict{Class: Person, Sentence: fmt.Sprintf("Folder %q cannot be read: %s", folder.Folder, folder.Text), Hint: folder.Hint}, true
 	case errors.As(err, &insecure):

@@ -42,7 +42,7 @@ func (w *Worker) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		v := Classify(err)
+		v := pause.judge(Classify(err), time.Now())
 		if v.Class == Person && !troubled {
 			troubled = true
 			w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
