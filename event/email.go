@@ -100,13 +100,72 @@ type Auth struct {
 	DMARC      string `json:"dmarc,omitempty"`
 }
 
-// Class says what kind of message it is.
+// Class says what kind of message it is. A field that is absent says no.
 type Class struct {
-	AutoReply bool   `json:"autoReply,omitempty"`
-	Bulk      bool   `json:"bulk,omitempty"`
-	List      string `json:"list,omitempty"` // List-Id without <>
-	Bounce    bool   `json:"bounce,omitempty"`
-	Calendar  bool   `json:"calendar,omitempty"`
+	AutoReply   bool       `json:"autoReply,omitempty"` // a program answered (RFC 3834)
+	Bulk        bool       `json:"bulk,omitempty"`      // sent to many
+	List        *List      `json:"list,omitempty"`
+	Bounce      *Bounce    `json:"bounce,omitempty"`
+	Complaint   *Complaint `json:"complaint,omitempty"`
+	Calendar    *Calendar  `json:"calendar,omitempty"`
+	Signed      string     `json:"signed,omitempty"`      // "smime" or "pgp"; nobody has checked the signature
+	Encrypted   string     `json:"encrypted,omitempty"`   // "smime" or "pgp"; the text is not readable here
+	Placeholder bool       `json:"placeholder,omitempty"` // the server could not hand out the message and wrote this in its place
+}
+
+// List is the mailing list that a message came through (RFC 2919, RFC 2369, RFC 8058).
+type List struct {
+	ID          string   `json:"id"`                    // List-Id without <>; empty if the list names none
+	Unsubscribe []string `json:"unsubscribe,omitempty"` // addresses (mailto:, https:) in order
+	OneClick    bool     `json:"oneClick,omitempty"`    // a POST to the https address unsubscribes
+}
+
+// Bounce says that a message of ours was not delivered, or not yet (RFC 3464, and the text of servers that do not follow it).
+type Bounce struct {
+	Recipients []BouncedRecipient `json:"recipients"`
+	MessageID  string             `json:"messageId,omitempty"` // of the message that was sent, without <>
+}
+
+// BouncedRecipient is one address that was not reached. A field that the report does not give is empty.
+type BouncedRecipient struct {
+	Recipient string `json:"recipient"`
+	Status    string `json:"status"` // RFC 3463: "5.1.1"; 5 is for good, 4 is for now
+	Action    string `json:"action"` // "failed" or "delayed"
+	Reason    string `json:"reason"` // what the server said, on one line
+}
+
+// Complaint is a report of the recipient's provider that a message of ours was unwanted (RFC 5965).
+type Complaint struct {
+	Type      string `json:"type"` // Feedback-Type: "abuse", "fraud", "not-spam", "auth-failure", ...
+	Recipient string `json:"recipient,omitempty"`
+	MessageID string `json:"messageId,omitempty"` // of the message that was sent, without <>
+}
+
+// Calendar is the first event of an iCalendar part (RFC 5546).
+type Calendar struct {
+	Method       string        `json:"method"` // "REQUEST", "REPLY", "CANCEL", ...; empty if the part names none
+	UID          string        `json:"uid"`
+	Sequence     int           `json:"sequence"`
+	Summary      string        `json:"summary,omitempty"`
+	Start        *CalendarTime `json:"start,omitempty"`
+	End          *CalendarTime `json:"end,omitempty"`
+	RecurrenceID *CalendarTime `json:"recurrenceId,omitempty"` // one occurrence of a series is meant
+	Organizer    *Attendee     `json:"organizer,omitempty"`
+	Attendees    []Attendee    `json:"attendees,omitempty"`
+}
+
+// CalendarTime is a time as the calendar gives it: "2026-03-02T10:00:00Z", a local time without the Z in the zone that
+// TimeZone names, or a whole day "2026-03-02".
+type CalendarTime struct {
+	Time     string `json:"time"`
+	TimeZone string `json:"timeZone,omitempty"`
+}
+
+// Attendee is one who is invited, or invites.
+type Attendee struct {
+	Email  string `json:"email"`
+	Name   string `json:"name,omitempty"`
+	Status string `json:"status,omitempty"` // "ACCEPTED", "DECLINED", "TENTATIVE", "NEEDS-ACTION", ...
 }
 
 // Defect is one repair that the parser made. Code is stable, PartID is empty for the message itself.

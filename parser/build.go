@@ -40,7 +40,7 @@ func (b *builder) build() Mail {
 	m.Email.BodyStructure = &structure
 	b.bodies(structure)
 	b.attachments(root)
-	m.Class = classify(root, m.Email)
+	m.Class = classify(root, m.Mail)
 	m.Auth = authentication(root.header, b.options.AuthServIDs)
 	m.Defects = append(m.Defects, b.defects.list...)
 	return *m

@@ -109,3 +109,12 @@ func validStrings(t *testing.T, v reflect.Value, path string) {
 		}
 	}
 }
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,42 +1,58 @@
 package parser
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/mailflume/mailflume/event"
 )
 
-// classify says what kind of message it is, from its header and its parts.
-func classify(root *part, e event.Email) event.Class {
+// classify says what kind of message it is, from its header, its parts and its text.
+func classify(root *part, m event.Mail) event.Class {
 	h := root.header
-	get := func(name string) string {
-		value, _ := h.last(name)
-		word, _, _ := strings.Cut(validText(value), ";")
-		return lower(strings.TrimSpace(stripCommentString(word)))
-	}
+	get := func(name string) string { return keyword(h, name) }
 	var c event.Class
 	// RFC 3834, and what older programs write.
 	submitted := get("Auto-Submitted")
 	precedence := get("Precedence")
 	c.AutoReply = strings.HasPrefix(submitted, "auto-replied") || precedence == "auto_reply" || h.has("X-Autoreply") || h.has("X-Autorespond") ||
 		h.has("X-Auto-Reply-From")
-	c.List = listID(h)
-	c.Bulk = precedence == "bulk" || precedence == "list" || precedence == "junk" || c.List != "" || h.has("List-Unsubscribe")
-	root.leaves(func(p *part) {
-		if p.within != "" {
-			return
-		}
-		switch p.media.value {
-		case "text/calendar", "application/ics":
-			c.Calendar = true
-		case "message/delivery-status", "message/global-delivery-status":
-			c.Bounce = true
-		}
-	})
-	report := lower(root.media.str("report-type"))
-	c.Bounce = c.Bounce || root.media.value == "multipart/report" && report == "delivery-status" || h.has("X-Failed-Recipients") ||
-		emptyReturnPath(h) && fromDaemon(e.From)
+	c.List = mailingList(h)
+	c.Bulk = precedence == "bulk" || precedence == "list" || precedence == "junk" || c.List != nil
+	c.Signed, c.Encrypted = security(root)
+	c.Placeholder = isPlaceholder(h, m)
+	c.Calendar = invitation(root)
+	if c.Complaint = complaint(root); c.Complaint == nil {
+		c.Bounce = bounce(root, m)
+	}
 	return c
+}
+
+// keyword returns the first word of a field, in lower case, without parameters and comments.
+func keyword(h header, name string) string {
+	value, _ := h.last(name)
+	word, _, _ := strings.Cut(validText(value), ";")
+	return lower(strings.TrimSpace(string(stripComment([]byte(word)))))
+}
+
+// mailingList reads the fields of a mailing list (RFC 2919, RFC 2369, RFC 8058), or returns nil.
+func mailingList(h header) *event.List {
+	if !h.has("List-Id") && !h.has("List-Unsubscribe") {
+		return nil
+	}
+	l := event.List{ID: listID(h)}
+	value, _ := h.last("List-Unsubscribe")
+	const most = 10
+	for _, piece := range bytes.SplitN(value, []byte{'<'}, most+2)[1:] {
+		if address, _, closed := bytes.Cut(piece, []byte{'>'}); closed && len(l.Unsubscribe) < most {
+			if address := cleanID(address); strings.Contains(address, ":") {
+				l.Unsubscribe = append(l.Unsubscribe, address)
+			}
+		}
+	}
+	post, _ := h.last("List-Unsubscribe-Post")
+	l.OneClick = strings.EqualFold(strings.ReplaceAll(string(post), " ", ""), "List-Unsubscribe=One-Click")
+	return &l
 }
 
 // listID returns the identifier in a List-Id field (RFC 2919).
@@ -52,20 +68,57 @@ func listID(h header) string {
 	return printable(text)
 }
 
-func emptyReturnPath(h header) bool {
-	value, ok := h.last("Return-Path")
-	return ok && strings.Trim(string(value), "<> \t") == ""
-}
-
-// fromDaemon says whether a message comes from the mail system itself.
-func fromDaemon(from []event.EmailAddress) bool {
-	for _, a := range from {
-		local, _, _ := strings.Cut(lower(a.Email), "@")
-		if local == "mailer-daemon" || local == "postmaster" || local == "mail-daemon" {
-			return true
+// security says whether a message is signed and encrypted, and by what (RFC 8551, RFC 3156, RFC 9580). That is no more
+// than what the message says of itself.
+func security(root *part) (signed, encrypted string) {
+	protocols := map[string]string{
+		"application/pgp-signature": "pgp", "application/pgp-encrypted": "pgp",
+		"application/pkcs7-signature": "smime", "application/x-pkcs7-signature": "smime",
+	}
+	switch kind := root.media.value; kind {
+	case "multipart/signed":
+		signed = protocols[lower(root.media.str("protocol"))]
+		if signed == "" && len(root.parts) > 1 {
+			signed = protocols[root.parts[1].media.value]
+		}
+	case "multipart/encrypted":
+		encrypted = protocols[lower(root.media.str("protocol"))]
+	case "application/pkcs7-mime", "application/x-pkcs7-mime":
+		switch lower(root.media.str("smime-type")) {
+		case "signed-data":
+			signed = "smime"
+		case "certs-only", "compressed-data":
+		default:
+			encrypted = "smime"
+		}
+	case "text/plain":
+		body := bytes.TrimSpace(root.body)
+		if bytes.HasPrefix(body, []byte("-----BEGIN PGP MESSAGE-----")) {
+			encrypted = "pgp"
+		}
+		if bytes.HasPrefix(body, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
+			signed = "pgp"
 		}
 	}
-	return false
+	return signed, encrypted
 }
 
-func stripCommentString(s string) string { return string(stripComment([]byte(s))) }
+// isPlaceholder recognises what Exchange hands out in place of a message that it cannot convert.
+//
+// QUIRK(exchange): a message from "Microsoft Exchange Server" with the subject "Retrieval using the IMAP4 protocol failed
+// for the following message: <UID>", since Exchange 2007 (MailKit issue 1451, offlineimap issue 62).
+func isPlaceholder(h header, m event.Mail) bool {
+	text := subject(m)
+	if h.has("Received") || !strings.HasPrefix(text, "Retrieval using the ") || !strings.Contains(text, "protocol failed for the following message") {
+		return false
+	}
+	from, _ := h.last("From")
+	return bytes.Contains(from, []byte("Microsoft Exchange Server"))
+}
+
+func subject(m event.Mail) string {
+	if m.Email.Subject == nil {
+		return ""
+	}
+	return *m.Email.Subject
+}

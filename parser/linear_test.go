@@ -9,6 +9,8 @@ import (
 
 const mailHead = "From: a@b.org\r\nSubject: s\r\nMIME-Version: 1.0\r\n"
 
+const bounced = "Return-Path: <>\r\nFrom: MAILER-DAEMON@a.org\r\nSubject: failure notice\r\n\r\n"
+
 func typed(kind, body string) string { return mailHead + "Content-Type: " + kind + "\r\n\r\n" + body }
 
 func encoded(name, body string) string {
@@ -49,6 +51,17 @@ var hostile = map[string]func(n int) string{
 	"boundary dashes":      func(n int) string { return typed(`multipart/mixed; boundary="----"`, fill("------\r\n", n)) },
 	"boundary not ours":    func(n int) string { return nested(200, "b%[1]d") + "\r\n" + fill("--x\r\n", n) },
 	"boundary wrong":       func(n int) string { return nested(200, "w%[1]d") + "\r\n" + fill("--x\r\n", n) },
+	"bounce addresses":     func(n int) string { return bounced + fill("a@b.org ", n) },
+	"bounce codes":         func(n int) string { return bounced + fill("5.1.", n) },
+	"bounce lines":         func(n int) string { return bounced + fill("550 5.0.0 x\r\n", n) },
+	"bounce headers":       func(n int) string { return bounced + fill("From: x\r\n", n) },
+	"bounce indents":       func(n int) string { return bounced + fill(" From: x\r\nTo: a\r\nDate: x\r\n", n) },
+	"calendar folds":       func(n int) string { return typed("text/calendar", "X:a"+fill("\r\n a", n)) },
+	"calendar begins":      func(n int) string { return typed("text/calendar", fill("BEGIN:VEVENT\r\n", n)) },
+	"calendar params":      func(n int) string { return typed("text/calendar", "BEGIN:VEVENT\nORGANIZER"+fill(";a=\"", n)+":") },
+	"delivery fields":      func(n int) string { return typed("message/delivery-status", fill("Status: 5.0.0\r\n", n)) },
+	"delivery groups":      func(n int) string { return typed("message/delivery-status", fill("Status: 5.0.0\r\n\r\n", n)) },
+	"delivery blanks":      func(n int) string { return typed("message/delivery-status", fill("\r\n \r\n", n)) },
 	"digest of nothing":    func(n int) string { return typed("multipart/digest; boundary=b", fill("--b\r\n\r\n\r\n", n)) },
 	"fields":               func(n int) string { return mailHead + fill("X-1: v\r\n", n) + "\r\nx" },
 	"fields odd":           func(n int) string { return mailHead + fill("a b: c\r\n", n) + "\r\nx" },
@@ -108,30 +121,32 @@ var hostile = map[string]func(n int) string{
 	"words open":        func(n int) string { return "From: a\r\nSubject: " + fill("=?", n) + "\r\n\r\nx" },
 }
 
-// Eight times the bytes take about eight times as long. Quadratic work would take 64 times, and far more than the second a
-// megabyte that even a slow machine with the race detector stays under.
+// Eight times the bytes take about eight times as long. Quadratic work would take 64 times, and far more than the two
+// seconds a megabyte that even a slow machine with the race detector stays under. What else runs on the machine can make
+// any single measurement slow, so a case may try again.
 func TestLinearTime(t *testing.T) {
-	const small, large, factor = 32 << 10, 256 << 10, 30
+	const small, large, factor, tries = 32 << 10, 256 << 10, 30, 6
 	perMB := 2 * time.Second
 	for name, generate := range hostile {
 		t.Run(name, func(t *testing.T) {
-			long, longer := fastest([]byte(generate(small))), fastest([]byte(generate(large)))
-			if longer > factor*max(long, time.Millisecond) || longer > perMB*large>>20 {
-				t.Errorf("%d bytes take %v, %d bytes %v", small, long, large, longer)
+			short, long := []byte(generate(small)), []byte(generate(large))
+			less, more := time.Hour, time.Hour
+			for range tries {
+				less, more = min(less, took(short)), min(more, took(long))
+				if more <= factor*max(less, 2*time.Millisecond) && more <= perMB*large>>20 {
+					return
+				}
 			}
+			t.Errorf("%d bytes take %v, %d bytes %v", small, less, large, more)
 		})
 	}
 }
 
-func fastest(raw []byte) time.Duration {
-	best := time.Hour
-	for range 2 {
-		start := time.Now()
-		Parse(raw)
-		Fingerprint(raw)
-		best = min(best, time.Since(start))
-	}
-	return best
+func took(raw []byte) time.Duration {
+	start := time.Now()
+	Parse(raw)
+	Fingerprint(raw)
+	return time.Since(start)
 }
 
 // Whatever is in a message of a given size, the event stays within bounds.

@@ -2,6 +2,7 @@ package parser
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,6 +33,7 @@ type walk struct {
 	unwraps int
 	guesses int
 	open    map[string][]int // the levels at which a boundary is open, innermost last
+	spaced  int              // how many open boundaries end in white space that counts
 	level   int
 }
 
@@ -52,17 +54,28 @@ func (w *walk) match(line []byte) (level int, closing, ok bool) {
 	if len(w.open) == 0 {
 		return 0, false, false
 	}
-	text := bytes.TrimRight(line[2:], " \t\r")
-	if levels := w.open[string(text)]; len(levels) > 0 {
-		return levels[len(levels)-1], false, true
+	exact := bytes.TrimRight(line[2:], "\r")
+	text := bytes.TrimRight(exact, " \t")
+	if level, ok = w.opened(text, exact); ok {
+		return level, false, true
 	}
 	if text, ok = bytes.CutSuffix(text, []byte("--")); !ok {
 		return 0, false, false
 	}
-	if levels := w.open[string(bytes.TrimRight(text, " \t"))]; len(levels) > 0 {
-		return levels[len(levels)-1], true, true
+	level, ok = w.opened(bytes.TrimRight(text, " \t"), text)
+	return level, ok, ok
+}
+
+// opened returns the innermost level of a boundary. exact is the boundary with the white space at its end.
+func (w *walk) opened(text, exact []byte) (level int, ok bool) {
+	levels := w.open[string(text)]
+	if len(levels) == 0 && w.spaced > 0 && len(exact) > len(text) {
+		levels = w.open[string(exact)]
 	}
-	return 0, false, false
+	if len(levels) == 0 {
+		return 0, false
+	}
+	return levels[len(levels)-1], true
 }
 
 // next finds the first boundary line from pos, which is the start of a line.
@@ -102,11 +115,17 @@ func (w *walk) push(boundary string) int {
 	}
 	w.level++
 	w.open[boundary] = append(w.open[boundary], w.level)
+	if endsInSpace(boundary) {
+		w.spaced++
+	}
 	return w.level
 }
 
 func (w *walk) pop(boundary string) {
 	w.level--
+	if endsInSpace(boundary) {
+		w.spaced--
+	}
 	levels := w.open[boundary]
 	if len(levels) == 1 {
 		delete(w.open, boundary)
@@ -166,7 +185,8 @@ func (at place) defectID() string {
 
 // multipart reads the parts of p, whose body starts at the given place.
 func (w *walk) multipart(p *part, body int, at place) delimiter {
-	boundary := strings.TrimRight(p.media.str("boundary"), " \t")
+	param, _ := p.media.get("boundary")
+	boundary := w.boundary(string(bytes.TrimLeft(param.value, " \t")), body)
 	guessed := false
 	if boundary == "" {
 		w.defects.add(DefectBoundaryNone, at.defectID())
@@ -193,6 +213,27 @@ func (w *walk) multipart(p *part, body int, at place) delimiter {
 	return d
 }
 
+func endsInSpace(boundary string) bool {
+	return strings.HasSuffix(boundary, " ") || strings.HasSuffix(boundary, "\t")
+}
+
+// boundary returns the boundary that a parameter means. White space at its end does not count, and gets lost on the way,
+// unless the first line that could be it has the very same.
+func (w *walk) boundary(param string, body int) string {
+	trimmed := strings.TrimRight(param, " \t")
+	if trimmed == param || trimmed == "" {
+		return trimmed
+	}
+	level := w.push(trimmed)
+	d := w.next(body)
+	w.pop(trimmed)
+	line := bytes.TrimRight(w.raw[min(d.before, d.after):d.after], "\r\n")
+	if d.level == level && bytes.HasSuffix(line, []byte("--"+param)) {
+		return param
+	}
+	return trimmed
+}
+
 // children reads the parts between the lines of a boundary.
 func (w *walk) children(p *part, body int, boundary string, at place) delimiter {
 	level := w.push(boundary)
@@ -203,6 +244,9 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 	}
 	closed := false
 	d := w.next(body)
+	if d.level == level {
+		w.beforeFirst(p, w.raw[min(body, d.before):d.before], at)
+	}
 	for d.level == level {
 		if d.closing {
 			closed = true
@@ -235,6 +279,31 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 		w.defects.add(DefectNotClosed, at.defectID())
 	}
 	return d
+}
+
+// beforeFirst makes a part of the text before the first boundary line if a multipart in another has a second Content-Type,
+// one of a leaf, right behind its own: then the boundary line that should stand between the two was lost. In the header of
+// a message the second one is more often what a gateway added.
+func (w *walk) beforeFirst(p *part, text []byte, at place) {
+	if !at.part || blank(bytes.ReplaceAll(text, []byte{'\n'}, nil)) {
+		return
+	}
+	first := slices.IndexFunc(p.header.fields, func(f field) bool { return is(f.name, "Content-Type") })
+	if first < 0 || *w.count >= w.limits.Parts {
+		return
+	}
+	rest := header{fields: p.header.fields[first+1:]}
+	if len(rest.fields) == 0 || !is(rest.fields[0].name, "Content-Type") {
+		return
+	}
+	*w.count++
+	id := at.prefix + "1"
+	child := &part{id: id, within: at.within, header: rest, body: text}
+	child.classify("text/plain", w.limits, func(code string) { w.defects.add(code, id) })
+	if child.multipart || isMessage(child.media.value) {
+		return
+	}
+	p.parts = append(p.parts, child)
 }
 
 // message reads an attached message. One without a transfer encoding is read where it stands.

@@ -251,9 +251,9 @@ func line(got publish.Delivery, e event.MessageEvent) string {
 		name string
 	}{
 		{e.Data.Class.AutoReply, "auto-reply"},
-		{e.Data.Class.Bounce, "bounce"},
-		{e.Data.Class.Calendar, "invitation"},
-		{e.Data.Class.List != "", "list"},
+		{e.Data.Class.Bounce != nil, "bounce"},
+		{e.Data.Class.Calendar != nil, "invitation"},
+		{e.Data.Class.List != nil, "list"},
 	} {
 		if class.is {
 			notes = append(notes, class.name)

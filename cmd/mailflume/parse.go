@@ -17,12 +17,32 @@ import (
 
 // parsed is one line of the output of parse.
 type parsed struct {
-	File string     `json:"file"`
-	Mail event.Mail `json:"mail"`
+	File   string     `json:"file"`
+	Mail   event.Mail `json:"mail"`
+	Leaves []leaf     `json:"leaves,omitempty"`
+}
+
+// leaf is one leaf of the whole tree. The leaves in an attached message or in a container follow it; their ids start with
+// its id and a dot.
+type leaf struct {
+	PartID      string `json:"partId"`
+	Type        string `json:"type"`
+	Name        string `json:"name"`
+	Disposition string `json:"disposition"`
+	Size        int64  `json:"size"`
+	SHA256      string `json:"sha256"`
+}
+
+// parseCommand is what the flags of parse ask for.
+type parseCommand struct {
+	leaves  bool
+	explain bool
+	out     io.Writer
 }
 
 func newParse() *cobra.Command {
-	return &cobra.Command{
+	var p parseCommand
+	c := &cobra.Command{
 		Use:   "parse PATH...",
 		Short: "Parse message files and print one JSON line each",
 		Long: `Parse message files (RFC 5322) and print one JSON line for each: {"file": PATH, "mail": ...},
@@ -30,24 +50,27 @@ where mail is what data.email and its siblings carry in an event. A PATH may be 
 which is walked in order, or "-" for the standard input.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
-			out := json.NewEncoder(c.OutOrStdout())
-			out.SetEscapeHTML(false)
+			p.out = c.OutOrStdout()
 			var failed error // what cannot be read does not keep the others from being parsed
 			for _, path := range paths {
-				failed = errors.Join(failed, parsePath(c.InOrStdin(), out, path))
+				failed = errors.Join(failed, p.path(c.InOrStdin(), path))
 			}
 			return failed
 		},
 	}
+	c.Flags().BoolVar(&p.leaves, "leaves", false, `add "leaves": every leaf of the whole tree in order, attached messages included`)
+	c.Flags().BoolVar(&p.explain, "explain", false, "print the tree, the repairs and why they were made, for a person")
+	c.MarkFlagsMutuallyExclusive("leaves", "explain")
+	return c
 }
 
-func parsePath(stdin io.Reader, out *json.Encoder, path string) error {
+func (p parseCommand) path(stdin io.Reader, path string) error {
 	if path == "-" {
 		raw, err := io.ReadAll(stdin)
 		if err != nil {
 			return fmt.Errorf("read the standard input: %w", err)
 		}
-		return out.Encode(parsed{path, parser.Parse(raw).Mail})
+		return p.message(path, raw)
 	}
 	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -57,6 +80,23 @@ func parsePath(stdin io.Reader, out *json.Encoder, path string) error {
 		if err != nil {
 			return err
 		}
-		return out.Encode(parsed{name, parser.Parse(raw).Mail})
+		return p.message(name, raw)
 	})
+}
+
+func (p parseCommand) message(name string, raw []byte) error {
+	m := parser.Parse(raw)
+	if p.explain {
+		return explainMail(p.out, name, m)
+	}
+	line := parsed{File: name, Mail: m.Mail}
+	if p.leaves {
+		line.Leaves = []leaf{}
+		for _, l := range m.Leaves() {
+			line.Leaves = append(line.Leaves, leaf{l.PartID, l.Type, l.Name, l.Disposition, l.Size, l.SHA256})
+		}
+	}
+	out := json.NewEncoder(p.out)
+	out.SetEscapeHTML(false)
+	return out.Encode(line)
 }

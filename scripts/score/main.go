@@ -1,16 +1,15 @@
-// Command score parses every message under a folder and prints one JSON line each in the form that the corpus' score.py
-// reads.
+// Command score turns what `mailflume parse --leaves` prints into the lines that the corpus' score.py reads.
 //
-// usage: go run ./scripts/score DIR > OUT.jsonl
+// usage: mailflume parse --leaves DIR | go run ./scripts/score > OUT.jsonl
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,12 +18,15 @@ import (
 	"github.com/mailflume/mailflume/parser"
 )
 
-type address struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
+// parsed is a line of the input.
+type parsed struct {
+	File   string     `json:"file"`
+	Mail   event.Mail `json:"mail"`
+	Leaves []leaf     `json:"leaves"`
 }
 
 type leaf struct {
+	PartID      string `json:"partId,omitempty"`
 	Type        string `json:"type"`
 	Name        string `json:"name"`
 	Disposition string `json:"disposition"`
@@ -32,6 +34,12 @@ type leaf struct {
 	SHA256      string `json:"sha256"`
 }
 
+type address struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// line is a line of the output.
 type line struct {
 	File      string    `json:"file"`
 	OK        bool      `json:"ok"`
@@ -46,70 +54,79 @@ type line struct {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: score DIR > OUT.jsonl")
-		os.Exit(2)
-	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "score:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
-	out := bufio.NewWriter(os.Stdout)
+func run(r io.Reader, w io.Writer) error {
+	out := bufio.NewWriter(w)
 	encoder := json.NewEncoder(out)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(path, ".json") {
+	for decoder := json.NewDecoder(r); ; {
+		var p parsed
+		switch err := decoder.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return out.Flush()
+		case err != nil:
 			return err
 		}
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return encoder.Encode(score(path, raw))
-	})
-	if err != nil {
-		return err
-	}
-	return out.Flush()
-}
-
-func score(path string, raw []byte) line {
-	m := parser.Parse(raw)
-	l := line{File: path, OK: !slices.ContainsFunc(m.Defects, gaveUp), From: addresses(m.Email.From), To: addresses(m.Email.To)}
-	if m.Email.Subject != nil {
-		l.Subject = *m.Email.Subject
-	}
-	if m.Email.SentAt != nil {
-		l.Date = m.Email.SentAt.UTC().Format(time.RFC3339)
-	}
-	if len(m.Email.MessageID) > 0 {
-		l.MessageID = m.Email.MessageID[0]
-	}
-	for _, p := range m.Leaves() {
-		if p.Within != "" { // the expected results take an attached message for one leaf
+		if strings.HasSuffix(p.File, ".json") { // expected results, not messages
 			continue
 		}
-		name := p.Name
-		if i := strings.LastIndexAny(name, `/\`); i >= 0 {
-			name = name[i+1:]
+		if err := encoder.Encode(score(p)); err != nil {
+			return err
 		}
-		l.Leaves = append(l.Leaves, leaf{p.Type, name, p.Disposition, p.Size, p.SHA256})
 	}
-	l.Text = first(m, "text/plain")
-	l.HTML = first(m, "text/html")
+}
+
+func score(p parsed) line {
+	e := p.Mail.Email
+	l := line{File: p.File, OK: !slices.ContainsFunc(p.Mail.Defects, gaveUp), From: addresses(e.From), To: addresses(e.To)}
+	if e.Subject != nil {
+		l.Subject = *e.Subject
+	}
+	if e.SentAt != nil {
+		l.Date = e.SentAt.UTC().Format(time.RFC3339)
+	}
+	if len(e.MessageID) > 0 {
+		l.MessageID = e.MessageID[0]
+	}
+	own := outermost(p.Leaves)
+	l.Text = first(e, own, "text/plain")
+	l.HTML = first(e, own, "text/html")
+	for _, one := range own {
+		one.PartID = ""
+		one.Name = one.Name[strings.LastIndexAny(one.Name, `/\`)+1:]
+		l.Leaves = append(l.Leaves, one)
+	}
 	return l
+}
+
+// outermost leaves out what is in another leaf: the expected results take an attached message for one.
+func outermost(leaves []leaf) []leaf {
+	ids := make(map[string]bool)
+	for _, l := range leaves {
+		ids[l.PartID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(leaves), func(l leaf) bool {
+		for i, c := range l.PartID {
+			if c == '.' && ids[l.PartID[:i]] {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // gaveUp says whether a defect is the one of a parser that failed. Bytes without a header are no refusal: they are text.
 func gaveUp(d event.Defect) bool { return d.Code == parser.DefectPanic }
 
-// first returns the first text of that type that is not an attachment.
-func first(m parser.Mail, kind string) string {
-	for _, p := range m.Leaves() {
-		if value, ok := m.Email.BodyValues[p.PartID]; ok && p.Type == kind && p.Disposition != "attachment" {
-			return value.Value
+// first returns the first text of that type that is not empty and not an attachment.
+func first(e event.Email, leaves []leaf, kind string) string {
+	for _, l := range leaves {
+		if value := e.BodyValues[l.PartID].Value; l.Type == kind && l.Disposition != "attachment" && strings.TrimSpace(value) != "" {
+			return value
 		}
 	}
 	return ""

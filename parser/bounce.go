@@ -1,0 +1,292 @@
+package parser
+
+import (
+	"strings"
+
+	"github.com/mailflume/mailflume/event"
+)
+
+// reportWindow is how much of a report is read: what it says stands at its start.
+const reportWindow = 128 << 10
+
+// maxBounced is how many recipients of one report are listed.
+const maxBounced = 100
+
+// reports are the parts of a message that say what became of another.
+type reports struct {
+	status   *part // message/delivery-status
+	feedback *part // message/feedback-report
+	original *part // the message that was sent, or its header
+}
+
+// findReports looks for the parts of a report. Those in an attached message are about something else.
+func findReports(root *part) reports {
+	var r reports
+	root.leaves(func(p *part) {
+		if p.within != "" {
+			return
+		}
+		switch p.media.value {
+		case "message/delivery-status", "message/global-delivery-status":
+			r.status = firstPart(r.status, p)
+		case "message/feedback-report":
+			r.feedback = firstPart(r.feedback, p)
+		case "message/rfc822", "message/global", "message/rfc822-headers", "message/global-headers", "text/rfc822-headers", "text/rfc822":
+			r.original = firstPart(r.original, p)
+		}
+	})
+	return r
+}
+
+func firstPart(a, b *part) *part {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// blocks splits the body of a report into its groups of fields, which stand apart by blank lines.
+func (p *part) blocks() []header {
+	if p == nil {
+		return nil
+	}
+	text := p.start()
+	var out []header
+	for pos := 0; pos < len(text) && len(out) <= maxBounced; {
+		line, next := lineAt(text, pos)
+		if blank(line) {
+			pos = next
+			continue
+		}
+		h, end := scanHeader(text, pos)
+		if end <= pos {
+			return out
+		}
+		if len(h.fields) > 0 {
+			out = append(out, h)
+		}
+		pos = end
+	}
+	return out
+}
+
+// start returns the decoded start of a part.
+func (p *part) start() []byte {
+	d := newDecoder(p.transfer, p.body)
+	if d == nil {
+		return p.body[:min(len(p.body), reportWindow)]
+	}
+	var text []byte
+	for more := true; more && len(text) < reportWindow; {
+		text, more = d.next(text)
+	}
+	return text
+}
+
+// scanHeader reads a header block that is not the one of a part of this message.
+func scanHeader(text []byte, pos int) (header, int) {
+	scan := headerScan{
+		raw: text, pos: pos, part: true, limits: DefaultLimits(), defect: func(string) {}, delimiter: func([]byte) bool { return false },
+	}
+	return scan.scan()
+}
+
+// bounce reads a report of a message that was not delivered, or returns nil.
+func bounce(root *part, m event.Mail) *event.Bounce {
+	r := findReports(root)
+	var b event.Bounce
+	report := lower(root.media.str("report-type")) == "delivery-status"
+	told := false // the report says what happened, whatever it is
+	for _, h := range r.status.blocks() {
+		one, action, ok := bouncedRecipient(h)
+		if !ok {
+			continue
+		}
+		told = true
+		if action != "delivered" && action != "relayed" && action != "expanded" {
+			b.Recipients = append(b.Recipients, one)
+		}
+	}
+	if len(b.Recipients) == 0 {
+		if told || !report && r.status == nil && !looksBounced(root.header, m) {
+			return nil
+		}
+		b.Recipients = []event.BouncedRecipient{{}}
+	}
+	completeBounce(&b, root, r, m)
+	return &b
+}
+
+// bouncedRecipient reads the fields of one recipient (RFC 3464, section 2.3).
+func bouncedRecipient(h header) (r event.BouncedRecipient, action string, ok bool) {
+	field := func(name string) string {
+		value, _ := h.first(name)
+		return printable(validText(value))
+	}
+	for _, name := range []string{"Original-Recipient", "Final-Recipient", "X-Actual-Recipient"} {
+		// The original one is what the sender wrote; the final one can be behind an alias of the recipient's server.
+		if value := reportedAddress(field(name)); value != "" {
+			r.Recipient = value
+			break
+		}
+	}
+	action, _, _ = strings.Cut(lower(field("Action")), " ")
+	status := findStatus(field("Status"))
+	if r.Recipient == "" && action == "" && status == "" {
+		return r, "", false
+	}
+	_, diagnostic, typed := strings.Cut(field("Diagnostic-Code"), ";")
+	if !typed {
+		diagnostic = field("Diagnostic-Code")
+	}
+	r.Reason = cutText(strings.TrimSpace(diagnostic), maxReason)
+	r.Status = preciseStatus(status, findStatus(r.Reason))
+	r.Action = action
+	return r, action, true
+}
+
+// maxReason is the longest reason in bytes.
+const maxReason = 1000
+
+// reportedAddress takes the type off "rfc822; ann@example.org".
+func reportedAddress(value string) string {
+	if kind, address, ok := strings.Cut(value, ";"); ok && !strings.Contains(kind, "@") {
+		value = address
+	}
+	value = strings.Trim(strings.TrimSpace(value), "<>")
+	value, _, _ = strings.Cut(value, " ")
+	if !strings.Contains(value, "@") {
+		return ""
+	}
+	return strings.Trim(value, "<>;,\"'")
+}
+
+// completeBounce looks in the text and in the original message for what the report does not say in fields.
+func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
+	notice, original := splitNotice(cutText(m.Text, reportWindow))
+	fromText := readNotice(notice, root.header)
+	if len(b.Recipients) == 1 {
+		one := &b.Recipients[0]
+		one.Recipient = cmpOr(one.Recipient, fromText.Recipient)
+		one.Status = preciseStatus(one.Status, fromText.Status)
+		one.Reason = cmpOr(one.Reason, fromText.Reason)
+	}
+	var sent header
+	if r.original != nil {
+		sent, _ = scanHeader(r.original.start(), 0)
+		if r.original.root != nil {
+			sent = r.original.root.header
+		}
+	} else if original != "" {
+		sent, _ = scanHeader([]byte(original), 0)
+	}
+	b.MessageID = sentID(sent, root.header)
+	for i := range b.Recipients {
+		one := &b.Recipients[i]
+		if one.Recipient == "" {
+			if to, _ := parseAddresses(lastOf(sent, "To"), words{problem: func(string) {}}, 2); len(to) == 1 {
+				one.Recipient = to[0].Email
+			}
+		}
+		if one.Action == "" || one.Action != "delayed" && one.Action != "failed" {
+			one.Action = "failed"
+			if strings.HasPrefix(one.Status, "4.") && strings.Contains(lower(subject(m)), "delay") {
+				one.Action = "delayed"
+			}
+		}
+	}
+}
+
+func lastOf(h header, name string) []byte {
+	value, _ := h.last(name)
+	return value
+}
+
+// sentID returns the Message-ID of the message that was sent: its own, else the one that the report refers to.
+func sentID(sent, report header) string {
+	for _, try := range []struct {
+		h    header
+		name string
+	}{{sent, "Message-ID"}, {report, "X-Original-Message-ID"}, {report, "In-Reply-To"}, {report, "References"}} {
+		if ids, _ := messageIDs(lastOf(try.h, try.name)); len(ids) > 0 {
+			return ids[len(ids)-1]
+		}
+	}
+	return ""
+}
+
+// complaint reads a feedback report (RFC 5965), or returns nil.
+func complaint(root *part) *event.Complaint {
+	r := findReports(root)
+	blocks := r.feedback.blocks()
+	if len(blocks) == 0 {
+		return nil
+	}
+	field := func(name string) []byte { return lastOf(blocks[0], name) }
+	c := event.Complaint{Type: lower(printable(validText(field("Feedback-Type"))))}
+	c.Recipient = reportedAddress(printable(validText(field("Original-Rcpt-To"))))
+	if r.original != nil {
+		sent, _ := scanHeader(r.original.start(), 0)
+		if r.original.root != nil {
+			sent = r.original.root.header
+		}
+		c.MessageID = sentID(sent, header{})
+		if to, _ := parseAddresses(lastOf(sent, "To"), words{problem: func(string) {}}, 2); c.Recipient == "" && len(to) == 1 {
+			c.Recipient = to[0].Email
+		}
+	}
+	return &c
+}
+
+// looksBounced says whether a message without a report is a bounce all the same: it comes from the mail system, or was
+// sent with an empty return path, and its subject says so.
+func looksBounced(h header, m event.Mail) bool {
+	if h.has("X-Failed-Recipients") {
+		return true
+	}
+	said := bouncedSubject(subject(m))
+	null := nullSender(h)
+	return fromDaemon(m.Email.From) && (said || null) || null && said
+}
+
+func nullSender(h header) bool {
+	value, ok := h.last("Return-Path")
+	return ok && strings.Trim(string(value), "<> \t") == ""
+}
+
+// fromDaemon says whether a message comes from the mail system itself.
+func fromDaemon(from []event.EmailAddress) bool {
+	for _, a := range from {
+		local, _, _ := strings.Cut(lower(a.Email), "@")
+		switch local {
+		case "mailer-daemon", "postmaster", "mail-daemon", "mail-daemons", "mailerdaemon", "mdaemon", "mmdf", "smtp", "delivery", "post_office":
+			return true
+		}
+		if a.Name != nil {
+			name := lower(*a.Name)
+			for _, said := range []string{"mail delivery", "mailer-daemon", "mail administrator", "delivery subsystem", "postmaster", "mail system"} {
+				if strings.Contains(name, said) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// bouncedSubject says whether a subject is the one of a bounce.
+func bouncedSubject(s string) bool {
+	s = strings.ToLower(cutText(s, 200))
+	for _, said := range []string{
+		"undeliver", "delivery status notification", "delivery fail", "delivery notification", "delivery problem", "delivery error", "delivery report",
+		"returned mail", "returned to sender", "mail delivery", "failure notice", "failed mail", "failed delivery", "non delivery", "nondeliverable",
+		"could not be delivered", "delivery has failed", "unable to deliver", "not delivered", "mail error", "unzustellbar", "delivery delayed",
+		"delayed mail", "warning: message", "could not send", "error sending", "rejected mail", "mail system error", "message status - undeliverable",
+		"delivery incomplete", "dsn: failed", "unzustellbarkeitsbericht", "non remis", "no se puede entregar", "delivery to the following",
+	} {
+		if strings.Contains(s, said) {
+			return true
+		}
+	}
+	return false
+}

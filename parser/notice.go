@@ -1,0 +1,193 @@
+package parser
+
+import (
+	"strings"
+
+	"github.com/mailflume/mailflume/event"
+)
+
+// splitNotice splits the text of a bounce into what the server says and the message it returns, which starts at the first
+// header block in the text.
+func splitNotice(text string) (notice, original string) {
+	const window, enough = 8, 3
+	lines := strings.SplitAfter(text, "\n")
+	pos := 0
+	for i, line := range lines {
+		if startsMessage(line) {
+			found := 0
+			for _, next := range lines[i:min(len(lines), i+window)] {
+				if name, kind := fieldName([]byte(strings.TrimLeft(next, " \t"))); kind == nameStrict && isMailField(name) {
+					found++
+				}
+			}
+			if found >= enough {
+				return text[:pos], unindent(text[pos:])
+			}
+		}
+		pos += len(line)
+	}
+	return text, ""
+}
+
+// startsMessage says whether a line is a field that a returned message can start with.
+func startsMessage(line string) bool {
+	name, kind := fieldName([]byte(strings.TrimLeft(line, " \t")))
+	if kind != nameStrict {
+		return false
+	}
+	switch lower(string(name)) {
+	case "received", "return-path", "message-id", "from", "date", "subject", "x-apparently-to", "delivered-to", "dkim-signature", "to", "mime-version":
+		return true
+	}
+	return false
+}
+
+// unindent takes off the indent that the first line has.
+func unindent(s string) string {
+	indent := s[:len(s)-len(strings.TrimLeft(s, " \t"))]
+	if indent == "" {
+		return s
+	}
+	return strings.ReplaceAll(s[len(indent):], "\n"+indent, "\n")
+}
+
+// readNotice looks for recipient, status and reason in what a server writes for people.
+func readNotice(notice string, h header) event.BouncedRecipient {
+	var r event.BouncedRecipient
+	if value, ok := h.last("X-Failed-Recipients"); ok {
+		first, _, _ := strings.Cut(validText(value), ",")
+		r.Recipient = reportedAddress(first)
+	}
+	lines := strings.Split(notice, "\n")
+	alone, anywhere := "", ""
+	reply := -1 // the line with a reply code
+	for i, line := range lines {
+		line = strings.TrimSpace(line)
+		if status := findStatus(line); status != "" && (r.Status == "" || preciseStatus(r.Status, status) != r.Status) {
+			r.Status = status
+			r.Reason = paragraph(lines, i)
+		}
+		if reply < 0 && hasReplyCode(line) {
+			reply = i
+		}
+		address, whole := addressIn(line)
+		if address == "" || isDaemon(address) {
+			continue
+		}
+		if whole && alone == "" {
+			alone = address
+		}
+		anywhere = cmpOr(anywhere, address)
+	}
+	r.Recipient = cmpOr(r.Recipient, cmpOr(alone, anywhere))
+	if r.Reason == "" && reply >= 0 {
+		r.Reason = paragraph(lines, reply)
+	}
+	return r
+}
+
+// paragraph returns the lines from i to the next empty one as one line.
+func paragraph(lines []string, i int) string {
+	var out strings.Builder
+	for ; i < len(lines) && strings.TrimSpace(lines[i]) != "" && out.Len() < maxReason; i++ {
+		if out.Len() > 0 {
+			out.WriteByte(' ')
+		}
+		out.WriteString(strings.TrimSpace(cutText(lines[i], maxReason)))
+	}
+	return cutText(printable(out.String()), maxReason)
+}
+
+// findStatus returns the first enhanced status code (RFC 3463) of class 2, 4 or 5 in a line; the address of a machine or
+// the version of a program is none.
+func findStatus(s string) string {
+	for i := 0; i+4 < len(s); i++ {
+		if s[i+1] != '.' || s[i] != '2' && s[i] != '4' && s[i] != '5' {
+			continue
+		}
+		if i > 0 && (isDigit(s[i-1]) || s[i-1] == '.' || isLetter(s[i-1])) {
+			continue
+		}
+		second := digits(s[i+2:])
+		rest := s[i+2+second:]
+		if second == 0 || second > 2 || rest == "" || rest[0] != '.' {
+			continue
+		}
+		third := digits(rest[1:])
+		end := i + 2 + second + 1 + third
+		if third == 0 || third > 3 || end+1 < len(s) && s[end] == '.' && isDigit(s[end+1]) || end < len(s) && isLetter(s[end]) {
+			continue
+		}
+		return s[i:end]
+	}
+	return ""
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// digits returns how many digits stand at the start of s.
+func digits(s string) int {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n
+}
+
+// preciseStatus returns the one of two codes that says more: 5.1.1 says more than 5.0.0. Of equals the first wins.
+func preciseStatus(a, b string) string {
+	if a == "" || b != "" && vague(a) > vague(b) {
+		return b
+	}
+	return a
+}
+
+// vague counts how much a code leaves open.
+func vague(status string) int {
+	switch {
+	case strings.HasSuffix(status, ".0.0"):
+		return 2
+	case strings.HasSuffix(status, ".0") || strings.Contains(status, ".0."):
+		return 1
+	case status == "" || status[0] == '2':
+		return 3
+	}
+	return 0
+}
+
+// hasReplyCode says whether a line holds an SMTP reply that refuses something: "550 no such user".
+func hasReplyCode(line string) bool {
+	for i := 0; i+3 < len(line); i++ {
+		if (line[i] == '4' || line[i] == '5') && digits(line[i:]) == 3 && line[i+1] <= '5' && (i == 0 || !isDigit(line[i-1]) && line[i-1] != '.') &&
+			(line[i+3] == ' ' || line[i+3] == '-') {
+			return true
+		}
+	}
+	return false
+}
+
+// addressIn returns the first address in a line; whole says that it stands alone in it or starts it in angle brackets.
+func addressIn(line string) (address string, whole bool) {
+	at := strings.IndexByte(line, '@')
+	if at <= 0 || len(line) > maxReason {
+		return "", false
+	}
+	const ends = " \t<>()[]{}\"',;:|=*"
+	start := strings.LastIndexAny(line[:at], ends) + 1
+	end := len(line)
+	if i := strings.IndexAny(line[at:], ends); i >= 0 {
+		end = at + i
+	}
+	address = strings.TrimRight(line[start:end], ".")
+	local, domain, _ := strings.Cut(address, "@")
+	if local == "" || !strings.Contains(domain, ".") {
+		return "", false
+	}
+	around := strings.Trim(line[:start]+line[end:], ends)
+	return address, around == "" || line[0] == '<' && start == 1
+}
+
+func isDaemon(address string) bool {
+	local, _, _ := strings.Cut(lower(address), "@")
+	return local == "mailer-daemon" || local == "postmaster"
+}
