@@ -8,8 +8,6 @@
 #   docker run --rm mailflume demo
 ARG GO_IMAGE=docker.io/library/golang:1.26
 FROM ${GO_IMAGE} AS build
-# A folder for the next stage, which has nothing to make one with.
-WORKDIR /out/data
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN ["go", "mod", "download"]
@@ -17,7 +15,9 @@ COPY . .
 ARG VERSION=devel
 # timetzdata puts the time zones into the binary. No shell is needed: the tool chain alone builds it.
 ENV CGO_ENABLED=0 GOFLAGS="-trimpath -tags=timetzdata '-ldflags=-s -w -X main.buildVersion=${VERSION}'"
-RUN ["go", "build", "-o", "/out/mailflume", "./cmd/mailflume"]
+# It works in a folder that stays empty, because the next stage needs one and has nothing to make it with.
+WORKDIR /out/data
+RUN ["go", "build", "-C", "/src", "-o", "/out/mailflume", "./cmd/mailflume"]
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
