@@ -44,7 +44,7 @@ type Envelope struct {
 	Source          string    `json:"source"`            // /mailboxes/<id>/folders/<token>, or /mailboxes/<id>
 	Type            string    `json:"type"`              // one of the Type constants, or MailboxType
 	Subject         string    `json:"subject,omitempty"` // the Message-ID, if the message has one
-	Time            time.Time `json:"time"`              // INTERNALDATE in UTC; for mailbox events the moment it happened
+	Time            time.Time `json:"time,omitzero"`     // INTERNALDATE in UTC; for mailbox events the moment it happened
 	DataContentType string    `json:"datacontenttype"`   // always "application/json"
 	DataSchema      string    `json:"dataschema"`        // one of the Schema constants
 	Cause           Cause     `json:"cause,omitempty"`   // extension attribute
@@ -86,7 +86,7 @@ type IMAP struct {
 	UIDValidity  uint32    `json:"uidValidity"`
 	UID          uint32    `json:"uid"`
 	Flags        []string  `json:"flags"`
-	InternalDate time.Time `json:"internalDate"`
+	InternalDate time.Time `json:"internalDate,omitzero"`
 	Size         int64     `json:"size"` // octets received; for a message too large to fetch, what the server says
 }
 
