@@ -152,7 +152,7 @@ func checkClient(c *Config, r *reader, i int) {
 			break
 		}
 	}
-	r.follow(at+".secret", client.Secret)
+	checkCredentials(r, at, client)
 	if r.set(at+".scopes") && len(client.Scopes) == 0 {
 		r.say(at+".scopes", "is empty", "remove it to get the provider's scopes")
 	}
@@ -170,4 +170,33 @@ func checkClient(c *Config, r *reader, i int) {
 		r.say(at+".endpoints", "provider other needs a token endpoint", "add endpoints: {token: https://...}")
 	}
 	client.complete()
+}
+
+// checkCredentials checks what a client proves itself with.
+func checkCredentials(r *reader, at string, client *Client) {
+	for key, ref := range map[string]Ref{"secret": client.Secret, "certificate": client.Cert, "service_account": client.Service} {
+		r.follow(at+"."+key, ref)
+	}
+	secret, cert, service := r.set(at+".secret"), r.set(at+".certificate"), r.set(at+".service_account")
+	app := client.Grant == "app"
+	switch {
+	case service && (secret || cert || app):
+		r.say(at+".service_account", "is all that such a client needs", "remove secret, certificate and grant")
+	case service && client.Provider != "google" && r.sound(at+".provider"):
+		r.say(at+".service_account", "is for provider google only", "remove it, or correct provider")
+	case secret && cert:
+		r.say(at+".certificate", "goes in place of secret", "keep one of the two")
+	case cert && client.Provider == "google":
+		r.say(at+".certificate", "is not for provider google", "use secret, or service_account")
+	case app && !secret && !cert && r.sound(at+".secret", at+".certificate"):
+		r.say(at+".grant", "app needs a secret or a certificate", "add certificate: file:PATH or secret: file:PATH")
+	case app && client.Provider == "google":
+		r.say(at+".grant", "app is not for provider google", "use service_account: file:PATH, the JSON key of a service account with domain-wide delegation")
+	case app && client.Provider == "microsoft" && slices.Contains([]string{"", "common", "consumers", "organizations"}, client.Tenant) &&
+		!r.set(at+".endpoints.token") && r.sound(at+".tenant"):
+		r.say(at+".grant", "app needs the tenant's own id", "add tenant: its GUID or domain (Entra admin center, Overview)")
+	}
+	if !service && !r.set(at+".id") && r.sound(at+".id", at+".service_account") {
+		r.say(at+".id", "is missing", "add id: the client id that the provider's console shows")
+	}
 }

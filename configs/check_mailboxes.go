@@ -54,21 +54,24 @@ func checkLogin(c *Config, r *reader, at string, m *Mailbox) *Client {
 		return nil
 	}
 	client, grant, password := r.set(at+".client"), r.set(at+".refresh_token"), r.set(at+".password")
+	broker := r.set(at+".token_command") || r.set(at+".token_file")
 	r.follow(at+".refresh_token", m.Login.RefreshToken)
 	switch {
-	case password && (client || grant):
-		r.say(at, "has two ways to log in", "keep client and refresh_token, or password")
+	case password && (client || grant || broker), broker && (client || grant), r.set(at+".token_command") && r.set(at+".token_file"):
+		r.say(at, "has two ways to log in", "keep one: client, token_command, token_file, or password")
 		return nil
 	case password && m.Provider == "outlook":
-		r.say(at+".password", "Outlook accepts no passwords over IMAP", "log in with OAuth: a client of provider microsoft, and refresh_token")
+		r.say(at+".password", "Outlook accepts no passwords over IMAP", "log in with OAuth: a client of provider microsoft")
 	case password:
 		r.follow(at+".password", m.Login.Password)
+	case broker:
+		if r.set(at+".token_command") && len(m.Login.TokenCommand) == 0 && r.sound(at+".token_command") {
+			r.say(at+".token_command", "is empty", "write the program and its arguments: [/path/to/program, argument]")
+		}
 	case !client && !grant:
 		r.loginMissing(at, m)
 	case !client && r.sound(at+".client"):
 		r.say(at, "has a refresh_token but no client", "add client: the name of one of the clients")
-	case !grant && r.sound(at+".refresh_token"):
-		r.say(at, "has a client but no refresh_token", "add refresh_token: file:PATH or env:NAME")
 	}
 	if !client {
 		return nil
@@ -80,9 +83,9 @@ func (r *reader) loginMissing(at string, m *Mailbox) {
 	if !r.sound(at+".client", at+".refresh_token", at+".password") {
 		return // it was meant to be there
 	}
-	fix := "add client and refresh_token (OAuth), or password: file:PATH"
+	fix := "add client (OAuth), or password: file:PATH"
 	if m.Provider == "outlook" {
-		fix = "add client and refresh_token"
+		fix = "add client: the name of one of the clients"
 	}
 	r.say(at, "says no way to log in", fix)
 }

@@ -102,7 +102,11 @@ type Client struct {
 	Name      string    `mapstructure:"name"`
 	Provider  string    `mapstructure:"provider"` // google, microsoft, other
 	ID        string    `mapstructure:"id"`
+	Grant     string    `mapstructure:"grant"`  // user: a person signs in for each mailbox; app: nobody does
 	Secret    Ref       `mapstructure:"secret"` // unset: a public client
+	Expires   Date      `mapstructure:"secret_expires"`
+	Cert      Ref       `mapstructure:"certificate"`     // in place of Secret
+	Service   Ref       `mapstructure:"service_account"` // in place of ID and Secret
 	Tenant    string    `mapstructure:"tenant"`
 	Cloud     string    `mapstructure:"cloud"`
 	Authority string    `mapstructure:"authority"`
@@ -116,6 +120,7 @@ type Endpoints struct {
 	Authorize string `mapstructure:"authorize"`
 	Token     string `mapstructure:"token"`
 	Device    string `mapstructure:"device"`
+	Revoke    string `mapstructure:"revoke"`
 }
 
 // Mailbox is one mailbox to read. Host, Port, Security and Cloud are filled in from the presets, Raw from Events.
@@ -138,11 +143,14 @@ type Mailbox struct {
 	Poll        time.Duration `mapstructure:"poll"`
 }
 
-// Login is how a mailbox logs in: with Client and RefreshToken, or with Password.
+// Login is how a mailbox logs in: with Client (and RefreshToken, unless somebody signed in with mailflume connect), with a
+// token of somebody else's broker, or with Password.
 type Login struct {
-	Client       string `mapstructure:"client"`
-	RefreshToken Ref    `mapstructure:"refresh_token"`
-	Password     Ref    `mapstructure:"password"`
+	Client       string   `mapstructure:"client"`
+	RefreshToken Ref      `mapstructure:"refresh_token"`
+	TokenCommand []string `mapstructure:"token_command"`
+	TokenFile    string   `mapstructure:"token_file"` // path
+	Password     Ref      `mapstructure:"password"`
 }
 
 // ClientOf returns the OAuth client that the mailbox logs in with, or nil if it uses a password.

@@ -105,17 +105,22 @@ var mailboxFields = []field{
 		doc: "gmail (Gmail, Google Workspace), outlook (Outlook.com, Microsoft 365), or imap (any other server). The first two bring host, port and security along.",
 	},
 	{
-		key: "login", active: true, required: true, show: "{client: NAME, refresh_token: file:PATH}",
-		doc: "How it logs in: with client and refresh_token, or with password.",
+		key: "login", active: true, required: true, show: "{client: NAME}",
+		doc: "How it logs in: with client (somebody signs in once: mailflume connect NAME), with a token of another program, or with password.",
 		group: []field{
 			{key: "client", kind: name, show: "google", active: true, doc: "The name of one of the clients."},
 			{
-				key: "refresh_token", kind: ref, show: "file:secrets/sales-refresh-token", active: true,
-				doc: "The grant to begin with. Later ones are kept, sealed, in NATS.",
+				key: "refresh_token", kind: ref, show: "file:secrets/sales-refresh-token",
+				doc: "A grant to begin with, in place of mailflume connect. Later ones are kept, sealed, in NATS.",
 			},
 			{
+				key: "token_command", list: true, kind: text, show: "[/usr/local/bin/mail-token, sales]",
+				doc: "A program that prints an access token, in place of client: somebody else's broker. It is run at each login, without a shell.",
+			},
+			{key: "token_file", kind: path, show: "/run/tokens/sales", doc: "A file that another program keeps an access token in, in place of client. It is read at each login."},
+			{
 				key: "password", kind: ref, show: "env:SALES_PASSWORD",
-				doc: "For imap servers, or an app password of Gmail, in place of the two above. Outlook takes none.",
+				doc: "For imap servers, or an app password of Gmail, in place of all above. Outlook takes none.",
 			},
 		},
 	},
@@ -165,7 +170,6 @@ const moreMailboxes = `
   provider: outlook
   login:
     client: microsoft
-    refresh_token: file:secrets/support-refresh-token
   start: 2026-01-01
 
 - name: invoices           # any other IMAP server
@@ -186,12 +190,28 @@ var clientFields = []field{
 		doc: "google, microsoft, or other (then endpoints and scopes are yours to set).",
 	},
 	{
-		key: "id", kind: text, required: true, active: true, show: "123456789012-abc.apps.googleusercontent.com",
-		doc: "The client id. Microsoft calls it application id.",
+		key: "id", kind: text, active: true, show: "123456789012-abc.apps.googleusercontent.com",
+		doc: "The client id. Microsoft calls it application id. Only a service_account needs none.",
 	},
 	{
 		key: "secret", kind: ref, active: true, show: "file:secrets/google-client-secret",
 		doc: "The client secret. Microsoft: its value, not its id; leave it out for a public client.",
+	},
+	{
+		key: "secret_expires", kind: date, show: "2027-06-30",
+		doc: "When the secret expires, as the provider's console says (YYYY-MM-DD), to be warned 30 days before.",
+	},
+	{
+		key: "certificate", kind: ref, show: "file:secrets/microsoft-certificate.pem",
+		doc: "For microsoft: a certificate and its private key (PEM), in place of secret.",
+	},
+	{
+		key: "grant", kind: oneOf("user", "app"), def: "user",
+		doc: "user: somebody signs in once for each mailbox. app (Microsoft 365): the application reads the mailboxes by itself, with its secret or certificate; it needs the tenant's id.",
+	},
+	{
+		key: "service_account", kind: ref, show: "file:secrets/google-service-account.json",
+		doc: "For google: the JSON key of a service account with domain-wide delegation. It reads the mailboxes of the domain by itself; nobody signs in.",
 	},
 	{
 		key: "tenant", kind: tenant, show: "common",
@@ -215,6 +235,7 @@ var clientFields = []field{
 			{key: "authorize", kind: endpoint, show: "https://accounts.google.com/o/oauth2/v2/auth", doc: "Where a person consents."},
 			{key: "token", kind: endpoint, show: "https://oauth2.googleapis.com/token", doc: "Where grants are exchanged for access tokens."},
 			{key: "device", kind: endpoint, show: "https://login.example.com/oauth2/devicecode", doc: "Where device codes are issued."},
+			{key: "revoke", kind: endpoint, show: "https://oauth2.googleapis.com/revoke", doc: "Where grants are revoked."},
 		},
 	},
 	{

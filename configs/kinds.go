@@ -128,6 +128,10 @@ var (
 		schema: schemaOf{"type": "string", "minLength": 1},
 		read:   func(s string, at place) (any, error) { return at.resolve(s), checkText(s) },
 	}
+	date = &kind{
+		schema: schemaOf{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`},
+		read:   func(s string, _ place) (any, error) { return ParseDate(s) },
+	}
 	start = &kind{
 		schema: schemaOf{"type": "string", "pattern": `^(now|all|[0-9]{4}-[0-9]{2}-[0-9]{2})$`},
 		read:   func(s string, _ place) (any, error) { return ParseStart(s) },

@@ -43,7 +43,7 @@ mailboxes:
 		`mailflume.yaml:11: clients[0].id: is set twice, first on line 10; keep one of the two`,
 		`mailflume.yaml:14: mailboxes[0].address: "a at example.com" is not a mail address; write the bare address, such as sales@example.com`,
 		`mailflume.yaml:16: mailboxes[0].login.client: there is no client "gogle"; did you mean google?`,
-		`mailflume.yaml:20: mailboxes[1].login.password: Outlook accepts no passwords over IMAP; log in with OAuth: a client of provider microsoft, and refresh_token`,
+		`mailflume.yaml:20: mailboxes[1].login.password: Outlook accepts no passwords over IMAP; log in with OAuth: a client of provider microsoft`,
 		`mailflume.yaml:21: mailboxes[1].folders[0]: \Jnk is not a special use; did you mean \Junk? use \All, \Archive, \Drafts, \Flagged, \Important, \Junk, \Sent or \Trash, or the folder's name`,
 		`mailflume.yaml:22: mailboxes[1].start: "yesterday" is not a start; write now, all, or a date as YYYY-MM-DD`,
 	}
@@ -64,6 +64,9 @@ clients:
 	}
 	imap := func(more string) string {
 		return box("provider: imap, host: imap.example.com, login: {password: env:PW}, " + more)
+	}
+	oneClient := func(more string) string {
+		return "clients:\n  - {name: c, " + more + "}\n" + small
 	}
 	two := func(more string) string {
 		return small + "  - {address: b@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, " + more + "}\n"
@@ -160,10 +163,21 @@ clients:
 		{"wrong client", oauth + box("provider: outlook, login: {client: g, refresh_token: env:PW}"), `client "g" is of provider google, the mailbox of provider outlook; use a client of provider microsoft`},
 		{"no client", oauth + box("provider: gmail, login: {client: z, refresh_token: env:PW}"), `there is no client "z"; use g or m, or add it to clients`},
 		{"client missing", oauth + box("provider: gmail, login: {refresh_token: env:PW}"), "mailboxes[0].login: has a refresh_token but no client"},
-		{"token missing", oauth + box("provider: gmail, login: {client: g}"), "mailboxes[0].login: has a client but no refresh_token"},
+		{"client and broker", oauth + box("provider: gmail, login: {client: g, token_file: x}"), "mailboxes[0].login: has two ways to log in"},
+		{"two brokers", oauth + box("provider: gmail, login: {token_command: [x], token_file: x}"), "mailboxes[0].login: has two ways to log in"},
+		{"no command", oauth + box("provider: gmail, login: {token_command: []}"), "mailboxes[0].login.token_command: is empty"},
+		{"app without a secret", oneClient("provider: microsoft, id: x, tenant: t.example, grant: app"), "clients[0].grant: app needs a secret or a certificate"},
+		{"app without a tenant", oneClient("provider: microsoft, id: x, secret: env:PW, grant: app"), "clients[0].grant: app needs the tenant's own id"},
+		{"app of google", oneClient("provider: google, id: x, secret: env:PW, grant: app"), "clients[0].grant: app is not for provider google"},
+		{"certificate of google", oneClient("provider: google, id: x, certificate: env:PW"), "clients[0].certificate: is not for provider google"},
+		{"secret and certificate", oneClient("provider: microsoft, id: x, secret: env:PW, certificate: env:PW"), "clients[0].certificate: goes in place of secret"},
+		{"service account of microsoft", oneClient("provider: microsoft, service_account: env:PW"), "clients[0].service_account: is for provider google only"},
+		{"service account and secret", oneClient("provider: google, service_account: env:PW, secret: env:PW"), "clients[0].service_account: is all that such a client needs"},
+		{"no id", oneClient("provider: google, secret: env:PW"), "clients[0].id: is missing"},
+		{"no date", oneClient("provider: google, id: x, secret: env:PW, secret_expires: soon"), `clients[0].secret_expires: "soon" is not a date`},
 		{"two ways", oauth + box("provider: gmail, login: {client: g, refresh_token: env:PW, password: env:PW}"), "mailboxes[0].login: has two ways to log in"},
 		{"no way", box("provider: gmail, login: {}"), "mailboxes[0].login: says no way to log in"},
-		{"no login", box("provider: gmail"), "mailboxes[0].login: is missing; add login: {client: NAME, refresh_token: file:PATH}"},
+		{"no login", box("provider: gmail"), "mailboxes[0].login: is missing; add login: {client: NAME}"},
 		{"misspelt client", oauth + box("provider: gmail, login: {clinet: g, refresh_token: env:PW}"), "login.clinet: is not a key; did you mean client?"},
 		{"misspelt password", box("provider: gmail, login: {pasword: env:PW}"), "login.pasword: is not a key; did you mean password?"},
 		{"outlook password", box("provider: outlook, login: {password: env:PW}"), "Outlook accepts no passwords"},

@@ -14,7 +14,11 @@ type preset struct {
 	authorize string // {authority}, {tenant} and {scope_host} are filled in
 	token     string
 	device    string
+	revoke    string
 	scopes    []string
+	appScope  string            // of an application that signs in as itself
+	signIn    map[string]string // further parameters of the authorization request
+	identity  []string          // scopes that make the provider say who consented
 }
 
 const (
@@ -22,12 +26,18 @@ const (
 	microsoftScope = "https://{scope_host}/IMAP.AccessAsUser.All"
 )
 
+// offline asks for a refresh token: Google gives one only for both, and OpenID Connect wants the consent for it.
+var offline = map[string]string{"access_type": "offline", "prompt": "consent"}
+
 var presets = []preset{
 	{
 		provider: "gmail", client: "google", host: "imap.gmail.com",
 		authorize: "https://accounts.google.com/o/oauth2/v2/auth",
 		token:     "https://oauth2.googleapis.com/token", // its device endpoint does not serve mail scopes
+		revoke:    "https://oauth2.googleapis.com/revoke",
 		scopes:    []string{"https://mail.google.com/"},
+		signIn:    offline,
+		identity:  []string{"openid", "email"},
 	},
 	microsoft("worldwide", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
 	microsoft("gcc", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
@@ -41,7 +51,9 @@ func microsoft(cloud, host, authority, scopeHost string) preset {
 		provider: "outlook", client: "microsoft", cloud: cloud,
 		host: host, authority: authority, scopeHost: scopeHost,
 		authorize: microsoftBase + "authorize", token: microsoftBase + "token", device: microsoftBase + "devicecode",
-		scopes: []string{microsoftScope, "offline_access"},
+		scopes: []string{microsoftScope, "offline_access"}, appScope: "https://" + host + "/.default",
+		// Not prompt=consent: where an administrator has consented for everybody, users may not.
+		signIn: map[string]string{"prompt": "select_account"}, identity: []string{"openid", "email"},
 	}
 }
 
@@ -81,6 +93,10 @@ func (c *Client) complete() {
 	c.Endpoints.Authorize = or(c.Endpoints.Authorize, fill.Replace(p.authorize))
 	c.Endpoints.Token = or(c.Endpoints.Token, fill.Replace(p.token))
 	c.Endpoints.Device = or(c.Endpoints.Device, fill.Replace(p.device))
+	c.Endpoints.Revoke = or(c.Endpoints.Revoke, p.revoke)
+	if c.Scopes == nil && c.Grant == "app" && p.appScope != "" {
+		c.Scopes = []string{p.appScope}
+	}
 	if c.Scopes == nil {
 		for _, s := range p.scopes {
 			c.Scopes = append(c.Scopes, fill.Replace(s))

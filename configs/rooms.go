@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -77,13 +78,39 @@ func (c *Config) Account(m Mailbox, id string) (account token.Account, ok bool) 
 		return token.Account{}, false
 	}
 	account = token.Account{
-		Mailbox: id, RefreshToken: m.Login.RefreshToken.Read,
-		Client: token.Client{Name: client.Name, ID: client.ID, TokenURL: client.Endpoints.Token, Scopes: client.Scopes},
+		Mailbox: id, Subject: m.User,
+		Client: token.Client{
+			Name: client.Name, ID: client.ID, TokenURL: client.Endpoints.Token, Scopes: client.Scopes, App: client.Grant == "app",
+			SecretEnds: client.Expires.Time, AuthorizeURL: client.Endpoints.Authorize, DeviceURL: client.Endpoints.Device,
+			RevokeURL: client.Endpoints.Revoke, SignIn: offline,
+		},
 	}
-	if !client.Secret.IsZero() {
-		account.Client.Secret = client.Secret.Read
+	if p := presetOf(client.Provider, client.Cloud); p != nil {
+		account.Client.SignIn, account.Client.Identity = p.signIn, p.identity
+	}
+	if !m.Login.RefreshToken.IsZero() {
+		account.RefreshToken = m.Login.RefreshToken.Read
+	}
+	for credential, ref := range map[token.Credential]Ref{
+		token.SharedSecret: client.Secret, token.Certificate: client.Cert, token.ServiceKey: client.Service,
+	} {
+		if !ref.IsZero() {
+			account.Client.Credential, account.Client.Secret = credential, ref.Read
+		}
 	}
 	return account, true
+}
+
+// Broker returns where the tokens of a mailbox come from that somebody else's program renews; ok is false if it is not one.
+func (c *Config) Broker(m Mailbox) (source token.Foreign, ok bool) {
+	switch {
+	case len(m.Login.TokenCommand) > 0:
+		return token.Command(m.Login.TokenCommand...), true
+	case m.Login.TokenFile != "":
+		file := FileRef("token_file", m.Login.TokenFile)
+		return func(context.Context) (string, error) { return file.Read() }, true
+	}
+	return nil, false
 }
 
 // Fetcher returns the configuration of package fetcher for a mailbox; its budget, log and version are the caller's to add.

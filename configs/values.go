@@ -151,6 +151,18 @@ func (s Start) String() string {
 	return s.Since.Format(time.DateOnly)
 }
 
+// Date is a day, in UTC. The zero value is no day.
+type Date struct{ time.Time }
+
+// ParseDate reads YYYY-MM-DD.
+func ParseDate(s string) (Date, error) {
+	day, err := time.Parse(time.DateOnly, s)
+	if err != nil || day.Year() < 2000 {
+		return Date{}, flawf("write it as YYYY-MM-DD", "%s is not a date", quote(s))
+	}
+	return Date{day}, nil
+}
+
 // quote makes a value from the file safe to print on one line.
 func quote(s string) string {
 	if len(s) > 80 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 )
 
 // Account is what the configuration says of a mailbox that logs in by OAuth.
@@ -16,6 +17,8 @@ type Account struct {
 	// is no stored grant, and when it is one that was never taken over before: then somebody has connected the mailbox
 	// again. Otherwise the stored grant, which moves on with each renewal, wins.
 	RefreshToken func() (string, error)
+
+	Subject string // the address that a service account acts for
 }
 
 // Client is an OAuth client as it is registered with a provider.
@@ -25,6 +28,16 @@ type Client struct {
 	Secret   func() (string, error) // read anew for each exchange; nil for a public client, which must not send one
 	TokenURL string
 	Scopes   []string // sent with each exchange
+
+	Credential Credential // what Secret reads
+	App        bool       // the application signs in as itself (client credentials); no refresh token is needed
+	SecretEnds time.Time  // when the provider lets the secret expire, if the configuration says so
+
+	SignIn   map[string]string // further parameters of the authorization request
+	Identity []string          // scopes that make the provider say who consented; asked for when signing in only
+
+	// Endpoints that signing in and out needs; each may be empty, and then that is not possible.
+	AuthorizeURL, DeviceURL, RevokeURL string
 }
 
 func (a Account) check() error {
@@ -32,7 +45,7 @@ func (a Account) check() error {
 	if a.Mailbox == "" {
 		errs = append(errs, errors.New("the mailbox has no id"))
 	}
-	if a.Client.ID == "" {
+	if a.Client.ID == "" && a.Client.Credential != ServiceKey {
 		errs = append(errs, fmt.Errorf("OAuth client %s has no id", a.Client.Name))
 	}
 	if u, err := url.Parse(a.Client.TokenURL); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
@@ -47,7 +60,7 @@ func (c Client) key() string { return c.TokenURL + "\n" + c.ID }
 // secret reads the client's secret; a public client has none.
 func (c Client) secret() (Secret, error) {
 	if c.Secret == nil {
-		return Secret{}, nil
+		return Secret{}, c.usableSecret(Secret{})
 	}
 	text, err := c.Secret()
 	if err != nil {
@@ -56,7 +69,8 @@ func (c Client) secret() (Secret, error) {
 	if text == "" {
 		return Secret{}, errors.New("the client secret is empty")
 	}
-	return NewSecret(text), nil
+	secret := NewSecret(text)
+	return secret, c.usableSecret(secret)
 }
 
 // Static hands out what read returns, such as a password, and reads it anew at each login, so that a changed file is seen.

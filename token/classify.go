@@ -32,7 +32,7 @@ func (f *failure) read(body []byte) {
 	if len(b.Codes) > 0 {
 		f.aadsts = b.Codes[0]
 	} else if m := aadstsPattern.FindStringSubmatch(b.Text); m != nil {
-		f.aadsts, _ = strconv.Atoi(m[1])
+		f.aadsts = number(m[1])
 	}
 	if b.TraceID != "" {
 		f.traceID = b.TraceID + " / " + b.Correlated

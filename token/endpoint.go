@@ -32,6 +32,9 @@ type answer struct {
 	refresh Secret // zero: keep the one we have
 	life    time.Duration
 	scope   string
+
+	refreshLife time.Duration // if the provider says how long the refresh token lives
+	idToken     Secret        // says who consented, if the provider says it
 }
 
 // failure is what a token endpoint answered instead.
@@ -71,8 +74,12 @@ func post(ctx context.Context, base *http.Client, c Client, secret Secret, param
 	rec := &recorder{base: base.Transport, sent: time.Now}
 	client := *base
 	client.Transport = rec
+	sent, err := c.prove(params, secret, time.Now())
+	if err != nil {
+		return answer{}, &failure{err: err, unsent: true}
+	}
 	conf := clientcredentials.Config{
-		ClientID: c.ID, ClientSecret: secret.Reveal(), TokenURL: c.TokenURL, Scopes: c.Scopes,
+		ClientID: c.ID, ClientSecret: sent.Reveal(), TokenURL: c.TokenURL, Scopes: c.Scopes,
 		EndpointParams: params, AuthStyle: oauth2.AuthStyleInParams,
 	}
 	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, &client))
@@ -89,6 +96,12 @@ func post(ctx context.Context, base *http.Client, c Client, secret Secret, param
 		}
 	}
 	a.scope, _ = tok.Extra("scope").(string)
+	if id, ok := tok.Extra("id_token").(string); ok {
+		a.idToken = NewSecret(id)
+	}
+	if seconds, ok := tok.Extra("refresh_token_expires_in").(float64); ok && seconds > 0 {
+		a.refreshLife = time.Duration(seconds) * time.Second
+	}
 	return a, nil
 }
 

@@ -27,7 +27,7 @@ type fact struct {
 const (
 	adminRetry = time.Hour // how often to look whether an administrator has fixed it
 
-	signInAgain = "Sign in again and put the new refresh token where the configuration of mailbox {mailbox} points; it is picked up without a restart."
+	signInAgain = "Sign in again: mailflume connect {mailbox}. (Or put a new refresh token where the configuration of the mailbox points.) It is picked up without a restart."
 	askAdmin    = "Ask the administrator of {mailbox}'s organisation. It is tried again every hour; no new sign-in is needed unless they say so."
 )
 
@@ -107,6 +107,12 @@ var microsoftFacts = []fact{
 	{aadsts: 50034, who: owner, retry: adminRetry, problem: "The account {mailbox} does not exist in this tenant.", hint: "Check the address of mailbox {mailbox} and the tenant {tenant} of client {client}."},
 	{aadsts: 50020, who: owner, retry: adminRetry, problem: "The account {mailbox} is of another tenant.", hint: "Check the tenant {tenant} of client {client}."},
 	{aadsts: 500208, who: owner, retry: adminRetry, problem: "The account {mailbox} is of a kind that this app does not admit.", hint: "Check the tenant {tenant} and the account types of client {client}."},
+	{aadsts: 501481, who: owner, problem: "The sign-in was finished by another program than began it.", hint: "Begin the sign-in again, and finish it with the same mailflume connect."},
+	{aadsts: 54005, who: owner, problem: "The code of this sign-in was used before.", hint: "Begin the sign-in again: mailflume connect {mailbox}."},
+	{aadsts: 700005, who: owner, problem: "The code of this sign-in belongs to another tenant.", hint: "Check the tenant {tenant} of client {client}, and begin the sign-in again."},
+	{aadsts: 70016, who: nobody, problem: "Nobody has entered the device code yet.", hint: "Enter the code on the page that was shown."},
+	{aadsts: 70018, who: owner, problem: "The device code is not known.", hint: "Begin again: mailflume connect {mailbox} --device"},
+	{aadsts: 70019, who: owner, problem: "Nobody entered the device code in time.", hint: "Begin again: mailflume connect {mailbox} --device"},
 	{aadsts: 50196, who: nobody, retry: 15 * time.Minute, problem: "Microsoft has seen the same refresh too often.", hint: "Another program refreshes the same token, or the store of grants or a clock is wrong."},
 	{aadsts: 50012, who: operator, problem: "The client's assertion is not valid.", hint: "Check the certificate of client {client} and the clock of this host{skew}."},
 	{aadsts: 50013, who: operator, problem: "The client's assertion is not valid.", hint: "Check the certificate of client {client} and the clock of this host{skew}."},
@@ -127,6 +133,13 @@ var standardFacts = []fact{
 	{code: "login_required", who: owner, problem: "The provider wants {mailbox} to sign in.", hint: signInAgain},
 	{code: "consent_required", who: owner, retry: adminRetry, problem: "Consent to read the mail of {mailbox} is missing.", hint: signInAgain},
 	{code: "access_denied", who: owner, retry: adminRetry, problem: "Access to the mail of {mailbox} was denied.", hint: signInAgain},
+	{code: "authorization_declined", who: owner, problem: "The sign-in was declined on the other device.", hint: "Begin again: mailflume connect {mailbox} --device"},
+	{code: "bad_verification_code", who: owner, problem: "The device code is not known.", hint: "Begin again: mailflume connect {mailbox} --device"},
+	{code: "expired_token", who: owner, problem: "Nobody entered the device code in time.", hint: "Begin again: mailflume connect {mailbox} --device"},
+	{code: "authorization_pending", who: nobody, problem: "Nobody has entered the device code yet.", hint: "Enter the code on the page that was shown."},
+	{code: "invalid_token", who: owner, problem: "The token has expired or was revoked.", hint: signInAgain},
+	{code: "invalid_request", who: operator, problem: "The provider finds a fault in our request.", hint: "Check the endpoints and the scopes of client {client}; if they are as documented, it is a mistake of mailflume: report it."},
+	{code: "unsupported_grant_type", who: operator, problem: "The token endpoint does not know this way to a token.", hint: "Check the token endpoint of client {client}, and its grant (user or app)."},
 	{code: "invalid_client", who: operator, problem: "The provider refuses the client id or its secret.", hint: "Check the id and the secret of client {client}."},
 	{code: "unauthorized_client", who: operator, problem: "The client may not get a token in this way.", hint: "Check the registration of client {client}."},
 	{code: "temporarily_unavailable", who: nobody, problem: "The token endpoint is unavailable for the moment.", hint: "Nothing to do; it is tried again."},

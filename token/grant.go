@@ -52,6 +52,7 @@ type grant struct {
 	ObtainedAt  time.Time `json:"obtained_at,omitzero"`  // the access token
 	Refused     bool      `json:"refused,omitempty"`     // a server refused the access token before its expiry
 	RefreshAt   time.Time `json:"refresh_at,omitzero"`   // when this refresh token was obtained
+	RefreshEnds time.Time `json:"refresh_ends,omitzero"` // when it ends, if the provider said so
 
 	ImportedAt time.Time `json:"imported_at,omitzero"` // when the last configured refresh token was taken over
 	Imported   []string  `json:"imported,omitempty"`   // fingerprints of the configured refresh tokens ever taken over, newest last

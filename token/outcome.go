@@ -21,7 +21,10 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 		next.Interrupted, next.Refused, next.Failures = false, false, 0
 		next.access, next.ObtainedAt, next.Expiry, next.Scope = got.access, now, now.Add(got.life), got.scope
 		if !got.refresh.IsZero() {
-			next.refresh, next.RefreshAt = got.refresh, now
+			next.refresh, next.RefreshAt, next.RefreshEnds = got.refresh, now, time.Time{}
+		}
+		if got.refreshLife > 0 {
+			next.RefreshEnds = now.Add(got.refreshLife)
 		}
 		if !lacksScope(a.Client, got.scope) {
 			return next, nil
@@ -36,8 +39,12 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 	switch failed.who {
 	case owner:
 		next.State, next.Kind, next.Failures = NeedsPerson, "owner", 0
-		if failed.retry > 0 {
-			next.NotBefore = now.Add(failed.retry)
+		retry := failed.retry
+		if retry == 0 && a.Client.mints() {
+			retry = adminRetry // nobody can bring another refresh token
+		}
+		if retry > 0 {
+			next.NotBefore = now.Add(retry)
 		}
 		if held.Interrupted && failed.refused {
 			next.Problem.Sentence += " An answer to an earlier renewal was lost: a provider that takes each refresh token only once does not forgive that."

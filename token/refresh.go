@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
 	"time"
 )
@@ -101,6 +100,7 @@ func (m *Manager) load(ctx context.Context, a Account) (*grant, error) {
 	}
 	configured, err := configuredToken(a)
 	switch {
+	case a.Client.mints():
 	case err != nil && g.State == Absent:
 		return nil, &ClientError{Client: a.Client.Name, Err: err, Problem: Problem{
 			Code: "refresh_token_unreadable", At: time.Now(),
@@ -112,7 +112,7 @@ func (m *Manager) load(ctx context.Context, a Account) (*grant, error) {
 	case configured.IsZero() && g.State == Absent:
 		return nil, &GrantError{Mailbox: a.Mailbox, Problem: Problem{
 			Code: "no_grant", At: time.Now(), Sentence: "Mailbox " + a.Mailbox + " was never connected.",
-			Hint: "Sign in, and let the configuration of the mailbox point to the refresh token.",
+			Hint: "Run mailflume connect " + a.Mailbox + ", or mailflume token import " + a.Mailbox + " if you have a refresh token.",
 		}}
 	case configured.IsZero():
 	default:
@@ -136,10 +136,11 @@ func (m *Manager) exchange(ctx context.Context, a Account, g *grant, secret Secr
 	defer cancel()
 	ctx, stop := m.whileValid(ctx, g.By)
 	defer stop()
-	got, failed := post(ctx, m.http, a.Client, secret, url.Values{
-		"grant_type":    {"refresh_token"},
-		"refresh_token": {g.refresh.Reveal()},
-	}, g.access)
+	params, err := a.params(g, secret, time.Now())
+	if err != nil {
+		return answer{}, &verdict{who: operator, err: err, problem: unreadable(a.Client, time.Now())}
+	}
+	got, failed := post(ctx, m.http, a.Client, secret, params, g.access)
 	if failed == nil {
 		return got, nil
 	}
@@ -215,10 +216,7 @@ func (m *Manager) mayExchange(a Account, g *grant) (Secret, error) {
 	}
 	secret, err := a.Client.secret()
 	if err != nil {
-		return Secret{}, &ClientError{Client: a.Client.Name, Err: err, Problem: Problem{
-			Code: "secret_unreadable", At: now, Sentence: "The secret of the OAuth client cannot be read.",
-			Hint: "Check the file or the environment variable that the secret of client " + a.Client.Name + " refers to.",
-		}}
+		return Secret{}, &ClientError{Client: a.Client.Name, Err: err, Problem: unreadable(a.Client, now)}
 	}
 	if err := m.fault(a.Client, secret, now); err != nil {
 		return Secret{}, err
@@ -230,6 +228,15 @@ func (m *Manager) mayExchange(a Account, g *grant) (Secret, error) {
 		}}
 	}
 	return secret, nil
+}
+
+// unreadable says that the client has nothing to prove itself with.
+func unreadable(c Client, now time.Time) Problem {
+	what := map[Credential]string{SharedSecret: "secret", Certificate: "certificate", ServiceKey: "service account's key"}[c.Credential]
+	return Problem{
+		Code: "secret_unreadable", At: now, Sentence: "The " + what + " of the OAuth client cannot be read.",
+		Hint: "Check the file or the environment variable that the " + what + " of client " + c.Name + " refers to.",
+	}
 }
 
 // fallBack returns the access token that we have, if it still works and time or the operator will heal err; else err.

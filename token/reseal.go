@@ -1,0 +1,47 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Reseal seals the mailbox's grant with the keyring's first key, unless it is so already. Nothing else of it changes, and
+// replicas go on meanwhile: whoever writes a record has read it before, and learns the new key by that. A renewal under
+// way is waited for, since its result would be refused over a record that has changed.
+func (m *Manager) Reseal(ctx context.Context, mailbox string) (changed bool, err error) {
+	for {
+		value, revision, err := m.get(ctx, mailbox)
+		if err != nil {
+			return false, storeError(mailbox, "read", err)
+		}
+		if revision == 0 || m.sealedFirst(value) {
+			return false, nil
+		}
+		g, err := m.read(ctx, mailbox)
+		if err != nil || g == nil {
+			return false, err
+		}
+		if g.State == Refreshing && !m.orphaned(mailbox, g) {
+			if err := pause(ctx, othersPoll); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if err := m.put(ctx, mailbox, g.next(stamp(time.Now()))); !errors.Is(err, errLost) {
+			return err == nil, err
+		}
+	}
+}
+
+// sealedFirst reports whether both fields of a record are sealed with the first key.
+func (m *Manager) sealedFirst(value []byte) bool {
+	var r record
+	if json.Unmarshal(value, &r) != nil {
+		return false // read says what is wrong with it
+	}
+	prefix := sealVersion + "|" + (*m.keys.keys.Load())[0].id + "|"
+	return strings.HasPrefix(r.Refresh, prefix) && strings.HasPrefix(r.Access, prefix)
+}

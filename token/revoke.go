@@ -1,0 +1,79 @@
+package token
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Revocation is what became of a grant that was given up.
+type Revocation struct {
+	AtProvider bool   // the provider has revoked it
+	Hint       string // what is left to do by hand
+}
+
+// Revoke gives the mailbox's grant up: at the provider, where it has an endpoint for that, and then here. If the provider
+// cannot be reached nothing is changed, so that it can be tried again. The record stays, without tokens, so that the
+// configured refresh token is not taken over once more.
+func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
+	g, err := m.read(ctx, a.Mailbox)
+	if err != nil {
+		return Revocation{}, err
+	}
+	var r Revocation
+	known := g != nil && !g.refresh.IsZero()
+	switch {
+	case known && a.Client.RevokeURL != "":
+		if err := m.revokeAt(ctx, a, g.refresh); err != nil {
+			return Revocation{}, err
+		}
+		r.AtProvider = true
+	case known:
+		r.Hint = "The provider has no way for a program to revoke a grant. Microsoft: the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
+	}
+	return r, m.overwrite(ctx, a, func(old, next *grant) {
+		now := stamp(time.Now())
+		*next = grant{
+			Revision: next.Revision, stored: next.stored, Attempt: next.Attempt, Imported: next.Imported, State: NeedsPerson, Kind: "owner",
+			Client: a.Client.Name, Problem: &Problem{
+				Code: "revoked_here", At: now, Sentence: "The grant of " + a.Mailbox + " was given up with mailflume token revoke.",
+				Hint: "To read the mailbox again: mailflume connect " + a.Mailbox,
+			},
+		}
+	})
+}
+
+// revokeAt asks the provider (RFC 7009). A token that it does not know any more is as good as revoked.
+func (m *Manager) revokeAt(ctx context.Context, a Account, refresh Secret) error {
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	form := url.Values{"token": {refresh.Reveal()}, "token_type_hint": {"refresh_token"}}
+	if secret, err := a.Client.secret(); err == nil && a.Client.Credential == SharedSecret {
+		form.Set("client_id", a.Client.ID)
+		if !secret.IsZero() {
+			form.Set("client_secret", secret.Reveal())
+		}
+	}
+	rec := &recorder{base: m.http.Transport, sent: time.Now}
+	client := *m.http
+	client.Transport = rec
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.Client.RevokeURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := client.Do(req)
+	if err == nil {
+		err = resp.Body.Close()
+	}
+	if err == nil && rec.status == http.StatusOK {
+		return nil
+	}
+	f := rec.refusal(ctx, err)
+	if f.status == http.StatusBadRequest && f.code == "invalid_token" {
+		return nil
+	}
+	return f.explain(a, stamp(time.Now()))
+}
