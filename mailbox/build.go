@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
@@ -37,6 +38,9 @@ type draft struct {
 // attempts lands on the stream is right; only cause depends on when we saw it.
 func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
 	mail := parser.Parse(m.Raw)
+	if m.InternalDate = m.InternalDate.UTC(); m.InternalDate.Year() > 9999 { // which JSON cannot say
+		m.InternalDate = time.Time{}
+	}
 	d := &draft{
 		mail: mail, route: routeReceived, folder: m.Folder, position: m.Position.String(), emailID: m.EmailID,
 	}
@@ -48,7 +52,7 @@ func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
 		Mail:    mail.Mail,
 		IMAP: event.IMAP{
 			Folder: m.Folder, UIDValidity: m.UIDValidity, UID: m.UID, Flags: notNil(m.Flags),
-			InternalDate: m.InternalDate.UTC(), Size: m.Size,
+			InternalDate: m.InternalDate, Size: m.Size,
 		},
 		Dead: death(m, mail),
 	}
@@ -105,9 +109,8 @@ func (c Config) fillEmail(d *event.Message, m fetcher.Message) {
 	e.ThreadID = m.ThreadID
 	e.MailboxIDs = map[string]bool{event.Token(m.Folder): true}
 	e.Keywords = keywords(m.Flags)
-	received := m.InternalDate.UTC()
-	if !received.IsZero() {
-		e.ReceivedAt = &received
+	if !m.InternalDate.IsZero() {
+		e.ReceivedAt = &m.InternalDate
 	}
 }
 
@@ -127,13 +130,17 @@ func keywords(flags []string) map[string]bool {
 	return k
 }
 
+// maxMessageID is how long a Message-ID may be to name its event: as long as a line (RFC 5322, section 2.1.1). It stands in
+// a NATS header too.
+const maxMessageID = 998
+
 func (c Config) envelope(d *draft, m fetcher.Message, cause event.Cause) event.Envelope {
 	e := event.Envelope{
 		SpecVersion:     "1.0",
 		ID:              d.event.Data.Email.ID,
 		Source:          "/mailboxes/" + event.Token(c.Mailbox.ID) + "/folders/" + event.Token(m.Folder),
 		Type:            event.TypeReceived,
-		Time:            m.InternalDate.UTC(),
+		Time:            m.InternalDate,
 		DataContentType: "application/json",
 		DataSchema:      event.SchemaMessage,
 		Cause:           cause,
@@ -141,7 +148,7 @@ func (c Config) envelope(d *draft, m fetcher.Message, cause event.Cause) event.E
 	if d.route == routeDead {
 		e.Type = event.TypeDead
 	}
-	if ids := d.mail.Email.MessageID; len(ids) > 0 {
+	if ids := d.mail.Email.MessageID; len(ids) > 0 && len(ids[0]) <= maxMessageID {
 		e.Subject = ids[0]
 	}
 	return e

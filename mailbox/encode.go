@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -92,7 +93,7 @@ var errPayload = errors.New("the event does not fit into one message of the stre
 // cuts are applied in this order until the event fits.
 var cuts = []func(*event.Message){
 	cutTexts(64 << 10), cutTexts(16 << 10), cutTexts(2 << 10), cutHeaders(1000, 2000), cutHeaders(200, 500), cutStructure,
-	cutLists(100), cutHeaders(0, 0), cutLists(10), cutStrings,
+	cutAll(100, 0), cutHeaders(0, 0), cutAll(10, 500),
 }
 
 // cutTexts shortens every text of the message to at most n bytes.
@@ -125,54 +126,41 @@ func cutStructure(m *event.Message) {
 	m.Email.BodyValues = map[string]event.EmailBodyValue{}
 }
 
-// cutLists keeps at most n entries of every list.
-func cutLists(n int) func(*event.Message) {
+// cutAll keeps at most n entries of every list, and of every string at most so many bytes (0: all), wherever they are.
+func cutAll(n, bytes int) func(*event.Message) {
 	return func(m *event.Message) {
-		e := &m.Email
-		e.TextBody, e.HTMLBody, e.Attachments = first(e.TextBody, n), first(e.HTMLBody, n), first(e.Attachments, n)
-		for _, list := range []*[]event.EmailAddress{&e.Sender, &e.From, &e.To, &e.Cc, &e.Bcc, &e.ReplyTo} {
-			*list = first(*list, n)
+		if len(m.Email.Keywords) > n {
+			m.Email.Keywords = nil
 		}
-		for _, list := range []*[]string{&e.MessageID, &e.InReplyTo, &e.References, &m.IMAP.Flags} {
-			*list = first(*list, n)
-		}
-		m.Attachments, m.Defects = first(m.Attachments, n), first(m.Defects, n)
-		if m.Provider != nil {
-			m.Provider.Labels = first(m.Provider.Labels, n)
-		}
-		if len(e.Keywords) > n {
-			e.Keywords = nil
-		}
+		cutValue(reflect.ValueOf(m).Elem(), n, bytes)
 		markTruncated(m)
 	}
 }
 
-// cutStrings shortens what the header says to what no sane message exceeds.
-func cutStrings(m *event.Message) {
-	const most = 500
-	e := &m.Email
-	if e.Subject != nil {
-		s := cut(*e.Subject, most)
-		e.Subject = &s
-	}
-	for _, list := range [][]event.EmailAddress{e.Sender, e.From, e.To, e.Cc, e.Bcc, e.ReplyTo} {
-		for i := range list {
-			list[i].Email = cut(list[i].Email, most)
-			if list[i].Name != nil {
-				name := cut(*list[i].Name, most)
-				list[i].Name = &name
+func cutValue(v reflect.Value, n, bytes int) {
+	switch v.Kind() {
+	case reflect.String:
+		if bytes > 0 && v.Len() > bytes {
+			v.SetString(cut(v.String(), bytes))
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			cutValue(v.Elem(), n, bytes)
+		}
+	case reflect.Slice:
+		if v.Len() > n {
+			v.SetLen(n)
+		}
+		for i := range v.Len() {
+			cutValue(v.Index(i), n, bytes)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() {
+				cutValue(f, n, bytes)
 			}
 		}
 	}
-	for _, list := range [][]string{e.MessageID, e.InReplyTo, e.References} {
-		for i := range list {
-			list[i] = cut(list[i], most)
-		}
-	}
-	for i := range m.Attachments {
-		m.Attachments[i].Name, m.Attachments[i].CID = cut(m.Attachments[i].Name, most), cut(m.Attachments[i].CID, most)
-	}
-	e.TextBody, e.HTMLBody, e.Attachments = nil, nil, nil
 }
 
 func markTruncated(m *event.Message) {

@@ -76,6 +76,8 @@ var monsters = map[string]string{
 	"parts":       plainHead + "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + repeat(1_500, "--b\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=\"file-#-"+strings.Repeat("f", 150)+".txt\"\r\n\r\ntext #\r\n", "") + "--b--\r\n",
 	"text parts":  plainHead + "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + repeat(300, "--b\r\nContent-Type: text/plain\r\n\r\n"+strings.Repeat("text # ", 400)+"\r\n", "") + "--b--\r\n",
 	"nested":      plainHead + repeat(200, "Content-Type: multipart/mixed; boundary=b#\r\n\r\n--b#\r\n", "") + "Content-Type: text/plain\r\n\r\n" + strings.Repeat("deep ", 100_000),
+	"message id":  "From: a@example.test\r\nMessage-ID: <" + long + "@example.test>\r\n\r\nx",
+	"list":        plainHead + "List-Id: " + long + " <" + long + ".example.test>\r\n\r\nx",
 	"broken utf8": plainHead + "\r\n" + strings.Repeat("\xff\xfe\x80", 150_000),
 }
 
@@ -131,6 +133,18 @@ func TestEncodeCutsTextsFirst(t *testing.T) {
 	}
 	if got.Data.Email.BodyStructure == nil || len(got.Data.Email.Headers) != 3 || got.Data.Email.Size == 0 {
 		t.Errorf("more than the text was cut: %.300s", e.Data)
+	}
+}
+
+// A date that JSON cannot say does not hold up the mailbox.
+func TestEncodeOddDates(t *testing.T) {
+	for _, date := range []time.Time{{}, time.Date(9999, 12, 31, 23, 30, 0, 0, time.FixedZone("", -3600))} {
+		e, err := drafted(plainHead+"\r\nx", func(m *fetcher.Message) { m.InternalDate = date }).encode(1<<20, false)
+		if err != nil {
+			t.Errorf("%v: %v", date, err)
+		} else if got := decode(t, e); got.Data.Email.ReceivedAt != nil {
+			t.Errorf("%v became %v", date, got.Data.Email.ReceivedAt)
+		}
 	}
 }
 
