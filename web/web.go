@@ -66,6 +66,9 @@ func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
 // Addr returns the address that the server listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
+// Close gives the port up again, if Run was not called.
+func (s *Server) Close() error { return s.listener.Close() }
+
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {

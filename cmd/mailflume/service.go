@@ -42,11 +42,7 @@ type core struct {
 }
 
 func newService(config *configs.Config, log *slog.Logger) (*service, error) {
-	keys, err := config.Keyring()
-	if err != nil {
-		return nil, usage(fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err))
-	}
-	s := &service{config: config, log: log, keys: keys}
+	s := &service{config: config, log: log}
 	starting := errors.New("starting")
 	s.waiting.Store(&starting)
 	if listen := config.HTTP.Address(); listen != "" {
@@ -58,6 +54,15 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 		}
 		s.web = server
 	}
+	// Only now: without a key in the configuration this makes one, and a port in use is to leave nothing behind.
+	keys, err := config.Keyring()
+	if err != nil {
+		if s.web != nil {
+			err = errors.Join(err, s.web.Close())
+		}
+		return nil, usage(fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err))
+	}
+	s.keys = keys
 	return s, nil
 }
 
