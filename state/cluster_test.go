@@ -65,6 +65,35 @@ func newCluster(t *testing.T) ([]*server.Server, string) {
 	return servers, strings.Join(urls, ",")
 }
 
+// A grant, a position or an owner that one server's disk takes with it is gone: a cluster keeps three copies, unless the
+// configuration says otherwise.
+func TestCopiesInACluster(t *testing.T) {
+	_, urls := newCluster(t)
+	nc, err := nats.Connect(urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), js, Config{Bucket: "one", Replicas: 1}); err != nil {
+		t.Error(err)
+	}
+	_, err = Open(t.Context(), js, Config{Bucket: "one"})
+	if err == nil || !strings.Contains(err.Error(), "nats stream edit KV_one --replicas=3") {
+		t.Errorf("a bucket of one copy gives %v", err)
+	}
+	s, err := Open(t.Context(), js, Config{Bucket: "three"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := s.kv.Status(t.Context()); err != nil || status.Config().Replicas != 3 {
+		t.Errorf("the bucket has %d copies, %v", status.Config().Replicas, err)
+	}
+}
+
 // On three copies a write that lost is mostly refused with another code, and a server that dies takes the leader with it.
 func TestOnACluster(t *testing.T) {
 	servers, urls := newCluster(t)
@@ -80,7 +109,7 @@ func TestOnACluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, 20*time.Second, "the bucket opens", func() bool {
-			stores[i], err = Open(t.Context(), js, Config{Bucket: "state", Replicas: 3})
+			stores[i], err = Open(t.Context(), js, Config{Bucket: "state"})
 			return err == nil
 		})
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +20,7 @@ import (
 // Config is where the state is kept.
 type Config struct {
 	Bucket   string // the KV bucket
-	Replicas int    // how many servers of a cluster keep a copy of a new bucket; 0 means 1
+	Replicas int    // how many servers of a cluster keep a copy; 0 means 3 in a cluster, else 1
 }
 
 // ErrAmbiguous is the error of a write whose answer did not come: it may or may not have been stored, so read again before
@@ -59,9 +61,16 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error)
 }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, c Config) (jetstream.KeyValue, error) {
+	copies := c.Replicas
+	if copies == 0 {
+		copies = 1
+		if js.Conn().ConnectedClusterName() != "" {
+			copies = 3
+		}
+	}
 	want := jetstream.KeyValueConfig{
 		Bucket: c.Bucket, Description: "Mailflume: grants, positions, leases, owners",
-		History: 1, Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1), LimitMarkerTTL: markerTTL,
+		History: 1, Storage: jetstream.FileStorage, Replicas: copies, LimitMarkerTTL: markerTTL,
 	}
 	kv, err := js.KeyValue(ctx, c.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -82,6 +91,9 @@ func openBucket(ctx context.Context, js jetstream.JetStream, c Config) (jetstrea
 		return nil, errors.New("the bucket is kept in memory and would be forgotten; delete it or name another one")
 	case has.TTL != 0:
 		return nil, errors.New("the bucket forgets records after a time (ttl); delete it or name another one")
+	case has.Replicas < copies:
+		return nil, fmt.Errorf("the bucket has %d copies and must have at least %d: run: nats stream edit KV_%s --replicas=%d, or "+
+			"set nats.stream.replicas to %d to accept it", has.Replicas, copies, c.Bucket, copies, has.Replicas)
 	case has.History == 1 && has.LimitMarkerTTL >= minMarkerTTL:
 		return kv, nil
 	}
@@ -127,6 +139,12 @@ func (s *Store) Set(ctx context.Context, id string, value []byte, revision uint6
 // those of Set.
 func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	return s.remove(ctx, key(tableGrants, id), revision)
+}
+
+// Grants returns the keys under which package token keeps something, sorted.
+func (s *Store) Grants(ctx context.Context) ([]string, error) {
+	records, err := s.list(ctx, tableGrants)
+	return slices.Sorted(maps.Keys(records)), err
 }
 
 // record is the last message of a key.
