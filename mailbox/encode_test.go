@@ -70,6 +70,8 @@ var monsters = map[string]string{
 	"subject":     "From: a@example.test\r\nSubject: " + strings.Repeat("subject ", 60_000) + "\r\n\r\nx",
 	"references":  plainHead + "References: " + repeat(15_000, "<reference-#@example.test>", "\r\n ") + "\r\n\r\nx",
 	"auth":        plainHead + "Authentication-Results: " + long + "; spf=" + long + " smtp.mailfrom=x\r\n\r\nx",
+	"unsubscribe": plainHead + "List-Unsubscribe: " + repeat(5_000, "<https://example.test/"+strings.Repeat("u", 90)+"/#>", ", ") + "\r\n\r\nx",
+	"calendar":    plainHead + "Content-Type: text/calendar; method=REQUEST\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nUID:" + long + "\r\nSUMMARY:" + long + "\r\n" + repeat(3_000, "ATTENDEE;CN=Attendee #:mailto:attendee-#@example.test\r\n", "") + "END:VEVENT\r\nEND:VCALENDAR\r\n",
 	"type":        plainHead + "Content-Type: application/" + long + "\r\n\r\nx",
 	"file name":   plainHead + "Content-Type: application/pdf; name=\"" + long + "\"\r\nContent-ID: <" + long + ">\r\n\r\nx",
 	"charset":     plainHead + "Content-Type: text/plain; charset=" + long + "\r\nContent-Language: " + long + "\r\n\r\nx",
@@ -223,6 +225,15 @@ func TestEncodeTakesAnyDate(t *testing.T) {
 	} {
 		if _, err := drafted("Date: "+date+"\r\n\r\nx").encode(1<<20, false); err != nil {
 			t.Errorf("%q: %v", date, err)
+		}
+	}
+	for _, date := range []time.Time{
+		{}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*3600)),
+	} {
+		for _, binary := range []bool{false, true} {
+			if _, err := drafted("\r\nx", func(m *fetcher.Message) { m.InternalDate = date }).encode(1<<20, binary); err != nil {
+				t.Errorf("%v: %v", date, err)
+			}
 		}
 	}
 }
