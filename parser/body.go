@@ -130,14 +130,20 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 	for _, p := range l.attachments {
 		e.HasAttachment = e.HasAttachment || p.Disposition != nil && *p.Disposition == "attachment" || p.CID == nil
 	}
-	var texts, htmls []string
+	var texts, replies, htmls []string
 	for _, p := range l.text {
 		value := e.BodyValues[*p.PartID].Value
 		switch p.Type {
 		case "text/plain":
 			texts = append(texts, value)
+			replies = append(replies, value)
 		case "text/html":
-			texts = append(texts, htmlText(value))
+			text, own := htmlText(value)
+			texts = append(texts, text)
+			if blank([]byte(strings.ReplaceAll(text[:own], "\n", ""))) {
+				own = len(text) // nothing but a message that is passed on
+			}
+			replies = append(replies, text[:own])
 		}
 	}
 	for _, p := range l.html {
@@ -147,7 +153,7 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 	}
 	m.Text = withoutNUL(joinTexts(texts))
 	m.HTML = withoutNUL(joinTexts(htmls))
-	m.ReplyText = replyText(m.Text)
+	m.ReplyText = replyText(withoutNUL(joinTexts(replies)))
 	e.Preview = preview(m.Text)
 }
 

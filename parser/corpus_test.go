@@ -127,3 +127,57 @@ func TestCorpusBounces(t *testing.T) {
 	atLeast(t, "bounces recognised", known, bounces, 90)
 	atLeast(t, "complaints", complaints, reports, 85)
 }
+
+// readReply parses a text as the body of a message.
+func readReply(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch filepath.Ext(file) {
+	case ".html":
+		raw = append([]byte("From: a@b.org\nContent-Type: text/html; charset=utf-8\n\n"), raw...)
+	case ".txt":
+		raw = append([]byte("From: a@b.org\nContent-Type: text/plain; charset=utf-8\n\n"), raw...)
+	}
+	return Parse(raw).ReplyText
+}
+
+func TestCorpusReplies(t *testing.T) {
+	dir := filepath.Join(corpusFolder(t), "reply")
+	want := make(map[string]string) // by file
+	trimmed, err := filepath.Glob(filepath.Join(dir, "email-reply-trimmer", "trimmed", "*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range trimmed {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[filepath.Join(dir, "email-reply-trimmer", "emails", filepath.Base(file))] = string(text)
+	}
+	var crisp map[string]map[string]string
+	readJSON(t, filepath.Join(dir, "crisp", "expect.json"), &crisp)
+	for name, row := range crisp {
+		for _, text := range row {
+			want[filepath.Join(dir, "crisp", name+".txt")] = text
+		}
+	}
+	var talon map[string]string
+	readJSON(t, filepath.Join(dir, "talon", "expect.json"), &talon)
+	for name, text := range talon {
+		want[filepath.Join(dir, "talon", name)] = text
+	}
+	right := 0
+	for file, text := range want {
+		got := readReply(t, file)
+		if squeeze(got) == squeeze(text) {
+			right++
+		} else if testing.Verbose() {
+			fmt.Printf("=== %s\n--- got\n%s\n--- want\n%s\n", file, got, text)
+		}
+	}
+	atLeast(t, "replies", right, len(want), 85)
+}

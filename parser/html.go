@@ -8,20 +8,29 @@ import (
 )
 
 // htmlText makes readable text of HTML in one pass, without building a tree: nothing is too deep for it. Paragraphs and
-// table rows become lines, cells are set apart, quoted text is marked with ">" as in plain mail.
-func htmlText(source string) string {
+// table rows become lines, cells are set apart, quoted text is marked with ">" as in plain mail. own is the length of the
+// text before a message that is quoted without such a mark.
+func htmlText(source string) (text string, own int) {
 	w := htmlWriter{}
 	s := htmlScan{source: source}
+	own = -1
 	for {
 		switch kind, words, tag := s.next(); kind {
 		case htmlEnd:
-			return strings.TrimRight(w.out.String(), " \n")
+			text = strings.TrimRight(w.out.String(), " \n")
+			if own < 0 || own > len(text) {
+				own = len(text)
+			}
+			return text, own
 		case htmlWords:
 			w.text(words)
 		case htmlOpen:
 			if skipped(tag) {
 				s.skipTo(tag)
 				continue
+			}
+			if own < 0 && quotesBelow(tag, s.attrs) {
+				own = w.out.Len()
 			}
 			w.start(tag)
 		case htmlClose:
@@ -39,6 +48,22 @@ type htmlWriter struct {
 	breaks  int  // line breaks that are due before the next text
 	space   bool // a space is due
 	written bool // something stands on the line
+}
+
+// quotesBelow says whether an element is what a mail program puts before or around the message that is replied to.
+func quotesBelow(a atom.Atom, attrs string) bool {
+	if a != atom.Div && a != atom.Hr && a != atom.Table {
+		return false
+	}
+	for _, id := range []string{
+		"divRplyFwdMsg", "appendonsend", "yahoo_quoted", "OutlookMessageHeader", "mail-editor-reference-message-container",
+		"ms-outlook-mobile-reference-message", "stopSpelling", "protonmail_quote", "zmail_extra",
+	} {
+		if strings.Contains(attrs, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // skipped says whether an element has no text to read in it.

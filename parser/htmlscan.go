@@ -12,6 +12,7 @@ import (
 type htmlScan struct {
 	source string
 	pos    int
+	attrs  string // of the last tag, as they stand
 	// Nothing of that kind ends behind here, so it is not looked for again.
 	noComment, noQuote bool
 }
@@ -104,6 +105,7 @@ func (s *htmlScan) tag(rest string, start int) atom.Atom {
 			i += closing + 2
 		}
 	}
+	s.attrs = rest[end:min(i, len(rest))]
 	s.pos += min(i+1, len(rest))
 	return name
 }

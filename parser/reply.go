@@ -7,19 +7,24 @@ import "strings"
 func replyText(s string) string {
 	lines := strings.Split(s, "\n")
 	kept := make([]string, 0, len(lines))
+	wroteOn := 0 // the author wrote something at this line
 	for i := 0; i < len(lines); i++ {
-		line := strings.TrimSpace(lines[i])
-		if endsReply(lines, i) {
+		if endsReply(lines, i, &wroteOn) {
 			break
 		}
-		if n := introducesQuote(lines, i); n > 0 {
+		if n, all := attribution(lines, i); all {
+			break
+		} else if n > 0 {
 			i += n - 1
 			continue
 		}
-		if strings.HasPrefix(line, ">") {
+		if quotedLine(lines[i]) {
 			continue
 		}
 		kept = append(kept, strings.TrimRight(lines[i], " \t\r"))
+	}
+	for len(kept) > 0 && noise(kept[len(kept)-1]) {
+		kept = kept[:len(kept)-1]
 	}
 	if out := strings.TrimSpace(strings.Join(kept, "\n")); out != "" {
 		return out
@@ -30,50 +35,80 @@ func replyText(s string) string {
 // longestLine is the longest line that is looked at as a header or an introduction.
 const longestLine = 300
 
+// quotedLine says whether a line is quoted: "> text", or "AL> text" with the initials of its author.
+func quotedLine(line string) bool {
+	line = strings.TrimSpace(line)
+	const initials = 3
+	for i := 0; i < len(line) && i <= initials; i++ {
+		if line[i] == '>' {
+			return i == 0 || i+1 == len(line) || line[i+1] == ' ' || line[i+1] == '>'
+		}
+		if line[i] < 'A' || line[i] > 'Z' {
+			return false
+		}
+	}
+	return false
+}
+
+// noise says whether a line at the end of a reply is nothing that anybody wrote: a ruler, or the mark of a mail tracker.
+func noise(line string) bool {
+	return strings.Trim(line, " \t\r=-_*~ᐧ\u200b\ufeff") == ""
+}
+
 // endsReply says whether the rest from line i on is a signature or a message that was forwarded or replied to.
-func endsReply(lines []string, i int) bool {
+func endsReply(lines []string, i int, wroteOn *int) bool {
 	line := strings.TrimSpace(lines[i])
 	if line == "" || len(line) > longestLine {
 		return false
 	}
-	if line == "--" || line == "—" || line == "__" {
+	if line == "--" || line == "—" || len(line) > 1 && strings.Trim(line, "_") == "" {
 		return true
 	}
-	low := strings.ToLower(cutText(line, 40))
-	for _, start := range []string{"sent from my ", "get outlook for ", "sent from yahoo mail", "von meinem iphone gesendet", "envoyé de mon ", "enviado desde mi ", "inviato da "} {
+	if separator(lines, i) || headerBlock(lines, i) || fromDevice(line) {
+		return true
+	}
+	if i >= *wroteOn && sentFrom(line) {
+		next, ends := nothingFollows(lines, i+1)
+		*wroteOn = next
+		return ends
+	}
+	return false
+}
+
+// separator says whether a line is "-----Original Message-----" or the like: known words between dashes, or any words with
+// the fields of a message behind them.
+func separator(lines []string, i int) bool {
+	line := strings.TrimSpace(lines[i])
+	low := strings.ToLower(line)
+	for _, start := range forwardWords {
 		if strings.HasPrefix(low, start) {
 			return true
 		}
 	}
-	if dashes := strings.Trim(line, "-_ "); strings.HasPrefix(line, "--") && len(dashes) > 5 {
-		switch strings.ToLower(strings.TrimSpace(dashes)) {
-		case "original message", "ursprüngliche nachricht", "originalnachricht", "message d'origine", "mensaje original", "messaggio originale",
-			"mensagem original", "oorspronkelijk bericht", "forwarded message", "weitergeleitete nachricht", "original appointment",
-			"reply message", "ursprungligt meddelande", "исходное сообщение", "原始邮件":
-			return true
-		}
+	words := strings.TrimSpace(strings.Trim(line, "-_=* "))
+	if !strings.ContainsAny(line[:1], "-_=*") || len(words) < 5 || len(line)-len(words) < 4 {
+		return false
 	}
-	return headerBlock(lines, i)
+	return originalWords[strings.ToLower(words)] || i+1 < len(lines) && headerFields(lines, i+1) >= 2
 }
 
 // headerBlock says whether a block "From: .. Sent: .. To: .." starts at line i, as Outlook puts it before the message
-// that is replied to; a line of underscores may stand before it.
+// that is replied to.
 func headerBlock(lines []string, i int) bool {
-	line := strings.TrimSpace(lines[i])
-	if len(line) >= 10 && i+1 < len(lines) && line[0] == '_' && strings.Trim(line, "_") == "" {
-		i++
-		line = strings.TrimSpace(lines[i])
-	}
-	if !fromNames[quotedField(line)] {
-		return false
-	}
+	field := quotedField(strings.TrimSpace(lines[i]))
+	return fromNames[field] && headerFields(lines, i+1) >= 2 || field == "message du" && headerFields(lines, i+1) >= 2
+}
+
+// headerFields counts the fields of a message in the next lines.
+func headerFields(lines []string, i int) int {
+	const window = 7
 	found := 0
-	for _, next := range lines[i+1 : min(len(lines), i+6)] {
-		if otherNames[quotedField(strings.TrimSpace(next))] {
+	for _, next := range lines[min(i, len(lines)):min(len(lines), i+window)] {
+		if field := quotedField(strings.TrimSpace(next)); otherNames[field] || fromNames[field] {
 			found++
 		}
 	}
-	return found >= 2
+	return found
 }
 
 // quotedField returns the name, in lower case, of a field at the start of a line, or "".
@@ -87,84 +122,54 @@ func quotedField(line string) string {
 	if end <= 0 {
 		return ""
 	}
-	return strings.ToLower(strings.Trim(head[:end], " *"))
+	return strings.ToLower(strings.Trim(head[:end], " *\u00a0"))
 }
 
-// fromNames and otherNames are the names of fields in the languages of Outlook.
-var (
-	fromNames = set("from", "von", "de", "da", "van", "från", "od", "fra", "от", "发件人", "差出人")
-
-	otherNames = set("sent", "date", "to", "subject", "cc", "gesendet", "datum", "an", "betreff", "envoyé", "à", "objet", "enviado", "para",
-		"asunto", "fecha", "inviato", "a", "oggetto", "data", "verzonden", "aan", "onderwerp", "skickat", "till", "ämne", "assunto",
-		"sendt", "emne", "til", "发送时间", "收件人", "主题", "送信日時", "宛先", "件名")
-)
-
-func set(words ...string) map[string]bool {
-	m := make(map[string]bool, len(words))
-	for _, w := range words {
-		m[w] = true
+// sentFrom says whether a line is what a phone puts below a message.
+func sentFrom(line string) bool {
+	const longest = 120
+	low := strings.ToLower(strings.Trim(line, "<>()[] *_-"))
+	if len(line) > longest {
+		return false
 	}
-	return m
-}
-
-// introducesQuote returns how many lines from i on are an introduction such as "On Monday, Ann wrote:", or 0. Behind it
-// must stand a quote, or nothing that the author wrote could be told from it.
-func introducesQuote(lines []string, i int) int {
-	joined := ""
-	for n := 0; n < 3 && i+n < len(lines); n++ {
-		line := strings.TrimSpace(lines[i+n])
-		if line == "" || len(line) > longestLine || strings.HasPrefix(line, ">") {
-			return 0
-		}
-		joined = strings.TrimSpace(joined + " " + line)
-		if n == 0 && !opensIntroduction(joined) {
-			return 0
-		}
-		if closesIntroduction(joined) && quoteFollows(lines, i+n+1) {
-			return n + 1
-		}
-	}
-	return 0
-}
-
-func opensIntroduction(line string) bool {
-	low := strings.ToLower(cutText(line, 12))
-	for _, start := range []string{"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at "} {
+	for _, start := range sentWords {
 		if strings.HasPrefix(low, start) {
 			return true
 		}
 	}
-	return closesIntroduction(line) || len(low) > 4 && low[0] >= '0' && low[0] <= '9'
-}
-
-func closesIntroduction(line string) bool {
-	end := strings.TrimRight(line, " :：>")
-	if len(end) == len(strings.TrimRight(line, " ")) {
-		return false // no colon
-	}
-	low := strings.ToLower(end)
-	for _, end := range []string{
-		"wrote", "writes", "schrieb", "a écrit", "escribió", "escribio", "ha scritto", "escreveu", "schreef", "skrev", "napisał", "napisał(a)", "写道",
-		"написал", "пишет", "said", "kirjoitti", "yazdı", "のメッセージ", "より", "geschreven",
-	} {
-		if strings.HasSuffix(low, end) {
-			return true
-		}
-	}
-	for _, middle := range []string{" schrieb ", " schreef ", " skrev "} { // languages that put the name behind it
-		if strings.Contains(low, middle) {
+	for _, end := range []string{" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi"} {
+		if strings.HasSuffix(low, end) && strings.Count(low, " ") < 12 {
 			return true
 		}
 	}
 	return false
 }
 
-// quoteFollows says whether the next line that is not empty is quoted, or there is none.
-func quoteFollows(lines []string, i int) bool {
-	for skipped := 0; i < len(lines) && skipped < 5; i, skipped = i+1, skipped+1 {
-		if line := strings.TrimSpace(lines[i]); line != "" {
-			return strings.HasPrefix(line, ">")
+// fromDevice says whether a line is what a phone puts below a message, and no sentence that starts like it.
+func fromDevice(line string) bool {
+	const longest, words = 50, 8
+	low := strings.ToLower(strings.Trim(line, "<>()[] *_-"))
+	if len(low) > longest || strings.Count(low, " ") >= words || strings.ContainsAny(low, ",;") {
+		return false
+	}
+	for _, start := range []string{"sent from my ", "get outlook for ", "envoyé de mon ", "enviado desde mi ", "inviato da iphone", "inviato dal mio "} {
+		if strings.HasPrefix(low, start) {
+			return true
 		}
 	}
-	return i >= len(lines)
+	return false
+}
+
+// nothingFollows says whether the author wrote nothing from line i on, only a quote or more of a signature follows, and
+// how far that was looked at.
+func nothingFollows(lines []string, i int) (next int, ends bool) {
+	for ; i < len(lines); i++ {
+		line := strings.TrimSpace(lines[i])
+		if line == "" || sentFrom(line) {
+			continue
+		}
+		n, _ := attribution(lines, i)
+		return i, n > 0 || quotedLine(line) || line == "--" || noise(line) || separator(lines, i) || headerBlock(lines, i)
+	}
+	return i, true
 }

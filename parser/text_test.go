@@ -27,7 +27,7 @@ func TestHTMLText(t *testing.T) {
 		"<p": "",
 		"":   "",
 	} {
-		if got := htmlText(source); got != want {
+		if got , _ := htmlText(source); got != want {
 			t.Errorf("%s: got %q, want %q", source, got, want)
 		}
 	}
@@ -47,10 +47,37 @@ func TestReplyText(t *testing.T) {
 		"> only a quote":                                                                "> only a quote",
 		"On the other hand he wrote:\nnothing at all":                                   "On the other hand he wrote:\nnothing at all",
 		"From: here to there\nit is far":                                                "From: here to there\nit is far",
-		"":                                                                              "",
+		"Ja.\n\nAnn <a@b.org> schrieb am Di., 16. Aug. 2016\num 12:52 Uhr:\n> Nein?":    "Ja.",
+		"Да.\n\nср, 30 апр. 2025 г. в 15:19, Ann <a@b.org>:\n\nНет?":                    "Да.",
+		"Yes.\n\nOn Wed, 14 Nov 2018 08:14:43 -0200 Ann <a@b.org> wrote\n\nNo?":         "Yes.",
+		"Oui.\n\n====\n\nMessage du : 12/12/2016 13:20\nDe : Ann\nA : b@c.fr\n\nNon ?":  "Oui.",
+		"Ja.\n\n-------- Oprindelig besked --------\nFra: Ann\nTil: Bob\n":              "Ja.",
+		"Yes.\nAL> No?\nAL>\n":                                                          "Yes.",
+		"Yes.\n\nSent from my phone, sorry\n\nAnd no.":                                  "Yes.\n\nSent from my phone, sorry\n\nAnd no.",
+		"Yes.\n\nSent with Thunderbird\n\nOn Mon 10:00, Ann <a@b.org> wrote:\n> No?":    "Yes.",
+		"Call me at 10:00:\n0123\n":                                                     "Call me at 10:00:\n0123",
+		"Write to ann@b.org:\nshe knows":                                                "Write to ann@b.org:\nshe knows",
+		"A list:\n- one\n--- and more ---\n- two":                                       "A list:\n- one\n--- and more ---\n- two",
+		"": "",
 	} {
 		if got := replyText(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Outlook and Yahoo quote without a mark; their elements tell.
+func TestReplyTextOfHTML(t *testing.T) {
+	const head = "From: a@b.org\nContent-Type: text/html; charset=utf-8\n\n"
+	for body, want := range map[string]string{
+		`<p>Yes.</p><hr><div id="divRplyFwdMsg" dir="ltr"><b>Od:</b> Ann</div><div>No?</div>`:                                         "Yes.",
+		`<div>Yes.</div><div id="ydp1yahoo_quoted" class="yahoo_quoted">Ann: <div>No?</div></div>`:                                    "Yes.",
+		`<div id="divRplyFwdMsg">passed on</div>`:                                                                                     "passed on",
+		`<div>Yes.</div><div class="gmail_quote"><div>On Mon, Ann &lt;a@b.org&gt; wrote:<br></div><blockquote>No?</blockquote></div>`: "Yes.",
+		`<div class="moz-cite-prefix">On 02.03.26 10:00, Ann wrote:<br></div><blockquote type="cite">No?</blockquote><p>Yes.</p>`:     "Yes.",
+	} {
+		if got := check(t, []byte(head+body)).ReplyText; got != want {
+			t.Errorf("%s: got %q, want %q", body, got, want)
 		}
 	}
 }

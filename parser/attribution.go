@@ -1,0 +1,116 @@
+package parser
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// attribution says how many lines from i on introduce a quote, as "On Monday, Ann wrote:" does, or 0. all says that what
+// follows is the other message to the end, though it is not marked: then date and author are both named.
+func attribution(lines []string, i int) (n int, all bool) {
+	const most = 4
+	joined := ""
+	for n := 0; n < most && i+n < len(lines); n++ {
+		line := strings.TrimSpace(lines[i+n])
+		if line == "" || len(line) > longestLine || quotedLine(line) {
+			return 0, false
+		}
+		joined = strings.TrimSpace(joined + " " + line)
+		date, author := hasDate(joined), hasAddress(joined)
+		if n == 0 && !date && !author && !opensAttribution(joined) {
+			return 0, false
+		}
+		end := closesAttribution(joined)
+		quote := quoteFollows(lines, i+n+1)
+		switch {
+		case end == endsVerb && quote, end == endsColon && quote && (date || author):
+			return n + 1, false
+		case end != endsOpen && date && author, end == endsVerb && date && opensAttribution(joined):
+			return n + 1, i+n+1 < len(lines) && !quote
+		case end == endsOpen && date && author && quote && i+n+1 < len(lines) && hasVerb(joined):
+			return n + 1, false // the colon was lost to a break of the line
+		}
+	}
+	return 0, false
+}
+
+// opensAttribution says whether a line starts as an introduction does.
+func opensAttribution(line string) bool {
+	low := strings.ToLower(cutText(line, 16))
+	for _, start := range openWords {
+		if strings.HasPrefix(low, start) {
+			return true
+		}
+	}
+	return closesAttribution(line) == endsVerb || len(low) > 4 && isDigit(low[0])
+}
+
+// How a line ends, if it is an introduction.
+const (
+	endsOpen  = iota // as any other
+	endsColon        // with a colon
+	endsVerb         // with "wrote", a colon behind it or not, or with a colon and a verb before the name
+)
+
+func closesAttribution(line string) int {
+	end := strings.TrimRight(line, " :：>*\u00a0")
+	colon := strings.ContainsAny(line[len(end):], ":：")
+	low := strings.ToLower(end[max(0, len(end)-40):])
+	for _, verb := range wroteWords {
+		if strings.HasSuffix(low, verb) && (colon || hasDate(line) && hasAddress(line)) {
+			return endsVerb
+		}
+	}
+	switch {
+	case colon && hasVerb(line):
+		return endsVerb
+	case colon:
+		return endsColon
+	}
+	return endsOpen
+}
+
+// hasVerb says whether a verb stands before the name, as some languages have it.
+func hasVerb(line string) bool {
+	low := strings.ToLower(line)
+	for _, verb := range []string{" schrieb ", " schreef ", " skrev ", " napisał", " wrote ", " kirjoitti ", " написал", " escribió ", " a écrit "} {
+		if strings.Contains(low, verb) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasDate says whether a year or the time of a day stands in a line.
+func hasDate(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) {
+			continue
+		}
+		n := digits(s[i:])
+		if n == 4 && (s[i:i+2] == "19" || s[i:i+2] == "20") {
+			return true
+		}
+		if rest := s[i+n:]; n <= 2 && len(rest) > 2 && rest[0] == ':' && digits(rest[1:]) == 2 {
+			return true
+		}
+		i += n
+	}
+	return false
+}
+
+// hasAddress says whether an address stands in a line.
+func hasAddress(s string) bool {
+	at := strings.IndexByte(s, '@')
+	return at > 0 && at+1 < len(s) && s[at-1] != ' ' && (s[at+1] >= utf8.RuneSelf || isLetter(s[at+1]) || isDigit(s[at+1]))
+}
+
+// quoteFollows says whether the next line that is not empty is quoted, or there is none.
+func quoteFollows(lines []string, i int) bool {
+	for skipped := 0; i < len(lines) && skipped < 5; i, skipped = i+1, skipped+1 {
+		if line := strings.TrimSpace(lines[i]); line != "" {
+			return quotedLine(line)
+		}
+	}
+	return i >= len(lines)
+}

@@ -1,0 +1,61 @@
+package parser
+
+// What mail programs put around a quoted message, in their languages and in lower case.
+var (
+	fromNames = set("from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
+		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender")
+
+	otherNames = set("sent", "date", "to", "subject", "cc", "reply-to", "gesendet", "datum", "an", "betreff", "kopie", "envoyé", "à", "objet", "date d'envoi",
+		"copie à", "sujet", "enviado", "para", "asunto", "fecha", "enviado el", "inviato", "a", "oggetto", "data", "verzonden", "aan", "onderwerp",
+		"skickat", "till", "ämne", "assunto", "enviada em", "sendt", "emne", "til", "dato", "lähetetty", "vastaanottaja", "aihe", "wysłano", "do", "temat",
+		"odesláno", "komu", "předmět", "отправлено", "кому", "тема", "дата", "надіслано", "küldve", "címzett", "tárgy", "trimis", "către", "subiect",
+		"gönderme tarihi", "kime", "konu", "发送时间", "收件人", "主题", "日期", "寄件日期", "收件者", "主旨", "送信日時", "宛先", "件名", "日付", "보낸 날짜", "받는 사람", "제목",
+		"to cc", "copy", "copie", "envoye")
+
+	// Between dashes.
+	originalWords = set("original message", "original-nachricht", "ursprüngliche nachricht", "originalnachricht", "urspr. nachricht", "message d'origine",
+		"message d’origine", "message original", "mensaje original", "messaggio originale", "mensagem original", "oorspronkelijk bericht", "forwarded message",
+		"weitergeleitete nachricht", "original appointment", "ursprünglicher termin", "reply message", "ursprungligt meddelande", "originalmeddelande",
+		"oprindelig meddelelse", "oprindelig besked", "opprinnelig melding", "alkuperäinen viesti", "wiadomość oryginalna", "oryginalna wiadomość",
+		"původní zpráva", "pôvodná správa", "eredeti üzenet", "mesaj original", "mesajul original", "orijinal mesaj", "özgün i̇leti", "исходное сообщение",
+		"пересылаемое сообщение", "исходное письмо", "оригінальне повідомлення", "原始邮件", "原始郵件", "转发邮件信息", "元のメッセージ", "original message follows",
+		"원본 메일", "원본 메시지", "message transféré", "mensaje reenviado", "messaggio inoltrato", "mensagem encaminhada", "doorgestuurd bericht",
+		"vidarebefordrat meddelande", "videresendt meddelelse", "quoted message", "original email")
+
+	forwardWords = []string{
+		"begin forwarded message:", "anfang der weitergeleiteten", "début du message", "inicio del mensaje reenviado", "inizio messaggio inoltrato",
+		"início da mensagem", "begin doorgestuurd bericht", "vidarebefordrat brev:", "start på videresendt", "początek przekazywanej", "начало переадресованного",
+	}
+
+	// Below a message.
+	sentWords = []string{
+		"sent from ", "sent via ", "sent with ", "sent using ", "sent by ", "from my iphone", "from my ipad", "from my android", "from my mobile", "get outlook for ",
+		"get [outlook for ", "envoyé de ", "envoyé depuis ", "envoyé à partir ", "envoyé avec ", "enviado desde ", "enviado do ", "enviada do ", "enviado de ",
+		"enviado con ", "inviato da ", "inviato con ", "von meinem ", "von unterwegs ", "gesendet von ", "gesendet mit ", "gesendet über ", "gesendet aus ",
+		"diese nachricht wurde von mei", "verzonden van", "verzonden met ", "verzonden via ", "verstuurd van", "skickat från ", "skickat med ", "sendt fra ",
+		"sendt med ", "wysłane z ", "wysłano z ", "wysłano z mojego", "odesláno z ", "odoslané z ", "lähetetty ", "отправлено с ", "отправлено из ", "надіслано з ",
+		"trimis de pe ", "küldve ", "发自我的", "發自我的", "從我的", "iphoneから", "someone from mobile", "obtenir outlook", "obtener outlook", "holen sie sich outlook",
+		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook",
+	}
+
+	// Before the date or the name.
+	openWords = []string{
+		"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at ", "à la date du", "dne ", "a ", "ons", "tor",
+		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ",
+	}
+
+	// Behind them.
+	wroteWords = []string{
+		"wrote", "writes", "schrieb", "schrieben", "geschrieben", "a écrit", "escribió", "escribio", "ha scritto", "escreveu", "schreef", "skrev", "skrev følgende",
+		"napisał", "napisał(a)", "napisała", "написал", "написала", "написал(а)", "пишет", "написав", "said", "kirjoitti", "yazdı", "şunu yazdı", "のメッセージ",
+		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب",
+	}
+)
+
+func set(words ...string) map[string]bool {
+	m := make(map[string]bool, len(words))
+	for _, w := range words {
+		m[w] = true
+	}
+	return m
+}
