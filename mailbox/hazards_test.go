@@ -1,0 +1,126 @@
+package mailbox_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/mailbox"
+)
+
+// The hazards of IMAP that need the stream: H1, H17 and H29. The others are in package fetcher.
+
+// resets returns how often a folder was announced as renumbered.
+func (r *rig) resets() (n int) {
+	r.t.Helper()
+	usage, err := r.publisher.Usage(r.t.Context())
+	must(r.t, err)
+	for d, err := range r.publisher.Follow(r.t.Context(), ">") {
+		must(r.t, err)
+		var e event.MailboxEvent
+		must(r.t, json.Unmarshal(d.Data, &e))
+		if e.Type == event.MailboxType("reset") && e.Data.Folder == "INBOX" && e.Data.Detail != "" {
+			n++
+		}
+		if d.Seq == usage.Stream.LastSeq {
+			break
+		}
+	}
+	return n
+}
+
+// TestH01UIDValidity is bar 8: a folder of 5,000 messages is renumbered five times, between sessions and under an open one.
+// Nothing is lost, nothing comes twice, new mail is not held up for a minute, and each change is announced.
+func TestH01UIDValidity(t *testing.T) {
+	many := 5000
+	if raced {
+		many = 1000
+	}
+	r := newRig(t, sim.Exchange)
+	r.deliver("INBOX", 0, many)
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	for i := range 5 {
+		if i%2 == 1 {
+			w.Close()
+		}
+		r.account.BumpUIDValidity("INBOX")
+		r.deliver("INBOX", many+i, 1)
+		start := time.Now()
+		if err := w.Drain(t.Context()); err != nil { // the session has ended with its UIDs
+			must(t, w.Drain(t.Context()))
+		}
+		if got, d := w.Status().Published["received"], time.Since(start); got != uint64(many+i+1) || d > time.Minute {
+			t.Errorf("change %d: %d events after %v", i+1, got, d)
+		}
+	}
+	subjects := r.subjects()
+	for i := range many + 5 {
+		if n := subjects[fmt.Sprintf("number %d", i)]; n != 1 {
+			t.Errorf("message %d is on the stream %d times", i, n)
+		}
+	}
+	if n := r.resets(); n != 5 {
+		t.Errorf("announced %d times", n)
+	}
+}
+
+// TestH17ContentChanges: a message is what it was when it was published, though Exchange writes it anew at each fetch, and
+// it is known again after its UID changed.
+func TestH17ContentChanges(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	r.account.Set(func(q *sim.Quirks) { q.NewBoundary = true })
+	for i := range 10 {
+		raw := fmt.Appendf(nil, "From: b@example.test\r\nSubject: number %d\r\nMessage-ID: <%d@example.test>\r\n"+
+			"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b%d\"\r\n\r\n--b%d\r\n\r\nHello\r\n--b%d--\r\n", i, i, i, i, i)
+		r.account.Deliver("INBOX", raw, time.Date(2026, 3, 1, 0, 0, i, 0, time.UTC))
+	}
+	must(t, r.worker().Drain(t.Context()))
+	first := r.stored()
+	must(t, r.worker().Drain(t.Context()))
+	r.account.BumpUIDValidity("INBOX")
+	must(t, r.worker().Drain(t.Context()))
+	again := r.stored()
+	if len(first) != 10 || len(again) != 10 {
+		t.Fatalf("%d events, then %d", len(first), len(again))
+	}
+	for i := range first {
+		if first[i].Data.Raw == nil || *first[i].Data.Raw != *again[i].Data.Raw {
+			t.Errorf("event %d: %+v became %+v", i, first[i].Data.Raw, again[i].Data.Raw)
+		}
+	}
+}
+
+// TestH29OneMessageInManyFolders: what Gmail shows in INBOX, in All Mail and under each label is one event, whichever
+// folder is read first, and stays one when it is moved.
+func TestH29OneMessageInManyFolders(t *testing.T) {
+	for _, folders := range [][]string{{"INBOX", `\All`, "Work"}, {"Work", `\All`, "INBOX"}} {
+		r := newRig(t, sim.Gmail, folders...)
+		r.account.CreateFolder("Work")
+		for i := range 20 {
+			uid := r.account.Deliver("INBOX", message(i), time.Time{})
+			r.account.AddLabel("INBOX", uid, "Work")
+		}
+		must(t, r.worker().Drain(t.Context()))
+		for _, uid := range r.account.UIDs("INBOX") {
+			moved := r.account.Move("INBOX", uid, "Work")
+			r.account.Move("Work", moved, "INBOX")
+		}
+		w := r.worker()
+		must(t, w.Drain(t.Context()))
+		for subject, n := range r.subjects() {
+			if n != 1 {
+				t.Errorf("%s is on the stream %d times", subject, n)
+			}
+		}
+		if n := len(r.stored()); n != 20 {
+			t.Errorf("%d events, want 20", n)
+		}
+		if w.Status().State == mailbox.StateParked {
+			t.Errorf("%+v", w.Status())
+		}
+	}
+}
