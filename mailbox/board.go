@@ -31,7 +31,8 @@ const (
 type Status struct {
 	Mailbox     event.Mailbox
 	State       State
-	Sentence    string            // what went wrong, for a person; empty if nothing did
+	Who         Class             // must act on what went wrong; empty if nothing did
+	Sentence    string            // what went wrong, for a person
 	Hint        string            // what to do about it
 	Since       time.Time         // when State began
 	LastChecked time.Time         // the end of the last complete pass
@@ -69,14 +70,14 @@ func (b *board) update(f func(s *Status)) {
 	f(&b.s)
 }
 
-// enter changes the state. What went wrong is forgotten once mail is being watched again.
+// enter changes the state. What went wrong is forgotten once mail is being watched again, or is another replica's to tell.
 func (b *board) enter(state State) {
 	b.update(func(s *Status) {
 		if s.State != state {
 			s.State, s.Since = state, time.Now()
 		}
-		if state == StateWatching {
-			s.Sentence, s.Hint = "", ""
+		if state == StateWatching || state == StateElsewhere {
+			s.Who, s.Sentence, s.Hint = "", "", ""
 		}
 	})
 }
@@ -86,7 +87,7 @@ func (b *board) failed(v Verdict, state State) {
 		if s.State != state {
 			s.State, s.Since = state, time.Now()
 		}
-		s.Sentence, s.Hint = v.Sentence, v.Hint
+		s.Who, s.Sentence, s.Hint = v.Class, v.Sentence, v.Hint
 		s.Failures++
 	})
 }

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"fmt"
 )
 
 // Owner decides which mailboxes this replica may carry; *state.Replica is one. Run calls own for each mailbox that it comes
@@ -41,4 +42,15 @@ func (g *Group) Statuses() []Status {
 		statuses = append(statuses, g.workers[id].Status())
 	}
 	return statuses
+}
+
+// Unready returns what whoever runs this program must mend before all mailboxes can be read, or nil. What only the owner
+// of a mailbox can mend is no reason.
+func (g *Group) Unready() error {
+	for _, s := range g.Statuses() {
+		if s.Who == Operator {
+			return fmt.Errorf("mailbox %s: %s", s.Mailbox.Name, s.Sentence)
+		}
+	}
+	return nil
 }

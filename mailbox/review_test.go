@@ -3,6 +3,7 @@ package mailbox_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"testing"
 	"time"
@@ -250,5 +251,34 @@ func TestMailboxThatComesBackIsClaimedAnew(t *testing.T) {
 	r.wantExactly("INBOX")
 	if f := w.Status().Failures; f != 0 {
 		t.Errorf("%d failures: it went on from where it had been", f)
+	}
+}
+
+// Readiness is for whoever runs the program: a mailbox that its owner must help, or that time helps, is not their business.
+func TestUnready(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&fetcher.TLSError{Text: "the server's certificate is not trusted"}, "mailbox Anna: The connection to the mail server cannot be secured: the server's certificate is not trusted"},
+		{&fetcher.AuthError{Text: "no"}, "<nil>"},
+		{errors.New("no route to host"), "<nil>"},
+	} {
+		c := newRig(t, sim.Exchange).config()
+		c.Open = func(context.Context) (mailbox.Session, []string, error) { return nil, nil, test.err }
+		w := mailbox.NewWorker(c)
+		g := mailbox.NewGroup(w)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		eventually(t, "the login fails", func() bool { return w.Status().Failures > 0 })
+		if got := fmt.Sprint(g.Unready()); got != test.want {
+			t.Errorf("%v: %s, want %s", test.err, got, test.want)
+		}
+		stop()
+		<-ended
+		if s := w.Status(); s.Sentence != "" || g.Unready() != nil {
+			t.Errorf("%v: on another replica it is still %q", test.err, s.Sentence)
+		}
 	}
 }

@@ -245,6 +245,9 @@ func open(ctx context.Context, c fetcher.Config, t fetcher.TokenSource) (mailbox
 
 // source returns what a mailbox logs in with: the tokens of its grant, or its password.
 func source(config *configs.Config, tokens *token.Manager, m configs.Mailbox, id string) (fetcher.TokenSource, error) {
+	if broker, ok := config.Broker(m); ok {
+		return broker, nil
+	}
 	account, ok := config.Account(m, id)
 	if !ok {
 		return token.Static(m.Login.Password.Read), nil
@@ -259,8 +262,8 @@ func (s *service) statuses() []mailbox.Status {
 	return nil
 }
 
-// ready returns why this replica cannot do its work, or nil. A mailbox in trouble does not make the replica unready: the
-// others go on.
+// ready returns why this replica cannot do its work, or nil. A mailbox that only its owner can help does not make the
+// replica unready: the others go on.
 func (s *service) ready() error {
 	c := s.core.Load()
 	if c == nil {
@@ -272,7 +275,7 @@ func (s *service) ready() error {
 	if !c.replica.Valid() {
 		return errors.New("this replica's session is not valid: its heartbeats do not reach NATS")
 	}
-	return nil
+	return c.group.Unready()
 }
 
 func (s *service) broker() string {
