@@ -82,7 +82,11 @@ func (d *demo) run(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	world := sim.New(sim.Options{})
 	defer world.Close()
-	path, text, err := writeDemoConfig(dir, world)
+	path, err := writeDemoConfig(dir, world)
+	if err != nil {
+		return fmt.Errorf("prepare the demo: %w", err)
+	}
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("prepare the demo: %w", err)
 	}
@@ -136,10 +140,10 @@ func (d *demo) mails() (func(n int) []byte, error) {
 }
 
 // writeDemoConfig starts the simulated providers and writes a configuration for their mailboxes.
-func writeDemoConfig(dir string, world *sim.World) (path string, text []byte, err error) {
+func writeDemoConfig(dir string, world *sim.World) (path string, err error) {
 	ca, err := world.CertPEM()
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	files := map[string]string{"ca.pem": string(ca), "client-secret": "demo-secret"}
 	var clients, boxes strings.Builder
@@ -149,11 +153,11 @@ func writeDemoConfig(dir string, world *sim.World) (path string, text []byte, er
 		oauth.AddClient(sim.Client{ID: "demo-client", Secret: files["client-secret"]})
 		base, err := oauth.Listen()
 		if err != nil {
-			return "", nil, err
+			return "", err
 		}
 		addr, err := world.IMAP(m.provider).ListenTLS()
 		if err != nil {
-			return "", nil, err
+			return "", err
 		}
 		host, port, _ := strings.Cut(addr, ":")
 		files["refresh-"+m.name] = account.RefreshToken("demo-client")
@@ -171,10 +175,10 @@ func writeDemoConfig(dir string, world *sim.World) (path string, text []byte, er
 		"data: data\nhttp: {listen: \"127.0.0.1:0\"}\nnats: {embedded: {listen: \"127.0.0.1:0\"}}\n"
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return "", nil, err
+			return "", err
 		}
 	}
-	return filepath.Join(dir, "mailflume.yaml"), []byte(files["mailflume.yaml"]), nil
+	return filepath.Join(dir, "mailflume.yaml"), nil
 }
 
 // greet says what is running and how to look at it.
