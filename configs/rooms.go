@@ -60,11 +60,12 @@ func (c *Config) Keyring() (*token.Keyring, error) {
 	key := c.SealingKey
 	if key.IsZero() {
 		key = FileRef("sealing_key", filepath.Join(c.Data, "sealing-key"))
-		if err := os.MkdirAll(c.Data, 0o700); err != nil {
-			return nil, fmt.Errorf("create the data directory (setting data): %w", err)
+		err := os.MkdirAll(c.Data, 0o700)
+		if err == nil {
+			_, err = token.EnsureKeyFile(key.Path())
 		}
-		if _, err := token.EnsureKeyFile(key.Path()); err != nil {
-			return nil, err
+		if err != nil {
+			return nil, fmt.Errorf("%w; make the directory %s (setting data) writable, or set sealing_key", err, c.Data)
 		}
 	}
 	return token.NewKeyring(key.Read)
