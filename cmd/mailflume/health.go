@@ -22,7 +22,7 @@ func newHealth() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			host, port, err := net.SplitHostPort(listen)
 			if err != nil {
-				return usage(fmt.Errorf("--listen %q: %w", listen, err))
+				return usage(fmt.Errorf("--listen %q: %w; the health check needs http.listen to be host:port", listen, err))
 			}
 			if host == "" || net.ParseIP(host).IsUnspecified() {
 				host = "127.0.0.1"
