@@ -214,7 +214,7 @@ func (l *life) beat(now time.Duration) {
 	beat, revision, leaving := l.beats, l.revision, l.leaving
 	l.sent[beat], l.lastSent = now, now
 	value, err := json.Marshal(session{
-		Name: l.r.name, Since: l.r.since, Process: l.r.self, Leaving: leaving, Beat: beat,
+		Name: l.r.name, Since: l.r.since, Process: l.r.self, Leaving: leaving || l.r.visit, Beat: beat,
 	})
 	if err != nil {
 		panic(err) // there is nothing in it that could fail

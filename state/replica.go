@@ -14,6 +14,9 @@ type ReplicaConfig struct {
 	Name  string        // shown to people; empty: the host's name
 	Lease time.Duration // 0 means DefaultLease
 
+	// Visitor keeps a session, so that others wait for what it has begun, and takes no mailboxes.
+	Visitor bool
+
 	// Lock names a lock that this process, and no other, holds for as long as it lives: that of the directory of the
 	// embedded server. Whoever had it before has ended, and nobody needs to wait for its lease. It may be empty.
 	Lock string
@@ -35,6 +38,7 @@ type Replica struct {
 	log   *slog.Logger
 	name  string
 	lease time.Duration
+	visit bool
 	self  process
 	since time.Time
 	poke  chan struct{} // one slot: the list of mailboxes changed, or somebody asked about a session
@@ -50,7 +54,7 @@ type Replica struct {
 // NewReplica returns a replica that does nothing before Run.
 func NewReplica(s *Store, c ReplicaConfig, log *slog.Logger) *Replica {
 	r := &Replica{
-		store: s, log: log, name: c.Name, lease: cmp.Or(c.Lease, DefaultLease), self: thisProcess(), since: time.Now().UTC(),
+		store: s, log: log, name: c.Name, lease: cmp.Or(c.Lease, DefaultLease), visit: c.Visitor, self: thisProcess(), since: time.Now().UTC(),
 		poke: make(chan struct{}, 1), view: newView(""), asked: map[string]bool{},
 	}
 	r.name, r.self.Lock = cmp.Or(r.name, r.self.Host), c.Lock
