@@ -38,7 +38,7 @@ type draft struct {
 // attempts lands on the stream is right; only cause depends on when we saw it.
 func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
 	mail := parser.Parse(m.Raw)
-	if m.InternalDate = m.InternalDate.UTC(); m.InternalDate.Year() > 9999 { // which JSON cannot say
+	if m.InternalDate = m.InternalDate.UTC(); m.InternalDate.Year() < 1 || m.InternalDate.Year() > 9999 { // which JSON cannot say
 		m.InternalDate = time.Time{}
 	}
 	d := &draft{

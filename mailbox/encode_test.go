@@ -228,7 +228,7 @@ func TestEncodeTakesAnyDate(t *testing.T) {
 		}
 	}
 	for _, date := range []time.Time{
-		{}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*3600)),
+		{}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -12*3600)), time.Date(0, 1, 1, 0, 0, 0, 0, time.FixedZone("", 14*3600)),
 	} {
 		for _, binary := range []bool{false, true} {
 			if _, err := drafted("\r\nx", func(m *fetcher.Message) { m.InternalDate = date }).encode(1<<20, binary); err != nil {
