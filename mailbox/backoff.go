@@ -18,6 +18,7 @@ const (
 // backoff is exponential with full jitter (each wait is drawn evenly from zero to the current bound).
 type backoff struct {
 	failures    int
+	ours        int       // failures of our own stream, which say nothing about the server
 	throttled   int       // failures that asked for a wait which doubles
 	expected    time.Time // when the last expected end of a session was
 	stableSince time.Time
@@ -27,7 +28,7 @@ type backoff struct {
 
 // succeeded notes that a pass was complete at the given time.
 func (b *backoff) succeeded(now time.Time) {
-	b.worked = true
+	b.worked, b.ours = true, 0
 	if b.stableSince.IsZero() {
 		b.stableSince = now
 	}
@@ -59,12 +60,12 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 		b.expected = now
 		return 0
 	}
-	longest := longestRun
+	longest, failures := longestRun, &b.failures
 	if v.Ours {
-		longest = longestOur
+		longest, failures = longestOur, &b.ours
 	}
-	bound := min(longest, firstWait<<min(b.failures, 16))
-	b.failures++
+	bound := min(longest, firstWait<<min(*failures, 16))
+	*failures++
 	if v.Class != Passing {
 		bound = parkedWait
 	}

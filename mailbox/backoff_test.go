@@ -42,6 +42,21 @@ func TestBackoffGrowsByItself(t *testing.T) {
 	}
 }
 
+// An outage of our own stream, however long, is no reason to stay away from the mail server after it.
+func TestBackoffDoesNotBlameTheServer(t *testing.T) {
+	for range draws {
+		var b backoff
+		for range 700 {
+			if wait := b.next(Verdict{Class: Passing, Ours: true}, time.Unix(1000, 0)); wait > longestOur {
+				t.Fatalf("waits %v for our own stream", wait)
+			}
+		}
+		if wait := b.next(Verdict{Class: Passing}, time.Unix(5000, 0)); wait > firstWait {
+			t.Fatalf("then %v for the server's first failure", wait)
+		}
+	}
+}
+
 // What needs somebody to act is looked at every quarter of an hour or so, from the first time on.
 func TestBackoffOfWhatNeedsSomebody(t *testing.T) {
 	for _, class := range []Class{Person, Operator} {

@@ -123,10 +123,20 @@ func fromStream(err error) (Verdict, bool) {
 	return Verdict{}, false
 }
 
+// floorError is a failure of the position store.
+type floorError struct{ err error }
+
+func (e *floorError) Error() string { return "positions: " + e.err.Error() }
+func (e *floorError) Unwrap() error { return e.err }
+
 // fromFloor knows the position store: a lost race means that another replica has claimed the mailbox.
 func fromFloor(err error) (Verdict, bool) {
-	if errors.Is(err, fs.ErrExist) {
-		return Verdict{Class: Passing, Sentence: "Another replica has claimed the mailbox."}, true
+	var floor *floorError
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return Verdict{Class: Passing, Sentence: "Another replica has claimed the mailbox.", Ours: true}, true
+	case errors.As(err, &floor):
+		return Verdict{Class: Passing, Sentence: "The positions cannot be kept at the moment: " + floor.err.Error(), Ours: true}, true
 	}
 	return Verdict{}, false
 }

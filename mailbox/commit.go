@@ -31,10 +31,11 @@ func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 // batchBytes bounds the data of one batch: we hold all of it, and so does the server until it is complete.
 const batchBytes = 4 << 20
 
-// staged is a message on its way: its event, unless the message only moves the position.
+// staged is a message on its way: its event, or why it has none; neither if it only moves the position.
 type staged struct {
 	message fetcher.Message
 	event   *publish.Event
+	dropped string
 }
 
 // commit puts a batch of messages on the stream and moves the positions past them.
@@ -104,6 +105,9 @@ func (w *Worker) advance(done []staged) {
 			w.board.published(s.event.Route)
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
 		}
+		if s.dropped != "" {
+			w.board.dropped(s.dropped)
+		}
 	}
 }
 
@@ -137,12 +141,12 @@ func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
 		return staged{message: m}, w.reset(ctx, m)
 	}
 	e := w.c.build(m, w.cause(m))
-	drop, err := w.known(ctx, m, e)
+	dropped, err := w.known(ctx, m, e)
 	if err != nil {
 		return staged{}, err
 	}
-	if drop {
-		return staged{message: m}, nil
+	if dropped != "" {
+		return staged{message: m, dropped: dropped}, nil
 	}
 	if err := w.c.keepBytes(ctx, e); err != nil {
 		return staged{}, err

@@ -85,40 +85,34 @@ func (l listing) has(e publish.Entry) bool {
 	return err == nil && p.UIDValidity == l.validity && e.Folder == event.Token(l.folder)
 }
 
-// known says whether a message is on the stream already, or must not go there.
-func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (bool, error) {
+// known returns why a message must not go to the stream, or "".
+func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (dropped string, err error) {
 	if !asksLedger(m) {
-		return false, nil
+		return "", nil
 	}
 	if w.lacksLedger(m) {
 		l, err := w.readLedger(ctx, listingOf(m))
 		if err != nil {
-			return false, err
+			return "", err
 		}
 		w.ledger = l
 	}
 	l := w.ledger
 	if _, ok := l.ids[d.event.ID]; ok {
-		w.board.dropped(dropPublished)
-		return true, nil
+		return dropPublished, nil
 	}
-	// From here on it counts as published: if its batch fails, the chain is claimed anew and the ledger with it.
-	l.ids[d.event.ID] = struct{}{}
-	if !m.Relisted {
-		return false, nil
-	}
-	if d.fingerprint != "" && l.fingerprints[d.fingerprint] > 0 {
+	if m.Relisted && d.fingerprint != "" && l.fingerprints[d.fingerprint] > 0 {
 		l.fingerprints[d.fingerprint]--
-		w.board.dropped(dropPublished)
-		return true, nil
+		return dropPublished, nil
 	}
 	// Older than what we published and not in the ledger: it was there before our start point, or retention removed its
 	// event. Publishing it would flood the stream with old mail, so it is counted instead.
-	if !m.InternalDate.After(l.newest) {
-		w.board.dropped(dropUnknown)
-		return true, nil
+	if m.Relisted && !m.InternalDate.After(l.newest) {
+		return dropUnknown, nil
 	}
-	return false, nil
+	// From here on it counts as published: if its batch fails, the chain is claimed anew and the ledger with it.
+	l.ids[d.event.ID] = struct{}{}
+	return "", nil
 }
 
 // reset tells the world that a folder's UIDVALIDITY changed. Its messages come again after this; known tells them apart.

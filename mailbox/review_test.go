@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -281,4 +282,61 @@ func TestUnready(t *testing.T) {
 			t.Errorf("%v: on another replica it is still %q", test.err, s.Sentence)
 		}
 	}
+}
+
+// refusing is a stream that takes nothing, once.
+type refusing struct {
+	*publish.Publisher
+	refused bool
+}
+
+func (r *refusing) Commit(ctx context.Context, b publish.Batch) (publish.Receipt, error) {
+	if !r.refused {
+		r.refused = true
+		return publish.Receipt{}, publish.ErrUnavailable
+	}
+	return r.Publisher.Commit(ctx, b)
+}
+
+// A message that is dropped is counted once, however often its batch is tried.
+func TestDropsAreCountedOnce(t *testing.T) {
+	r := newRig(t, sim.Gmail, "INBOX", `\All`)
+	r.deliver("INBOX", 0, 3)
+	must(t, r.worker().Drain(t.Context()))
+	r.account.BumpUIDValidity("INBOX")
+	r.deliver("INBOX", 3, 1)
+	c := r.config()
+	c.Stream = &refusing{Publisher: r.publisher}
+	w := mailbox.NewWorker(c)
+	defer w.Close()
+	if err := w.Drain(t.Context()); !errors.Is(err, publish.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	must(t, w.Drain(t.Context()))
+	if n := w.Status().Dropped["already_published"]; n != 4 { // the new one is in both folders
+		t.Errorf("%d were counted, want 4", n)
+	}
+}
+
+// While the bucket with the positions does not answer, the mail server is not the one to wait for.
+func TestClassifyTheFloor(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	c := r.config()
+	c.Floor = deaf{}
+	w := mailbox.NewWorker(c)
+	defer w.Close()
+	v := mailbox.Classify(w.Drain(t.Context()))
+	if !v.Ours || v.Class != mailbox.Passing || !strings.HasPrefix(v.Sentence, "The positions cannot be kept") {
+		t.Errorf("%+v", v)
+	}
+}
+
+type deaf struct{}
+
+func (deaf) Positions(context.Context, string) (map[string]string, uint64, error) {
+	return nil, 0, errors.New("nats: timeout")
+}
+
+func (deaf) SavePositions(context.Context, string, map[string]string, uint64) (uint64, error) {
+	return 0, errors.New("nats: timeout")
 }

@@ -182,7 +182,7 @@ func (w *Worker) claim(ctx context.Context) error {
 	}
 	floor, revision, err := w.c.Floor.Positions(ctx, w.c.Mailbox.ID)
 	if err != nil {
-		return fmt.Errorf("read the positions of mailbox %s: %w", w.c.Mailbox.ID, err)
+		return fmt.Errorf("read of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
 	}
 	published := make(map[string]string)
 	for _, folder := range w.folders {
@@ -239,7 +239,7 @@ func (w *Worker) save(ctx context.Context) error {
 	revision, err := w.c.Floor.SavePositions(ctx, w.c.Mailbox.ID, text, w.savedRevision)
 	if err != nil {
 		w.claimed = false
-		return fmt.Errorf("save the positions of mailbox %s: %w", w.c.Mailbox.ID, err)
+		return fmt.Errorf("save of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
 	}
 	w.saved, w.savedRevision, w.savedAt = text, revision, time.Now()
 	w.board.positions(text)
