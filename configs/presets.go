@@ -1,6 +1,9 @@
 package configs
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // preset is what we know of a provider: mailbox settings and client settings, three hosts of them (login server,
 // scope, IMAP). Sources: reference/providers.md sections 1.1, 2.1, 3.1, 4.1, 4.2 and 4.9.
@@ -19,6 +22,8 @@ type preset struct {
 	appScope  string            // of an application that signs in as itself
 	signIn    map[string]string // further parameters of the authorization request
 	identity  []string          // scopes that make the provider say who consented
+	idle      time.Duration     // after which a refresh token that is not used dies
+	rotates   bool              // each access token comes with a new refresh token
 }
 
 const (
@@ -38,6 +43,7 @@ var presets = []preset{
 		scopes:    []string{"https://mail.google.com/"},
 		signIn:    offline,
 		identity:  []string{"openid", "email"},
+		idle:      180 * day,
 	},
 	microsoft("worldwide", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
 	microsoft("gcc", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
@@ -54,6 +60,7 @@ func microsoft(cloud, host, authority, scopeHost string) preset {
 		scopes: []string{microsoftScope, "offline_access"}, appScope: "https://" + host + "/.default",
 		// Not prompt=consent: where an administrator has consented for everybody, users may not.
 		signIn: map[string]string{"prompt": "select_account"}, identity: []string{"openid", "email"},
+		idle: 90 * day, rotates: true,
 	}
 }
 

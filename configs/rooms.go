@@ -88,6 +88,7 @@ func (c *Config) Account(m Mailbox, id string) (account token.Account, ok bool) 
 	}
 	if p := presetOf(client.Provider, client.Cloud); p != nil {
 		account.Client.SignIn, account.Client.Identity = p.signIn, p.identity
+		account.Client.Idle, account.Client.Rotates = p.idle, p.rotates
 	}
 	if !m.Login.RefreshToken.IsZero() {
 		account.RefreshToken = m.Login.RefreshToken.Read

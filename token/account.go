@@ -36,6 +36,9 @@ type Client struct {
 	SignIn   map[string]string // further parameters of the authorization request
 	Identity []string          // scopes that make the provider say who consented; asked for when signing in only
 
+	Idle    time.Duration // after how long without use the provider lets a refresh token die; 0: not known
+	Rotates bool          // the provider gives a new refresh token with each access token
+
 	// Endpoints that signing in and out needs; each may be empty, and then that is not possible.
 	AuthorizeURL, DeviceURL, RevokeURL string
 }

@@ -12,12 +12,15 @@ type Status struct {
 	Expiry      time.Time `json:"expiry,omitzero"`      // of the access token
 	RenewedAt   time.Time `json:"renewedAt,omitzero"`   // the access token
 	RefreshAt   time.Time `json:"refreshAt,omitzero"`   // since when we hold this refresh token
+	RefreshEnds time.Time `json:"refreshEnds,omitzero"` // when it ends, if the provider said so
 	ConnectedAt time.Time `json:"connectedAt,omitzero"` // when the configured refresh token was taken over
 	Interrupted bool      `json:"interrupted"`          // an answer of the provider may have been lost
 	By          string    `json:"by,omitempty"`         // the session that is renewing
 	RetryAt     time.Time `json:"retryAt,omitzero"`     // the endpoint is not asked before
 	Scope       string    `json:"scope,omitempty"`      // as granted
 	Problem     *Problem  `json:"problem,omitempty"`    // of the last exchange, if it failed
+
+	Warnings []Problem `json:"warnings,omitempty"` // see Account.Forecast; Manager.Status leaves it empty
 }
 
 // RefreshAge is how old the refresh token is; 0 if there is none. Microsoft's die 90 days after they were issued.
@@ -39,7 +42,7 @@ func (m *Manager) Status(ctx context.Context, mailbox string) (Status, error) {
 		return Status{Mailbox: mailbox, State: Absent}, nil
 	}
 	return Status{
-		Mailbox: mailbox, State: g.State, Expiry: g.Expiry, RenewedAt: g.ObtainedAt, RefreshAt: g.RefreshAt,
+		Mailbox: mailbox, State: g.State, Expiry: g.Expiry, RenewedAt: g.ObtainedAt, RefreshAt: g.RefreshAt, RefreshEnds: g.RefreshEnds,
 		ConnectedAt: g.ImportedAt, Interrupted: g.Interrupted, By: g.By, RetryAt: g.NotBefore, Scope: g.Scope, Problem: g.Problem,
 	}, nil
 }

@@ -377,6 +377,7 @@ func TestDevice(t *testing.T) {
 	l.oauth.DeclineDevice(d.UserCode)
 	_, err = d.Wait(t.Context())
 	wants(t, err, "AADSTS65004", "declined")
+	d.SetInterval(time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := d.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -22,6 +22,8 @@ type rig struct {
 	world *sim.World
 	boxes strings.Builder // the entries of the configuration
 	more  string          // what else the configuration says
+
+	clients string // further clients; MICROSOFT is the address of Microsoft's endpoints
 }
 
 func newRig(t testing.TB) *rig {
@@ -77,11 +79,13 @@ func (r *rig) write() string {
 	r.must(err)
 	microsoft, err := r.world.OAuth(sim.Exchange).Listen()
 	r.must(err)
-	client := "  - {name: %s, provider: %s, id: the-client, secret: file:%s, endpoints: {token: %q}}\n"
+	client := "  - {name: %s, provider: %s, id: the-client, secret: file:%s, %s}\n"
+	atGoogle := fmt.Sprintf("endpoints: {token: %q, authorize: %q, revoke: %q}", google+"/token", google+"/o/oauth2/v2/auth", google+"/revoke")
 	text := "data: data\nhttp: {listen: none}\n" + r.more + "clients:\n" +
-		fmt.Sprintf(client, "google", "google", "right-secret", google+"/token") +
-		fmt.Sprintf(client, "google2", "google", "wrong-secret", google+"/token") +
-		fmt.Sprintf(client, "microsoft", "microsoft", "right-secret", microsoft+"/common/oauth2/v2.0/token") +
+		fmt.Sprintf(client, "google", "google", "right-secret", atGoogle) +
+		fmt.Sprintf(client, "google2", "google", "wrong-secret", atGoogle) +
+		fmt.Sprintf(client, "microsoft", "microsoft", "right-secret", fmt.Sprintf("authority: %q", microsoft)) +
+		strings.ReplaceAll(r.clients, "MICROSOFT", microsoft) +
 		"mailboxes:\n" + r.boxes.String()
 	r.file("mailflume.yaml", text)
 	return filepath.Join(r.dir, "mailflume.yaml")

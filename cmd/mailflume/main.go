@@ -32,8 +32,12 @@ func main() {
 
 // run runs the command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	return execute(ctx, newRoot(), args, os.Stdin, stdout, stderr)
+}
+
+func execute(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
+	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -85,7 +89,7 @@ Begin with a real mailbox:   mailflume config example > mailflume.yaml`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newDemo(), newCheck(), newParse(), newConfig(), newHealth(), newVersion())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newConnect(), newToken(), newKeys(), newParse(), newConfig(), newHealth(), newVersion())
 	markArgs(root)
 	return root
 }

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
+	"github.com/mailflume/mailflume/state"
+	"github.com/mailflume/mailflume/token"
+)
+
+// desk is what a command works with that looks after mailboxes and their grants, beside a mailflume that may be running
+// with the same configuration.
+type desk struct {
+	config    *configs.Config
+	publisher *publish.Publisher
+	store     *state.Store
+	tokens    *token.Manager
+	ids       []string // of the configuration's mailboxes
+}
+
+func openDesk(ctx context.Context, config *configs.Config) (d *desk, err error) {
+	d = &desk{config: config}
+	if d.publisher, err = openBeside(ctx, config); err != nil {
+		return nil, withAdvice(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close(ctx))
+		}
+	}()
+	if d.store, err = state.Open(ctx, d.publisher.JetStream(), config.StateBucket()); err != nil {
+		return nil, withAdvice(err)
+	}
+	keys, err := config.Keyring()
+	if err != nil {
+		return nil, fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err)
+	}
+	if d.tokens, err = newTokens(keys, d.store, &visitor{id: "visitor-" + rand.Text()}, slog.New(slog.DiscardHandler)); err != nil {
+		return nil, err
+	}
+	d.ids, err = identify(ctx, d.store, config)
+	return d, withAdvice(err)
+}
+
+// close waits for what is under way, so that no renewed grant is lost.
+func (d *desk) close(ctx context.Context) error {
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	var err error
+	if d.tokens != nil {
+		err = d.tokens.Close(closing)
+	}
+	return errors.Join(err, d.publisher.Close(closing))
+}
+
+// find returns the mailbox of a name or id.
+func (d *desk) find(name string) (configs.Mailbox, string, error) {
+	for i, m := range d.config.Mailboxes {
+		if m.Name == name || d.ids[i] == name {
+			return m, d.ids[i], nil
+		}
+	}
+	return configs.Mailbox{}, "", usage(fmt.Errorf("%s has no mailbox %q", d.config.File, name))
+}
+
+// account returns the OAuth account of the mailbox of a name or id.
+func (d *desk) account(name string) (configs.Mailbox, token.Account, error) {
+	m, id, err := d.find(name)
+	if err != nil {
+		return m, token.Account{}, err
+	}
+	account, ok := d.config.Account(m, id)
+	if !ok {
+		return m, token.Account{}, usage(fmt.Errorf("mailbox %q logs in without a client of ours: it has no grant", m.Name))
+	}
+	return m, account, nil
+}
+
+// visitor is the session of a process that carries no mailbox: it may renew a grant, and takes over nobody's attempt.
+type visitor struct{ id string }
+
+func (v *visitor) ID() string               { return v.id }
+func (v *visitor) Remaining() time.Duration { return checkWithin }
+func (v *visitor) Alive(string) bool        { return true }
+
+// openBeside connects to NATS. If the built-in server's directory is in use, a mailflume with this configuration is running
+// and its server listens where the configuration says.
+func openBeside(ctx context.Context, config *configs.Config) (*publish.Publisher, error) {
+	c, err := config.Publish()
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	p, err := publish.Open(ctx, c, log)
+	var held *publish.InUseError
+	if errors.As(err, &held) && c.Embedded.Listen != "none" {
+		c.URL = "nats://" + c.Embedded.Listen
+		if beside, besideErr := publish.Open(ctx, c, log); besideErr == nil {
+			return beside, nil
+		}
+	}
+	return p, err
+}
+
+// withAdvice adds what to do about an error to its text.
+func withAdvice(err error) error {
+	if err == nil {
+		return nil
+	}
+	if v := mailbox.Classify(err); v.Hint != "" {
+		return &advised{err: err, text: v.Sentence + "\n  to do: " + v.Hint}
+	}
+	return err
+}
+
+// advised is an error that is said in the words of its advice.
+type advised struct {
+	err  error
+	text string
+}
+
+func (e *advised) Error() string { return e.text }
+func (e *advised) Unwrap() error { return e.err }
+
+// tryOut logs in with a token that was just granted, before it is saved.
+func tryOut(ctx context.Context, config *configs.Config, m configs.Mailbox, t fetcher.TokenSource) error {
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	fetch, err := config.Fetcher(m)
+	if err != nil {
+		return err
+	}
+	fetch.Version = version()
+	session, _, err := open(ctx, fetch, t)
+	if err != nil {
+		return err
+	}
+	return session.Close()
+}
+
+// adopt tries a grant out and saves it. Whose it is must be certain: because the provider says so, or else because it opens
+// the mailbox.
+func (d *desk) adopt(ctx context.Context, m configs.Mailbox, a token.Account, g *token.Granted) error {
+	opens := tryOut(ctx, d.config, m, g)
+	if opens != nil && g.Account == "" {
+		return fmt.Errorf("nothing was stored, since nobody says whose account it is and it does not open the mailbox: %w", withAdvice(opens))
+	}
+	if err := d.tokens.Save(ctx, a, g); err != nil {
+		return withAdvice(err)
+	}
+	if opens != nil {
+		return fmt.Errorf("mailbox %s is connected, but it cannot be opened yet: %w", m.Name, withAdvice(opens))
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/token"
+)
+
+func newToken() *cobra.Command {
+	c := &cobra.Command{
+		Use:                        "token",
+		Short:                      "Show, import and revoke the mailboxes' grants",
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2,
+		Args:                       noCommand,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newTokenStatus(), newTokenImport(), newTokenRevoke())
+	return c
+}
+
+// atDesk runs do with everything that a command for grants needs.
+func atDesk(ctx context.Context, path string, do func(*desk) error) error {
+	config, err := loadConfig(path)
+	if err != nil {
+		return err
+	}
+	d, err := openDesk(ctx, config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(d), d.close(ctx))
+}
+
+func newTokenStatus() *cobra.Command {
+	var path string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status [NAME...]",
+		Short: "Say how the grants stand, without asking any provider",
+		Long: `Say how the grants of the mailboxes stand, or only of those named: as the store has them, no
+provider is asked and no token is shown. Exit code 1 means that one of them needs somebody.`,
+		RunE: func(c *cobra.Command, names []string) error {
+			return atDesk(c.Context(), path, func(d *desk) error { return d.tokenStatus(c.Context(), names, asJSON, c.OutOrStdout()) })
+		},
+	}
+	configFlag(c, &path)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (d *desk) tokenStatus(ctx context.Context, names []string, asJSON bool, out io.Writer) error {
+	chosen, err := choose(d.config, names)
+	if err != nil {
+		return usage(err)
+	}
+	list, bad := []token.Status{}, 0
+	for i, m := range d.config.Mailboxes {
+		account, ok := d.config.Account(m, d.ids[i])
+		if !chosen[m.Name] || !ok {
+			continue
+		}
+		s, err := d.tokens.Status(ctx, d.ids[i])
+		if err != nil {
+			return withAdvice(err)
+		}
+		s.Warnings = account.Forecast(s, time.Now())
+		if s.State == token.NeedsPerson || s.State == token.Absent && !account.Mints() && account.RefreshToken == nil {
+			bad++
+		}
+		list = append(list, s)
+		if !asJSON {
+			printStatus(out, m, account, s)
+		}
+	}
+	if asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(list); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of %d grants need somebody", bad, len(list))
+	}
+	return nil
+}
+
+func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Status) {
+	now := time.Now()
+	line := string(s.State)
+	switch {
+	case s.State == token.Absent && a.Mints():
+		line = "no token yet; client " + a.Client.Name + " gets one by itself"
+	case s.State == token.Absent && a.RefreshToken != nil:
+		line = "not begun: the configured refresh token was not used yet"
+	case s.State == token.Absent:
+		line = "not connected: run mailflume connect " + m.Name
+	case s.State == token.NeedsPerson:
+		line = "needs somebody"
+	default:
+		if s.Expiry.After(now) {
+			line += fmt.Sprintf(", access token valid for %v", s.Expiry.Sub(now).Round(time.Minute))
+		}
+		if age := s.RefreshAge(now); age > 0 {
+			line += ", refresh token of " + s.RefreshAt.Format(time.DateOnly)
+		}
+	}
+	fmt.Fprintf(out, "%-20s %s\n", m.Name, line)
+	problems := s.Warnings
+	if s.Problem != nil {
+		problems = append([]token.Problem{*s.Problem}, problems...)
+	}
+	for _, p := range problems {
+		fmt.Fprintf(out, "%-20s   %s [%s]\n%-20s   to do: %s\n", "", p.Sentence, p.Code, "", p.Hint)
+	}
+}
+
+func newTokenImport() *cobra.Command {
+	var path, file, as string
+	c := &cobra.Command{
+		Use:   "import NAME",
+		Short: "Take over a refresh token that was granted elsewhere",
+		Long: `Read a refresh token from standard input, or from a file, try it out, and keep it, sealed. It must
+have been granted to the mailbox's client. A running mailflume takes it up within a minute.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			text, err := readToken(c.Context(), c.InOrStdin(), file)
+			if err != nil {
+				return usage(err)
+			}
+			return atDesk(c.Context(), path, func(d *desk) error {
+				m, account, err := d.account(args[0])
+				if err != nil {
+					return err
+				}
+				if as == "" {
+					as = m.User
+				}
+				granted, err := d.tokens.Redeem(c.Context(), account, text, as)
+				if err != nil {
+					return withAdvice(err)
+				}
+				if err := d.adopt(c.Context(), m, account, granted); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.OutOrStdout(), "%s is connected: the token works, logged in at %s, grant sealed and stored.\n", m.Name, m.Host)
+				return nil
+			})
+		},
+	}
+	configFlag(c, &path)
+	c.Flags().StringVar(&file, "file", "", "read it from this file instead of standard input")
+	c.Flags().StringVar(&as, "as", "", "the address that signed in, if it is not the mailbox's own (a shared mailbox)")
+	return c
+}
+
+// readToken reads one token, and never repeats it.
+func readToken(ctx context.Context, in io.Reader, file string) (string, error) {
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close() //nolint:errcheck // it was only read
+		in = f
+	}
+	line, err := readLine(ctx, in)
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimSpace(line)
+	if line == "" || strings.ContainsAny(line, " \t") {
+		return "", errors.New("there is no refresh token: it is one word, on the first line")
+	}
+	return line, nil
+}
+
+func newTokenRevoke() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "revoke NAME",
+		Short: "Give a mailbox's grant up, at the provider too",
+		Long: `Revoke the grant of a mailbox at its provider, where the provider lets programs do that (Google does,
+Microsoft does not), and forget its tokens. The mailbox is not read any more until it is connected again.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return atDesk(c.Context(), path, func(d *desk) error {
+				m, account, err := d.account(args[0])
+				if err != nil {
+					return err
+				}
+				r, err := d.tokens.Revoke(c.Context(), account)
+				if err != nil {
+					return withAdvice(err)
+				}
+				where := "here"
+				if r.AtProvider {
+					where = "at the provider and here"
+				}
+				fmt.Fprintf(c.OutOrStdout(), "The grant of %s was given up %s.\n", m.Name, where)
+				if r.Hint != "" {
+					fmt.Fprintf(c.OutOrStdout(), "  to do: %s\n", r.Hint)
+				}
+				return nil
+			})
+		},
+	}
+	configFlag(c, &path)
+	return c
+}
