@@ -99,6 +99,13 @@ func (b *board) published(route string) {
 	})
 }
 
-func (b *board) dropped(reason string)         { b.update(func(s *Status) { s.Dropped[reason]++ }) }
+func (b *board) dropped(n map[string]uint64) {
+	b.update(func(s *Status) {
+		for reason, n := range n {
+			s.Dropped[reason] += n
+		}
+	})
+}
+
 func (b *board) checked()                      { b.update(func(s *Status) { s.LastChecked = time.Now() }) }
 func (b *board) positions(p map[string]string) { b.update(func(s *Status) { s.Positions = p }) }

@@ -103,10 +103,11 @@ func (w *Worker) advance(done []staged) {
 		w.positions[s.message.Folder] = s.message.Position
 		if s.event != nil {
 			w.board.published(s.event.Route)
+			w.countDrops()
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
 		}
 		if s.dropped != "" {
-			w.board.dropped(s.dropped)
+			w.drops[s.dropped]++
 		}
 	}
 }

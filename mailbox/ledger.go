@@ -115,6 +115,13 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (droppe
 	return "", nil
 }
 
+// countDrops counts the messages that were dropped, once a position that is past them is kept: before that they may come
+// again.
+func (w *Worker) countDrops() {
+	w.board.dropped(w.drops)
+	clear(w.drops)
+}
+
 // reset tells the world that a folder's UIDVALIDITY changed. Its messages come again after this; known tells them apart.
 func (w *Worker) reset(ctx context.Context, m fetcher.Message) error {
 	w.log.Warn("UIDVALIDITY changed; the folder is listed again", "folder", event.Token(m.Folder), "was", m.Was, "is", m.UIDValidity)

@@ -118,6 +118,7 @@ type Worker struct {
 	last      map[string]publish.Last // the last event of each folder, by folder token
 	positions map[string]fetcher.Position
 	ledger    *ledger
+	drops     map[string]uint64 // by reason, since the last position that is kept
 
 	saved         map[string]string // what the floor holds
 	savedRevision uint64
@@ -195,7 +196,7 @@ func (w *Worker) claim(ctx context.Context) error {
 		return fmt.Errorf("mailbox %s: %w", w.c.Mailbox.ID, err)
 	}
 	w.tail, w.last, w.positions = chain.Seq, chain.Folders, positions
-	w.saved, w.savedRevision, w.ledger = floor, revision, nil
+	w.saved, w.savedRevision, w.ledger, w.drops = floor, revision, nil, make(map[string]uint64)
 	if err := w.save(ctx); err != nil {
 		return err
 	}
@@ -243,6 +244,7 @@ func (w *Worker) save(ctx context.Context) error {
 	}
 	w.saved, w.savedRevision, w.savedAt = text, revision, time.Now()
 	w.board.positions(text)
+	w.countDrops()
 	return nil
 }
 
@@ -272,7 +274,7 @@ func (w *Worker) pass(ctx context.Context) (err error) {
 		w.ledger = nil
 	}
 	fetching, stop := context.WithCancel(ctx)
-	fetched := make(chan fetcher.Message, window)
+	fetched := make(chan *fetcher.Message, window) // of pointers: most passes find nothing
 	ended := make(chan error, 1)
 	go func() {
 		ended <- fetch(fetching, w.session.Messages(fetching, maps.Clone(w.positions)), fetched)
@@ -309,14 +311,14 @@ func onlyFolder(err error) bool {
 }
 
 // fetch hands what the session yields to fetched, and closes it. It returns the session's error, or ctx's.
-func fetch(ctx context.Context, messages iter.Seq2[fetcher.Message, error], fetched chan<- fetcher.Message) error {
+func fetch(ctx context.Context, messages iter.Seq2[fetcher.Message, error], fetched chan<- *fetcher.Message) error {
 	defer close(fetched)
 	for m, err := range messages {
 		if err != nil {
 			return err
 		}
 		select {
-		case fetched <- m:
+		case fetched <- &m:
 		case <-ctx.Done():
 			m.Release()
 			return ctx.Err()
@@ -327,7 +329,7 @@ func fetch(ctx context.Context, messages iter.Seq2[fetcher.Message, error], fetc
 
 // commitAll commits what comes until fetched is closed. A batch is whatever has come while the last one was being
 // committed, so nothing ever waits for a batch to fill, and the budget that its messages hold is always on its way back.
-func (w *Worker) commitAll(ctx context.Context, fetched <-chan fetcher.Message) error {
+func (w *Worker) commitAll(ctx context.Context, fetched <-chan *fetcher.Message) error {
 	for {
 		batch, more := take(fetched, publish.MaxBatch)
 		err := w.commit(ctx, batch)
@@ -350,19 +352,19 @@ func (w *Worker) commitAll(ctx context.Context, fetched <-chan fetcher.Message) 
 
 // take waits for one message and returns it with up to most-1 others that are there already. more is false once fetched is
 // closed.
-func take(fetched <-chan fetcher.Message, most int) (batch []fetcher.Message, more bool) {
+func take(fetched <-chan *fetcher.Message, most int) (batch []fetcher.Message, more bool) {
 	m, ok := <-fetched
 	if !ok {
 		return nil, false
 	}
-	batch = append(batch, m)
+	batch = append(batch, *m)
 	for len(batch) < most {
 		select {
 		case m, ok := <-fetched:
 			if !ok {
 				return batch, false
 			}
-			batch = append(batch, m)
+			batch = append(batch, *m)
 		default:
 			return batch, true
 		}
