@@ -89,7 +89,10 @@ type Attachment struct {
 	SHA256   string `json:"sha256"`
 	Inline   bool   `json:"inline"`
 	CID      string `json:"cid,omitempty"`
-	Ref      *Ref   `json:"ref,omitempty"`
+	// Container is the part id of the winmail.dat, or of the text with uuencoded files in it, that the file was taken out
+	// of. A winmail.dat is listed too.
+	Container string `json:"container,omitempty"`
+	Ref       *Ref   `json:"ref,omitempty"`
 }
 
 // Auth is what the trusted Authentication-Results header says (RFC 8601).

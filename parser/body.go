@@ -127,6 +127,9 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 	e.TextBody = append(e.TextBody, l.text...)
 	e.HTMLBody = append(e.HTMLBody, l.html...)
 	e.Attachments = append(e.Attachments, l.attachments...)
+	for _, leaf := range b.mail.leaves {
+		e.HasAttachment = e.HasAttachment || leaf.Container != "" && leaf.Within == ""
+	}
 	for _, p := range l.attachments {
 		e.HasAttachment = e.HasAttachment || p.Disposition != nil && *p.Disposition == "attachment" || p.CID == nil
 	}
@@ -135,6 +138,7 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 		value := e.BodyValues[*p.PartID].Value
 		switch p.Type {
 		case "text/plain":
+			value = withoutUU(value)
 			texts = append(texts, value)
 			replies = append(replies, value)
 		case "text/html":
@@ -149,6 +153,13 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 	for _, p := range l.html {
 		if p.Type == "text/html" {
 			htmls = append(htmls, e.BodyValues[*p.PartID].Value)
+		}
+	}
+	if b.contained.text+b.contained.html != "" && blank([]byte(strings.ReplaceAll(joinTexts(texts), "\n", ""))) {
+		text, own := htmlText(b.contained.html)
+		texts, replies, htmls = []string{text}, []string{text[:own]}, []string{b.contained.html}
+		if b.contained.text != "" {
+			texts, replies = []string{b.contained.text}, []string{b.contained.text}
 		}
 	}
 	m.Text = withoutNUL(joinTexts(texts))
@@ -186,7 +197,7 @@ func (b *builder) attachments(root *part) {
 		}
 		b.mail.Attachments = append(b.mail.Attachments, event.Attachment{
 			PartID: l.PartID, Name: l.Name, SafeName: safeName(l.Name, l.PartID, l.Type), Type: l.Type, Size: l.Size, SHA256: l.SHA256,
-			Inline: l.Disposition == "inline" || l.Disposition != "attachment" && l.CID != "", CID: l.CID,
+			Inline: l.Disposition == "inline" || l.Disposition != "attachment" && l.CID != "", CID: l.CID, Container: l.Container,
 		})
 	}
 }

@@ -16,6 +16,8 @@ type builder struct {
 	mail    Mail
 	hint    string // the charset of the first text that names one
 	text    int    // bytes of body values so far
+
+	contained struct{ text, html string } // in a winmail.dat
 }
 
 func (b *builder) build() Mail {
@@ -81,19 +83,26 @@ func (b *builder) leaf(p *part) {
 	}
 	l.CID = contentID(p)
 	var defect string
+	var uuencoded []byte // a text in which files may stand
 	if p.within == "" && strings.HasPrefix(l.Type, "text/") {
 		var decoded []byte
 		decoded, defect = decodeAll(p.transfer, p.body)
 		l.Size, l.SHA256 = int64(len(decoded)), sha256Hex(decoded)
 		b.mail.Email.BodyValues[p.id] = b.value(p, decoded, defect)
+		if l.Type == "text/plain" {
+			uuencoded = decoded
+		}
 	} else {
 		l.Size, l.SHA256, defect = digest(p.transfer, p.body)
 	}
 	if defect != "" {
 		b.defects.add(defect, p.id)
 	}
-	b.mail.byID[p.id] = len(b.mail.leaves)
-	b.mail.leaves = append(b.mail.leaves, l)
+	b.addLeaf(l)
+	b.unpackUU(p, uuencoded)
+	if isTNEF(p, l.Name) {
+		b.unpackTNEF(p, l.Size)
+	}
 }
 
 func contentID(p *part) string {

@@ -1,9 +1,13 @@
 package parser
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -180,4 +184,59 @@ func TestCorpusReplies(t *testing.T) {
 		}
 	}
 	atLeast(t, "replies", right, len(want), 85)
+}
+
+// unix takes the CR out of a text file: the files to compare with went through a checkout that does.
+func unix(name string, b []byte) []byte {
+	switch filepath.Ext(name) {
+	case ".txt", ".rtf", ".html", ".htm", ".ini", ".cfg":
+		return bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
+	}
+	return b
+}
+
+// Each TNEF stream gives the files that lie beside it, byte by byte, encoded or not.
+func TestCorpusTNEF(t *testing.T) {
+	streams, err := filepath.Glob(filepath.Join(corpusFolder(t), "tnef", "mimekit", "*.tnef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for _, stream := range streams {
+		raw, err := os.ReadFile(stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make(map[string]string)
+		files, err := filepath.Glob(strings.TrimSuffix(stream, ".tnef") + "/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[filepath.Base(file)] = sha256Hex(unix(file, b))
+		}
+		const head = "From: a@b.org\nContent-Type: application/ms-tnef; name=winmail.dat\nContent-Transfer-Encoding: "
+		m := check(t, []byte(head+"base64\n\n"+base64.StdEncoding.EncodeToString(raw)))
+		got := make(map[string]string)
+		for _, l := range m.Leaves()[1:] {
+			b, err := io.ReadAll(l.Open())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[l.Name] = sha256Hex(unix(l.Name, b))
+		}
+		if maps.Equal(got, want) {
+			right++
+		} else {
+			t.Logf("%s: got %v, want %v", stream, got, want)
+		}
+		if plain := check(t, append([]byte(head+"binary\n\n"), raw...)); !strings.Contains(string(raw), "\r") && len(plain.Leaves()) != len(m.Leaves()) {
+			t.Errorf("%s: %d leaves in base64, %d in binary", stream, len(m.Leaves()), len(plain.Leaves()))
+		}
+	}
+	atLeast(t, "TNEF streams", right, len(streams), 100)
 }

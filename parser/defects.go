@@ -49,6 +49,7 @@ const (
 	DefectBase64          = "encoding.base64"
 	DefectQuoted          = "encoding.quoted_printable"
 	DefectUuencode        = "encoding.uuencode"
+	DefectTNEF            = "encoding.tnef"
 
 	DefectCharsetUnknown = "charset.unknown"
 	DefectCharsetWrong   = "charset.wrong"

@@ -17,6 +17,8 @@ func encoded(name, body string) string {
 	return mailHead + "Content-Transfer-Encoding: " + name + "\r\n\r\n" + body
 }
 
+func tnefOf(attributes string) string { return string(winmail(tnefStream(attributes))) }
+
 // fill repeats a piece up to n bytes.
 func fill(piece string, n int) string { return strings.Repeat(piece, n/len(piece)+1) }
 
@@ -117,6 +119,22 @@ var hostile = map[string]func(n int) string{
 	"text JIS":          func(n int) string { return mailHead + "\r\n" + fill("\x1b$B", n) },
 	"text latin":        func(n int) string { return mailHead + "\r\n" + fill("\xe9", n) },
 	"text UTF-7":        func(n int) string { return typed("text/plain; charset=utf-7", fill("+", n)) },
+	"tnef attributes":   func(n int) string { return tnefOf(fill(attribute(2, tnefNext, ""), n)) },
+	"tnef properties": func(n int) string {
+		return tnefOf(attribute(1, tnefProps, le32(1<<31)+fill(binaryProp(mapiRTF, 0x102, "x"), n)))
+	},
+	"tnef values": func(n int) string {
+		return tnefOf(attribute(1, tnefProps, le32(1, mapiHTML<<16|0x1102, 1<<31)+fill("\x00", n)))
+	},
+	"tnef nested": func(n int) string {
+		inner := ""
+		for range 20 {
+			inner = tnefStream(attribute(2, tnefNext, ""), attribute(2, tnefAttachment, le32(1)+binaryProp(mapiData, 0x0d, fill("i", 15)[:16]+inner+fill("x", n/20))))
+		}
+		return string(winmail(inner))
+	},
+	"text begins":       func(n int) string { return mailHead + "\r\n" + fill("begin 644 a\nM\n", n) },
+	"text begin":        func(n int) string { return mailHead + "\r\nbegin 644 a\n" + fill("\n", n) },
 	"uuencode begins":   func(n int) string { return encoded("x-uuencode", fill("begin 644 a\r\n", n)) },
 	"words":             func(n int) string { return "From: a\r\nSubject: " + fill("=?utf-8?q?a?= ", n) + "\r\n\r\nx" },
 	"words apart":       func(n int) string { return "From: a\r\nSubject: " + fill("=?utf-8?q?a?= b ", n) + "\r\n\r\nx" },

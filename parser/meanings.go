@@ -41,6 +41,7 @@ var meanings = []struct{ code, meaning string }{
 	{DefectBase64, "Broken base64 was repaired."},
 	{DefectQuoted, "Broken quoted-printable was repaired."},
 	{DefectUuencode, "Broken uuencode was repaired."},
+	{DefectTNEF, "A winmail.dat that could be read in part only."},
 	{DefectCharsetUnknown, "An unknown charset: it was guessed."},
 	{DefectCharsetWrong, "The bytes are not of the charset that is named: it was guessed."},
 	{DefectCharsetBroken, "Characters that cannot be decoded became U+FFFD."},

@@ -27,7 +27,7 @@ func TestHTMLText(t *testing.T) {
 		"<p": "",
 		"":   "",
 	} {
-		if got , _ := htmlText(source); got != want {
+		if got, _ := htmlText(source); got != want {
 			t.Errorf("%s: got %q, want %q", source, got, want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -103,15 +104,16 @@ func score(p parsed) line {
 	return l
 }
 
-// outermost leaves out what is in another leaf: the expected results take an attached message for one.
+// outermost leaves out what is in another leaf: the expected results take an attached message and a winmail.dat for one.
+// A file that stands uuencoded in a text is one of its own.
 func outermost(leaves []leaf) []leaf {
-	ids := make(map[string]bool)
+	kinds := make(map[string]string)
 	for _, l := range leaves {
-		ids[l.PartID] = true
+		kinds[l.PartID] = l.Type
 	}
 	return slices.DeleteFunc(slices.Clone(leaves), func(l leaf) bool {
 		for i, c := range l.PartID {
-			if c == '.' && ids[l.PartID[:i]] {
+			if kind := kinds[l.PartID[:i]]; c == '.' && kind != "" && !strings.HasPrefix(kind, "text/") {
 				return true
 			}
 		}
@@ -122,10 +124,15 @@ func outermost(leaves []leaf) []leaf {
 // gaveUp says whether a defect is the one of a parser that failed. Bytes without a header are no refusal: they are text.
 func gaveUp(d event.Defect) bool { return d.Code == parser.DefectPanic }
 
+var uuencoded = regexp.MustCompile(`(?ms)^begin [0-7]{3,4} [^\n]+\n.*?^end$\n?`)
+
 // first returns the first text of that type that is not empty and not an attachment.
 func first(e event.Email, leaves []leaf, kind string) string {
 	for _, l := range leaves {
 		if value := e.BodyValues[l.PartID].Value; l.Type == kind && l.Disposition != "attachment" && strings.TrimSpace(value) != "" {
+			if slices.ContainsFunc(leaves, func(f leaf) bool { return strings.HasPrefix(f.PartID, l.PartID+".") }) {
+				return uuencoded.ReplaceAllString(value, "")
+			}
 			return value
 		}
 	}
