@@ -348,7 +348,8 @@ func isArgCode(s string) bool {
 
 // noteNotice keeps a text that the server wants a person to read.
 func (f *filter) noteNotice(text string) {
-	if !has(text, "[ALERT") && !has(text, "[THROTTLED") && !has(text, "[OVERQUOTA") && !has(text, "[WEBALERT") && !has(text, "throttled") {
+	lower := strings.ToLower(text)
+	if !slices.ContainsFunc([]string{"[alert", "[webalert", "[overquota", "throttled"}, func(s string) bool { return strings.Contains(lower, s) }) {
 		return
 	}
 	err := classifyText(text)

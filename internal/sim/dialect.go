@@ -78,11 +78,32 @@ func fill(text string, pairs ...string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
-	old := make([]string, len(pairs))
-	for i := 0; i < len(pairs); i += 2 {
-		old[i], old[i+1] = "{"+pairs[i]+"}", pairs[i+1]
+	var b strings.Builder
+	for {
+		before, rest, open := strings.Cut(text, "{")
+		key, after, closed := strings.Cut(rest, "}")
+		if !open || !closed {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(before)
+		if value, known := valueOf(key, pairs); known {
+			b.WriteString(value)
+			text = after
+		} else {
+			b.WriteString("{")
+			text = rest
+		}
 	}
-	return strings.NewReplacer(old...).Replace(text)
+}
+
+func valueOf(key string, pairs []string) (value string, known bool) {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i] == key {
+			return pairs[i+1], true
+		}
+	}
+	return "", false
 }
 
 // alphabetical puts INBOX where the provider has it.
