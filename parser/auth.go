@@ -10,11 +10,16 @@ import (
 // authentication reads the topmost Authentication-Results field (RFC 8601) that one of the trusted names wrote. Fields
 // below it may have come with the message; nobody vouches for those.
 func authentication(h header, trusted []string) *event.Auth {
+	first := true
 	for _, f := range h.fields {
 		if !is(f.name, "Authentication-Results") {
 			continue
 		}
 		id, results := authResults(validText(unfold(f.value)))
+		if id == "" && !first {
+			continue // who wrote it cannot be told, and the mailbox's server writes on top
+		}
+		first = false
 		if slices.ContainsFunc(trusted, func(name string) bool { return strings.EqualFold(name, id) }) {
 			return &event.Auth{AuthServID: id, SPF: results["spf"], DKIM: results["dkim"], DMARC: results["dmarc"]}
 		}

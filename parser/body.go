@@ -138,7 +138,7 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 		value := e.BodyValues[*p.PartID].Value
 		switch p.Type {
 		case "text/plain":
-			value = withoutUU(value)
+			value = b.flows[*p.PartID].unwrap(withoutUU(value))
 			texts = append(texts, value)
 			replies = append(replies, value)
 		case "text/html":

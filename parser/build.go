@@ -17,6 +17,7 @@ type builder struct {
 	hint    string // the charset of the first text that names one
 	text    int    // bytes of body values so far
 
+	flows     map[string]flow             // of flowed texts, by part id
 	contained struct{ text, html string } // in a winmail.dat
 }
 
@@ -91,6 +92,12 @@ func (b *builder) leaf(p *part) {
 		b.mail.Email.BodyValues[p.id] = b.value(p, decoded, defect)
 		if l.Type == "text/plain" {
 			uuencoded = decoded
+			if f := flowOf(p); f.flowed {
+				if b.flows == nil {
+					b.flows = make(map[string]flow)
+				}
+				b.flows[p.id] = f
+			}
 		}
 	} else {
 		l.Size, l.SHA256, defect = digest(p.transfer, p.body)

@@ -133,6 +133,7 @@ var hostile = map[string]func(n int) string{
 		}
 		return string(winmail(inner))
 	},
+	"text flowed":       func(n int) string { return typed("text/plain; format=flowed", fill(">> a \n", n)) },
 	"text begins":       func(n int) string { return mailHead + "\r\n" + fill("begin 644 a\nM\n", n) },
 	"text begin":        func(n int) string { return mailHead + "\r\nbegin 644 a\n" + fill("\n", n) },
 	"uuencode begins":   func(n int) string { return encoded("x-uuencode", fill("begin 644 a\r\n", n)) },

@@ -20,7 +20,8 @@ import (
 type Options struct {
 	Limits Limits
 	// AuthServIDs are the names under which the mailbox's own server writes Authentication-Results, for example
-	// "mx.google.com". Anyone can write such a header, so without a name Mail.Auth stays nil.
+	// "mx.google.com". Anyone can write such a header, so without a name Mail.Auth stays nil. The empty name means a field
+	// without one, as Exchange Online writes it, and only if it is the topmost of all.
 	AuthServIDs []string
 }
 

@@ -66,6 +66,23 @@ func TestReplyText(t *testing.T) {
 	}
 }
 
+func TestFlowedText(t *testing.T) {
+	const body = "A paragraph that \ngoes on.\nNext.\n> quoted \n> on\n>> deeper \n> back\n > no quote\n-- \nBob \n\nend "
+	for params, want := range map[string]string{
+		"format=flowed":            "A paragraph that goes on.\nNext.\n> quoted on\n>> deeper \n> back\n> no quote\n-- \nBob \nend ",
+		"format=flowed; delsp=yes": "A paragraph thatgoes on.\nNext.\n> quotedon\n>> deeper\n> back\n> no quote\n-- \nBob\nend",
+		"format=fixed":             body,
+	} {
+		m := check(t, []byte("From: a@b.org\nContent-Type: text/plain; "+params+"\n\n"+body))
+		if m.Text != want {
+			t.Errorf("%s: got %q, want %q", params, m.Text, want)
+		}
+		if m.Email.BodyValues["1"].Value != body {
+			t.Errorf("%s: the body value is %q", params, m.Email.BodyValues["1"].Value)
+		}
+	}
+}
+
 // Outlook and Yahoo quote without a mark; their elements tell.
 func TestReplyTextOfHTML(t *testing.T) {
 	const head = "From: a@b.org\nContent-Type: text/html; charset=utf-8\n\n"

@@ -196,4 +196,12 @@ func TestAuthentication(t *testing.T) {
 	if a := trusting.Parse([]byte("Authentication-Results: evil.example; spf=pass\r\nFrom: a@b\r\n\r\n")).Auth; a != nil {
 		t.Errorf("a stranger's word was taken: %+v", *a)
 	}
+	const nameless = "Authentication-Results: spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=b.org; dkim=none (not signed)\r\n header.d=none;dmarc=pass action=none\r\n"
+	exchange := Options{AuthServIDs: []string{""}}
+	if a := exchange.Parse([]byte(nameless + raw)).Auth; a == nil || a.SPF != "pass" || a.DKIM != "none" || a.DMARC != "pass" {
+		t.Errorf("Exchange's field: got %+v", a)
+	}
+	if a := exchange.Parse([]byte("Authentication-Results: other.example; spf=fail\r\n" + nameless + raw)).Auth; a != nil {
+		t.Errorf("a nameless field below another was taken: %+v", *a)
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -161,6 +162,9 @@ func (e *explainer) describe(id string) string {
 func (e *explainer) class() {
 	c := e.mail.Class
 	e.line("\nclass")
+	if reflect.ValueOf(c).IsZero() {
+		e.line("  mail from one to another")
+	}
 	for _, kind := range []struct {
 		is   bool
 		name string
@@ -182,7 +186,9 @@ func (e *explainer) class() {
 		for _, r := range c.Bounce.Recipients {
 			e.line("  bounce\t%s %s\t%s\t%s", r.Action, r.Status, r.Recipient, r.Reason)
 		}
-		e.line("  bounce of\t%s", c.Bounce.MessageID)
+		if c.Bounce.MessageID != "" {
+			e.line("  bounce of\t%s", c.Bounce.MessageID)
+		}
 	}
 	if c.Complaint != nil {
 		e.line("  complaint\t%s\t%s\t%s", c.Complaint.Type, c.Complaint.Recipient, c.Complaint.MessageID)
