@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -339,4 +340,24 @@ func (deaf) Positions(context.Context, string) (map[string]string, uint64, error
 
 func (deaf) SavePositions(context.Context, string, map[string]string, uint64) (uint64, error) {
 	return 0, errors.New("nats: timeout")
+}
+
+// A server that repeats the address in what it says does not bring it into the log.
+func TestNoAddressInTheLog(t *testing.T) {
+	c := newRig(t, sim.Exchange).config()
+	var log strings.Builder
+	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c.Open = func(context.Context) (mailbox.Session, []string, error) {
+		return nil, nil, &fetcher.AuthError{Text: "no mailbox for " + strings.ToUpper(c.Mailbox.Address)}
+	}
+	w := mailbox.NewWorker(c)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	eventually(t, "the login fails", func() bool { return w.Status().Failures > 0 })
+	stop()
+	<-ended
+	if text := log.String(); strings.Contains(strings.ToLower(text), c.Mailbox.Address) || !strings.Contains(text, "no mailbox for <address>") {
+		t.Error(text)
+	}
 }

@@ -59,7 +59,7 @@ func (w *Worker) watching(err error) {
 	}
 	v := Classify(err)
 	if w.Status().Sentence != v.Sentence {
-		w.log.Warn("a folder cannot be read; the others are", "error", err, "hint", v.Hint)
+		w.log.Warn("a folder cannot be read; the others are", "error", w.plain(err), "hint", v.Hint)
 	}
 	w.board.failed(v, StateParked)
 }
@@ -73,12 +73,20 @@ func (w *Worker) pause(v Verdict, err error, b *backoff) time.Duration {
 		return wait
 	case v.Class == Passing:
 		w.board.failed(v, StateWaiting)
-		w.log.Info("will try again", "error", err, "wait", wait)
+		w.log.Info("will try again", "error", w.plain(err), "wait", wait)
 	default:
 		w.board.failed(v, StateParked)
-		w.log.Warn("someone must act", "who", v.Class, "error", err, "hint", v.Hint, "wait", wait)
+		w.log.Warn("someone must act", "who", v.Class, "error", w.plain(err), "hint", v.Hint, "wait", wait)
 	}
 	return wait
+}
+
+// plain is an error as the log may have it: servers like to repeat the address that they refuse.
+func (w *Worker) plain(err error) string {
+	if w.c.Mailbox.Address == "" {
+		return err.Error()
+	}
+	return w.address.ReplaceAllString(err.Error(), "<address>")
 }
 
 func (w *Worker) recovered(ctx context.Context, troubled bool) {
@@ -92,7 +100,7 @@ func (w *Worker) recovered(ctx context.Context, troubled bool) {
 // tell announces without insisting: the mail matters more than the news about it.
 func (w *Worker) tell(ctx context.Context, change event.MailboxChange) {
 	if err := w.announce(ctx, change); err != nil {
-		w.log.Info("could not announce", "what", change.State, "error", err)
+		w.log.Info("could not announce", "what", change.State, "error", w.plain(err))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"regexp"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
@@ -109,6 +110,7 @@ type Worker struct {
 	c       Config
 	token   string // of the mailbox, in subjects
 	log     *slog.Logger
+	address *regexp.Regexp // of the mailbox, which is nobody's to read in a log
 	board   *board
 	session Session // nil: not connected
 	folders []string
@@ -131,7 +133,10 @@ func NewWorker(c Config) *Worker {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Worker{c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox)}
+	return &Worker{
+		c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox),
+		address: regexp.MustCompile("(?i)" + regexp.QuoteMeta(c.Mailbox.Address)),
+	}
 }
 
 // Status returns what the worker is doing.
@@ -160,7 +165,7 @@ func (w *Worker) Close() {
 		return
 	}
 	if err := w.session.Close(); err != nil {
-		w.log.Debug("closing the connection", "error", err)
+		w.log.Debug("closing the connection", "error", w.plain(err))
 	}
 	w.session = nil
 }
