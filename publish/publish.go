@@ -124,10 +124,8 @@ func (p *Publisher) Close(ctx context.Context) (err error) {
 	return err
 }
 
-// Conn returns the connection, for the rooms that keep their own things in the same server. It closes with the Publisher.
-func (p *Publisher) Conn() *nats.Conn { return p.nc }
-
-// JetStream returns the JetStream of the connection, for what package state keeps in the same server.
+// JetStream returns the JetStream of the connection, for what package state keeps in the same server. It closes with the
+// Publisher.
 func (p *Publisher) JetStream() jetstream.JetStream { return p.js }
 
 // MaxPayload returns how large a message the server takes at the moment, headers included.
