@@ -144,7 +144,7 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 		case "text/html":
 			text, own := htmlText(value)
 			texts = append(texts, text)
-			if blank([]byte(strings.ReplaceAll(text[:own], "\n", ""))) {
+			if strings.TrimSpace(text[:own]) == "" {
 				own = len(text) // nothing but a message that is passed on
 			}
 			replies = append(replies, text[:own])
@@ -155,7 +155,7 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 			htmls = append(htmls, e.BodyValues[*p.PartID].Value)
 		}
 	}
-	if b.contained.text+b.contained.html != "" && blank([]byte(strings.ReplaceAll(joinTexts(texts), "\n", ""))) {
+	if b.contained.text+b.contained.html != "" && strings.TrimSpace(joinTexts(texts)) == "" {
 		text, own := htmlText(b.contained.html)
 		texts, replies, htmls = []string{text}, []string{text[:own]}, []string{b.contained.html}
 		if b.contained.text != "" {

@@ -128,6 +128,16 @@ func fieldName(line []byte) (name []byte, kind nameKind) {
 
 func blank(line []byte) bool { return len(bytes.Trim(line, " \t\r")) == 0 }
 
+// allBlank is blank for several lines.
+func allBlank(text []byte) bool {
+	for _, c := range text {
+		if !isSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
 func folded(line []byte) bool { return len(line) > 0 && (line[0] == ' ' || line[0] == '\t') }
 
 // mboxFrom says whether a line is the "From " line that mbox files put before a message.

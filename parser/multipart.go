@@ -204,7 +204,7 @@ func (w *walk) multipart(p *part, body int, at place) delimiter {
 			d = w.children(p, body, other, at)
 		}
 	}
-	if len(p.parts) == 0 && !blank(bytes.ReplaceAll(w.raw[min(body, d.before):d.before], []byte{'\n'}, nil)) {
+	if len(p.parts) == 0 && !allBlank(w.raw[min(body, d.before):d.before]) {
 		w.defects.add(DefectNoParts, at.defectID())
 		p.multipart = false
 		p.media.value = "text/plain"
@@ -265,6 +265,9 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 			d = w.next(d.after)
 			continue
 		}
+		if len(p.parts) > 0 && allBlank(w.raw[d.after:]) {
+			break // the last line of all: the two dashes that close it were lost
+		}
 		if closed {
 			w.defects.add(DefectAfterClose, at.defectID())
 		}
@@ -285,7 +288,7 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 // one of a leaf, right behind its own: then the boundary line that should stand between the two was lost. In the header of
 // a message the second one is more often what a gateway added.
 func (w *walk) beforeFirst(p *part, text []byte, at place) {
-	if !at.part || blank(bytes.ReplaceAll(text, []byte{'\n'}, nil)) {
+	if !at.part || allBlank(text) {
 		return
 	}
 	first := slices.IndexFunc(p.header.fields, func(f field) bool { return is(f.name, "Content-Type") })
