@@ -1,80 +1,24 @@
 package sim
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"fmt"
-	"math/big"
-	"net"
-	"time"
+
+	"github.com/mailflume/mailflume/internal/testca"
 )
 
-// serverNames are the names that the test certificate is good for, besides 127.0.0.1 and ::1.
+// serverNames are the providers' names that the test certificate is good for.
 var serverNames = []string{
-	"localhost", "imap.gmail.com", "outlook.office365.com", "accounts.google.com", "oauth2.googleapis.com",
-	"login.microsoftonline.com",
+	"imap.gmail.com", "outlook.office365.com", "accounts.google.com", "oauth2.googleapis.com", "login.microsoftonline.com",
 }
 
-// authority is a certificate authority and the server certificate that it signed.
-type authority struct {
-	pem  []byte
-	root *x509.Certificate
-	leaf tls.Certificate
-}
-
-func newAuthority() (*authority, error) {
-	// TLS looks at the machine's clock, not at the World's.
-	now := time.Now()
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Mailflume test CA"},
-		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		return nil, err
-	}
-	root, err := x509.ParseCertificate(caDER)
-	if err != nil {
-		return nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, DNSNames: serverNames,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		KeyUsage:    x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, &key.PublicKey, caKey)
-	if err != nil {
-		return nil, err
-	}
-	return &authority{
-		pem:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
-		root: root,
-		leaf: tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key},
-	}, nil
-}
-
-func (w *World) authority() (*authority, error) {
+func (w *World) authority() (*testca.Authority, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ca == nil {
-		ca, err := newAuthority()
+		ca, err := testca.New(serverNames...)
 		if err != nil {
-			return nil, fmt.Errorf("make a test certificate: %w", err)
+			return nil, err
 		}
 		w.ca = ca
 	}
@@ -87,7 +31,7 @@ func (w *World) TLSConfig() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{ca.leaf}, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{Certificates: []tls.Certificate{ca.Leaf}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // CertPEM returns the certificate authority that clients of the TLS listeners must trust.
@@ -96,7 +40,7 @@ func (w *World) CertPEM() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ca.pem, nil
+	return ca.PEM, nil
 }
 
 // ClientTLS returns a client's configuration that trusts the World's certificate authority.
@@ -106,6 +50,6 @@ func (w *World) ClientTLS() (*tls.Config, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(ca.root)
+	pool.AddCert(ca.Root)
 	return &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}, nil
 }

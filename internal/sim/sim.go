@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/testca"
 )
 
 // Provider says whose servers are imitated.
@@ -54,7 +56,7 @@ type World struct {
 	accounts map[string]*Account
 	open     map[io.Closer]struct{}
 	tokens   registry
-	ca       *authority
+	ca       *testca.Authority
 }
 
 // New makes an empty World. Its caller closes it.
