@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/publish"
 )
 
 // rig is simulated providers and a configuration for mailboxes of theirs.
@@ -244,4 +246,48 @@ func TestCheckBesideRun(t *testing.T) {
 	if s := log.String(); strings.Contains(s, "level=WARN") {
 		t.Errorf("run was disturbed:\n%s", s)
 	}
+}
+
+// A grant that check is renewing is not renewed by run at the same time: a provider that lets each refresh token be used
+// once would revoke it.
+func TestCheckAndRunRenewOneAtATime(t *testing.T) {
+	r := newRig(t)
+	r.more = "sealing_key: file:key\nnats: {url: \"" + broker(t) + "\"}\n"
+	r.file("key", "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+	oauth := r.world.OAuth(sim.Gmail)
+	oauth.SetRotation(sim.RotateStrict)
+	oauth.Inject(sim.SlowToken(4 * time.Second)) // the first request, which is that of check
+	a := r.box(sim.Gmail, "a", r.listen(sim.Gmail), "google", "")
+	path := r.write()
+	checked := make(chan string, 1)
+	go func() {
+		_, out, errs := command(t.Context(), "check", "--config", path)
+		checked <- out + errs
+	}()
+	eventually(t, "check asks for a token", func() bool { return len(oauth.Requests()) > 0 || oauth.Refreshes(a.Address()).MaxConcurrent > 0 })
+	background(t, "run", "--config", path)
+	eventually(t, "run watches the mailbox", func() bool { return a.Stats().Commands["IDLE"] > 0 })
+	if out := <-checked; !strings.Contains(out, " ok ") {
+		t.Errorf("check says %s", out)
+	}
+	if n := oauth.Refreshes(a.Address()); n.MaxConcurrent != 1 || n.Reused != 0 {
+		t.Errorf("the provider saw %+v", n)
+	}
+}
+
+// broker is a NATS server of its own, for programs that share one. It returns its URL.
+func broker(t testing.TB) string {
+	t.Helper()
+	p, err := publish.Open(t.Context(), publish.Config{
+		Embedded: publish.Embedded{Dir: t.TempDir(), Listen: "127.0.0.1:0"},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return p.Status().URL
 }

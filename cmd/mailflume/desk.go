@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +21,7 @@ type desk struct {
 	config    *configs.Config
 	publisher *publish.Publisher
 	store     *state.Store
+	leave     func() // ends our session
 	tokens    *token.Manager
 	ids       []string // of the configuration's mailboxes
 }
@@ -43,7 +43,11 @@ func openDesk(ctx context.Context, config *configs.Config) (d *desk, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err)
 	}
-	if d.tokens, err = newTokens(keys, d.store, &visitor{id: "visitor-" + rand.Text()}, slog.New(slog.DiscardHandler)); err != nil {
+	session, err := d.visit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.tokens, err = newTokens(keys, d.store, session, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
 	d.ids, err = identify(ctx, d.store, config)
@@ -57,6 +61,9 @@ func (d *desk) close(ctx context.Context) error {
 	var err error
 	if d.tokens != nil {
 		err = d.tokens.Close(closing)
+	}
+	if d.leave != nil {
+		d.leave()
 	}
 	return errors.Join(err, d.publisher.Close(closing))
 }
@@ -84,12 +91,31 @@ func (d *desk) account(name string) (configs.Mailbox, token.Account, error) {
 	return m, account, nil
 }
 
-// visitor is the session of a process that carries no mailbox: it may renew a grant, and takes over nobody's attempt.
-type visitor struct{ id string }
+// visitWithin is how long the first heartbeat may take.
+const visitWithin = 10 * time.Second
 
-func (v *visitor) ID() string               { return v.id }
-func (v *visitor) Remaining() time.Duration { return checkWithin }
-func (v *visitor) Alive(string) bool        { return true }
+// visit begins a session that takes no mailboxes. A replica that wants a grant which is being renewed here sees by it that it
+// must wait: of a session that it cannot find it would take the attempt over, and a strict provider revokes a grant for that.
+func (d *desk) visit(ctx context.Context) (*state.Replica, error) {
+	c := state.ReplicaConfig{Name: replicaName(d.config) + " (visiting)", Lease: d.config.Replica.Lease, Visitor: true}
+	if d.publisher.Status().Embedded {
+		c.Lock = embeddedLock
+	}
+	r := state.NewReplica(d.store, c, slog.New(slog.DiscardHandler))
+	staying, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(staying, nil, nil) }()
+	d.leave = func() { stop(); <-ended }
+	for deadline := time.Now().Add(visitWithin); !r.Valid(); time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("NATS took no heartbeat within %v", visitWithin)
+		}
+	}
+	return r, nil
+}
 
 // openBeside connects to NATS. If the built-in server's directory is in use, a mailflume with this configuration is running
 // and its server listens where the configuration says.

@@ -171,7 +171,7 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	replica := state.ReplicaConfig{Name: s.config.Replica.Name, Lease: s.config.Replica.Lease}
 	if p.Status().Embedded {
 		// Whoever has the built-in server's directory is alone: a session that is left there is that of a dead process.
-		replica.Lock = "embedded"
+		replica.Lock = embeddedLock
 	}
 	c := &core{publisher: p, store: store, replica: state.NewReplica(store, replica, s.log)}
 	if c.tokens, err = newTokens(s.keys, store, c.replica, s.log); err != nil {
@@ -193,6 +193,9 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	c.group = mailbox.NewGroup(workers...)
 	return c, nil
 }
+
+// embeddedLock stands for the lock of the built-in server's directory.
+const embeddedLock = "embedded"
 
 // newTokens returns the manager of the mailboxes' grants.
 func newTokens(keys *token.Keyring, store *state.Store, session token.Session, log *slog.Logger) (*token.Manager, error) {
