@@ -38,12 +38,17 @@ check: ## format, vet, staticcheck, tidy modules, known vulnerabilities
 ci: ## the longer families in their short form
 	scripts/test-deps.sh
 	$(MAKE) chaos SHORT=1
+	$(MAKE) storm
 	$(MAKE) container
 	$(MAKE) fuzz T=10s
 
 .PHONY: chaos
 chaos: ## kill -9 on the way, two replicas, a broker outside: nothing lost, nothing twice
 	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout 20m -v ./internal/chaos
+
+.PHONY: storm
+storm: ## 10,000 token rotations with replicas killed and stopped at random, and 10,000 grants sealed anew
+	STORM=1 $(GO) test -count=1 -timeout 5m -v -run 'Storm|Rotate' ./token ./cmd/mailflume
 
 .PHONY: bench
 bench: ## the benchmarks, compared by benchstat
