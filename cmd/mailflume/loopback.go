@@ -56,6 +56,9 @@ func awaitBrowser(ctx context.Context, l net.Listener, redirect string, consent 
 	case <-b.shown:
 	case <-time.After(2 * time.Second):
 	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	server.Shutdown(ending) //nolint:errcheck // Close follows; this lets the page end
 	return b.granted, b.err
 }
 
