@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
@@ -360,4 +362,34 @@ func TestNoAddressInTheLog(t *testing.T) {
 	if text := log.String(); strings.Contains(strings.ToLower(text), c.Mailbox.Address) || !strings.Contains(text, "no mailbox for <address>") {
 		t.Error(text)
 	}
+}
+
+// Reading a large mailbox for the first time takes hours, in which it is not "logging in".
+func TestFirstPassIsReading(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	r.deliver("INBOX", 0, 1)
+	c := r.config()
+	seen := make(chan mailbox.State, 1)
+	var w *mailbox.Worker
+	c.Bytes = watched{r.publisher, func() { seen <- w.Status().State }}
+	w = mailbox.NewWorker(c)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	if s := <-seen; s != mailbox.StateReading {
+		t.Errorf("while its mail is being stored the mailbox is %q", s)
+	}
+	stop()
+	<-ended
+}
+
+// watched tells when bytes are stored.
+type watched struct {
+	*publish.Publisher
+	tell func()
+}
+
+func (w watched) Put(ctx context.Context, mailbox, sum string, size int64, r io.Reader) (event.Ref, error) {
+	w.tell()
+	return w.Publisher.Put(ctx, mailbox, sum, size, r)
 }

@@ -34,7 +34,6 @@ func (w *Worker) Run(ctx context.Context) {
 			pause.succeeded(time.Now())
 			w.watching(err)
 			if err = w.session.Wait(ctx); err == nil {
-				w.board.enter(StateReading)
 				continue
 			}
 			w.Close()

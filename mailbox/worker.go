@@ -156,6 +156,7 @@ func (w *Worker) Drain(ctx context.Context) error {
 			return err
 		}
 	}
+	w.board.enter(StateReading)
 	return w.pass(ctx)
 }
 
