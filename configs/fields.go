@@ -160,7 +160,7 @@ var mailboxFields = []field{
 	},
 	{
 		key: "poll", kind: durations(100*time.Millisecond, day), def: "5m",
-		doc: "How often to look for mail where the server has no IDLE.",
+		doc: "How often to look for mail that IDLE does not report: in all folders but the first, and on servers without IDLE.",
 	},
 }
 
