@@ -8,9 +8,8 @@ import (
 // attribution says how many lines from i on introduce a quote, as "On Monday, Ann wrote:" does, or 0. all says that what
 // follows is the other message to the end, though it is not marked: then date and author are both named.
 func attribution(lines []string, i int) (n int, all bool) {
-	const most = 4
 	joined := ""
-	for n := 0; n < most && i+n < len(lines); n++ {
+	for n := 0; n < longestAttribution && i+n < len(lines); n++ {
 		line := strings.TrimSpace(lines[i+n])
 		if line == "" || len(line) > longestLine || quotedLine(line) {
 			return 0, false
@@ -34,15 +33,18 @@ func attribution(lines []string, i int) (n int, all bool) {
 	return 0, false
 }
 
+// longestAttribution is how many lines an introduction has at most.
+const longestAttribution = 4
+
+// marksAttribution says whether a line can end an introduction: it has a colon at its end, or an address in it.
+func marksAttribution(line string) bool {
+	end := strings.TrimRight(line, " \t\r>*\u00a0")
+	return strings.HasSuffix(end, ":") || strings.HasSuffix(end, "：") || strings.IndexByte(line, '@') >= 0
+}
+
 // opensAttribution says whether a line starts as an introduction does.
 func opensAttribution(line string) bool {
-	low := strings.ToLower(cutText(line, 16))
-	for _, start := range openWords {
-		if strings.HasPrefix(low, start) {
-			return true
-		}
-	}
-	return closesAttribution(line) == endsVerb || len(low) > 4 && isDigit(low[0])
+	return startsWith(openWords, line) || closesAttribution(line) == endsVerb || len(line) > 4 && isDigit(line[0])
 }
 
 // How a line ends, if it is an introduction.

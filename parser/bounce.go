@@ -85,9 +85,7 @@ func (p *part) start() []byte {
 
 // scanHeader reads a header block that is not the one of a part of this message.
 func scanHeader(text []byte, pos int) (header, int) {
-	scan := headerScan{
-		raw: text, pos: pos, part: true, limits: DefaultLimits(), defect: func(string) {}, delimiter: func([]byte) bool { return false },
-	}
+	scan := headerScan{raw: text, pos: pos, part: true, limits: DefaultLimits()}
 	return scan.scan()
 }
 
@@ -244,9 +242,8 @@ func looksBounced(h header, m event.Mail) bool {
 	if h.has("X-Failed-Recipients") {
 		return true
 	}
-	said := bouncedSubject(subject(m))
-	null := nullSender(h)
-	return fromDaemon(m.Email.From) && (said || null) || null && said
+	daemon, null := fromDaemon(m.Email.From), nullSender(h)
+	return daemon && null || (daemon || null) && bouncedSubject(subject(m))
 }
 
 func nullSender(h header) bool {

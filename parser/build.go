@@ -12,6 +12,7 @@ type builder struct {
 	options Options
 	limits  Limits
 	raw     []byte
+	lines   []byte // raw, with the line ends that the package looks for
 	defects defects
 	mail    Mail
 	hint    string // the charset of the first text that names one
@@ -28,6 +29,7 @@ func (b *builder) build() Mail {
 	if bareCR {
 		b.defects.add(DefectHeaderBareCR, "")
 	}
+	b.lines = raw
 	w := newWalk(raw, b.limits, &b.defects)
 	root, _ := w.entity(0, place{id: "1", kind: "text/plain"})
 	m.header = root.header

@@ -139,11 +139,20 @@ func digest(e transfer, raw []byte) (size int64, sum, defect string) {
 	return size, hexSum(h), repaired(d)
 }
 
-func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(make([]byte, 0, sha256.Size))) }
+func hexSum(h hash.Hash) string {
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return hexOf(sum)
+}
+
+func hexOf(sum [sha256.Size]byte) string {
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
+}
 
 func sha256Hex(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	return hexOf(sha256.Sum256(b))
 }
 
 // decodingReader reads decoded bytes.

@@ -65,6 +65,18 @@ type defects struct {
 	seen map[[2]string]bool
 }
 
+// notes lists repairs of one part. The zero value forgets them.
+type notes struct {
+	defects *defects
+	partID  string
+}
+
+func (n notes) add(code string) {
+	if n.defects != nil {
+		n.defects.add(code, n.partID)
+	}
+}
+
 func (d *defects) add(code, partID string) { d.addDetail(code, partID, "") }
 
 func (d *defects) addDetail(code, partID, detail string) {

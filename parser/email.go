@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -13,9 +14,7 @@ var single = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject"
 // fields fills in what the header of the message says (RFC 8621, section 4.1.2 and 4.1.3).
 func (b *builder) fields(h header) {
 	e := &b.mail.Email
-	for _, f := range h.fields {
-		e.Headers = append(e.Headers, event.EmailHeader{Name: validText(f.name), Value: validText(f.value)})
-	}
+	e.Headers = b.rawFields(h)
 	for _, name := range single {
 		if h.count(name) > 1 {
 			b.defects.addDetail(DefectHeaderDuplicate, "", name)
@@ -46,6 +45,29 @@ func (b *builder) fields(h header) {
 			e.SentAt = &t
 		}
 	}
+}
+
+// rawFields returns the fields as they stand. One string holds them all, if it needs no repair.
+func (b *builder) rawFields(h header) []event.EmailHeader {
+	out := make([]event.EmailHeader, 0, len(h.fields))
+	if len(h.fields) == 0 {
+		return out
+	}
+	first, last := h.fields[0], h.fields[len(h.fields)-1]
+	base, end := first.at, last.start+len(last.value)
+	block := b.lines[base:end]
+	if !utf8.Valid(block) || bytes.IndexByte(block, 0) >= 0 {
+		for _, f := range h.fields {
+			out = append(out, event.EmailHeader{Name: validText(f.name), Value: validText(f.value)})
+		}
+		return out
+	}
+	text := string(block)
+	for _, f := range h.fields {
+		name, value := f.at-base, f.start-base
+		out = append(out, event.EmailHeader{Name: text[name : name+len(f.name)], Value: text[value : value+len(f.value)]})
+	}
+	return out
 }
 
 // validText makes bytes valid UTF-8 as RFC 8621, section 4.1.2.1, says it for the raw form of a field.

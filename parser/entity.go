@@ -6,11 +6,11 @@ import (
 )
 
 // classify reads what the header of an entity says about its body.
-func (p *part) classify(kind string, limits Limits, note func(code string)) {
+func (p *part) classify(kind string, limits Limits, note notes) {
 	value, ok := p.header.first("Content-Type")
 	p.hasType = ok
 	if p.header.count("Content-Type") > 1 {
-		note(DefectTypeDuplicate)
+		note.add(DefectTypeDuplicate)
 	}
 	if ok {
 		p.media = parseMedia(value, limits.Params)
@@ -19,22 +19,22 @@ func (p *part) classify(kind string, limits Limits, note func(code string)) {
 		p.disposition = parseMedia(value, limits.Params)
 	}
 	if p.media.more || p.disposition.more {
-		note(DefectLimitParams)
+		note.add(DefectLimitParams)
 	}
 	if p.media.repair || p.media.twice || p.disposition.repair || p.disposition.twice {
-		note(DefectTypeParam)
+		note.add(DefectTypeParam)
 	}
 	switch {
 	case !ok:
 		p.media.value = kind
 	case !validType(p.media.value):
-		note(DefectTypeInvalid)
+		note.add(DefectTypeInvalid)
 		p.media.value = p.assumedType(kind)
 	}
 	p.multipart = strings.HasPrefix(p.media.value, "multipart/")
 	p.readTransfer(note)
 	if p.media.value == "message/partial" {
-		note(DefectPartial)
+		note.add(DefectPartial)
 	}
 }
 
@@ -49,18 +49,18 @@ func (p *part) assumedType(kind string) string {
 	return kind
 }
 
-func (p *part) readTransfer(note func(code string)) {
+func (p *part) readTransfer(note notes) {
 	value, ok := p.header.first("Content-Transfer-Encoding")
 	if !ok {
 		return
 	}
 	transfer, proper, known := parseEncoding(value)
 	if !proper {
-		note(DefectEncodingLabel)
+		note.add(DefectEncodingLabel)
 	}
 	if !known {
 		p.unknown = true
-		note(DefectEncodingUnknown)
+		note.add(DefectEncodingUnknown)
 	}
 	if !p.multipart { // RFC 2045, section 6.4: a multipart has none
 		p.transfer = transfer

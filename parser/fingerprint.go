@@ -20,9 +20,7 @@ var volatileFields = map[string]bool{
 // ends and folds do not count. The header alone gives the same fingerprint as the whole message.
 func Fingerprint(raw []byte) string {
 	raw, _ = unixLines(raw)
-	scan := headerScan{
-		raw: raw, limits: DefaultLimits(), defect: func(string) {}, delimiter: func([]byte) bool { return false },
-	}
+	scan := headerScan{raw: raw, limits: DefaultLimits()}
 	h, _ := scan.scan()
 	lines := make([]string, 0, len(h.fields))
 	for _, f := range h.fields {

@@ -11,6 +11,8 @@ import (
 type field struct {
 	name  []byte
 	value []byte // after the colon up to the last line break, folds as they are
+	at    int    // where the name starts in the bytes that were scanned
+	start int    // where the value starts
 }
 
 // header is a header block in order.

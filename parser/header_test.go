@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mailflume/mailflume/event"
 )
 
 func TestHeaderScan(t *testing.T) {
@@ -34,12 +36,8 @@ func TestHeaderScan(t *testing.T) {
 		"text only":           {"hello\nworld\n", nil, "hello\nworld\n", DefectHeaderNoBlank},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var defects []string
-			s := headerScan{
-				raw: []byte(c.raw), limits: DefaultLimits(),
-				delimiter: func([]byte) bool { return false },
-				defect:    func(code string) { defects = append(defects, code) },
-			}
+			var repairs defects
+			s := headerScan{raw: []byte(c.raw), limits: DefaultLimits(), notes: notes{defects: &repairs}}
 			h, body := s.scan()
 			var got []string
 			for _, f := range h.fields {
@@ -48,8 +46,9 @@ func TestHeaderScan(t *testing.T) {
 			if !slices.Equal(got, c.fields) || c.raw[body:] != c.body {
 				t.Errorf("fields %q, body %q; want %q, %q", got, c.raw[body:], c.fields, c.body)
 			}
-			if c.defect == "" && defects != nil || c.defect != "" && !slices.Contains(defects, c.defect) {
-				t.Errorf("defects %v, want %q", defects, c.defect)
+			found := slices.ContainsFunc(repairs.list, func(d event.Defect) bool { return d.Code == c.defect })
+			if found != (c.defect != "") || c.defect == "" && len(repairs.list) > 0 {
+				t.Errorf("defects %v, want %q", repairs.list, c.defect)
 			}
 		})
 	}

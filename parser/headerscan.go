@@ -4,12 +4,12 @@ import "bytes"
 
 // headerScan reads one header block and copes with what real mail does to it.
 type headerScan struct {
-	raw       []byte
-	pos       int
-	part      bool                   // of a part: its first blank line ends it, nothing is skipped before it
-	delimiter func(line []byte) bool // whether a line is a boundary, which ends a header too
-	limits    Limits
-	defect    func(code string)
+	raw    []byte
+	pos    int
+	part   bool  // of a part: its first blank line ends it, nothing is skipped before it
+	walk   *walk // knows the boundaries, which end a header too; nil outside a message
+	limits Limits
+	notes  notes
 
 	header header
 	bytes  int
@@ -29,12 +29,12 @@ func (s *headerScan) scan() (header, int) {
 			if !s.fold(line, next) {
 				return s.header, next
 			}
-		case bytes.HasPrefix(line, []byte("--")) && s.delimiter(line):
+		case bytes.HasPrefix(line, []byte("--")) && s.delimits(line):
 			return s.header, s.pos
 		case folded(line) && len(s.header.fields) > 0:
 			s.extend(s.pos + len(line))
 		case !s.take(line, next):
-			s.defect(DefectHeaderNoBlank)
+			s.notes.add(DefectHeaderNoBlank)
 			return s.header, s.pos
 		}
 		s.pos = next
@@ -42,11 +42,20 @@ func (s *headerScan) scan() (header, int) {
 	return s.header, len(s.raw)
 }
 
+// delimits says whether a line is a boundary.
+func (s *headerScan) delimits(line []byte) bool {
+	if s.walk == nil {
+		return false
+	}
+	_, _, ok := s.walk.match(line)
+	return ok
+}
+
 // skipStart skips what may stand before the header of a message: a byte order mark, blank lines, an mbox line. Without a
 // header behind them the lines belong to the body.
 func (s *headerScan) skipStart() {
 	if bytes.HasPrefix(s.raw[s.pos:], []byte("\xef\xbb\xbf")) {
-		s.defect(DefectHeaderBOM)
+		s.notes.add(DefectHeaderBOM)
 		s.pos += 3
 	}
 	start := s.pos
@@ -54,7 +63,7 @@ func (s *headerScan) skipStart() {
 		line, next := lineAt(s.raw, pos)
 		if !blank(line) {
 			if pos > start && s.looksLikeField(pos) {
-				s.defect(DefectHeaderBlankStart)
+				s.notes.add(DefectHeaderBlankStart)
 				s.pos = pos
 			}
 			return
@@ -96,7 +105,7 @@ func (s *headerScan) take(line []byte, next int) bool {
 		line = trimmed
 	}
 	if mboxFrom(line) {
-		s.defect(DefectHeaderMbox)
+		s.notes.add(DefectHeaderMbox)
 		s.open = false
 		return true
 	}
@@ -120,13 +129,13 @@ func (s *headerScan) take(line []byte, next int) bool {
 			return s.join(line)
 		}
 		if s.fieldFollows(next) {
-			s.defect(DefectHeaderGarbage)
+			s.notes.add(DefectHeaderGarbage)
 			s.open = false
 			return true
 		}
 		return false
 	}
-	s.defect(DefectHeaderName)
+	s.notes.add(DefectHeaderName)
 	s.add(name, at, line)
 	return true
 }
@@ -174,7 +183,7 @@ func (s *headerScan) joins(line []byte) bool {
 }
 
 func (s *headerScan) join(line []byte) bool {
-	s.defect(DefectHeaderJoined)
+	s.notes.add(DefectHeaderJoined)
 	s.extend(s.pos + len(line))
 	return true
 }
@@ -183,13 +192,25 @@ func (s *headerScan) join(line []byte) bool {
 func (s *headerScan) add(name []byte, at int, line []byte) {
 	s.open = len(s.header.fields) < s.limits.HeaderFields && s.bytes < s.limits.HeaderBytes
 	if !s.open {
-		s.defect(DefectLimitHeader)
+		s.notes.add(DefectLimitHeader)
 		return
 	}
 	colon := bytes.IndexByte(line, ':')
-	s.header.fields = append(s.header.fields, field{name: name, value: s.raw[at+colon+1 : at+colon+1]})
+	if s.header.fields == nil {
+		s.header.fields = make([]field, 0, s.roughly())
+	}
+	s.header.fields = append(s.header.fields, field{name: name, value: s.raw[at+colon+1 : at+colon+1], at: at, start: at + colon + 1})
 	s.end = at + colon + 1
 	s.extend(at + len(line))
+}
+
+// roughly guesses how many fields there are.
+func (s *headerScan) roughly() int {
+	if s.part {
+		return 4
+	}
+	const most = 64
+	return min(most, 1+len(s.raw)/100)
 }
 
 // extend lets the value of the last field reach up to end.
@@ -198,7 +219,7 @@ func (s *headerScan) extend(end int) {
 		return
 	}
 	if room := s.limits.HeaderBytes - s.bytes; end-s.end > room {
-		s.defect(DefectLimitHeader)
+		s.notes.add(DefectLimitHeader)
 		end = s.end + max(room, 0)
 		s.open = false
 	}

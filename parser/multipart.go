@@ -149,18 +149,15 @@ type place struct {
 func (w *walk) entity(pos int, at place) (*part, delimiter) {
 	*w.count++
 	p := &part{id: at.id, within: at.within}
-	note := func(code string) { w.defects.add(code, at.defectID()) }
-	scan := headerScan{
-		raw: w.raw, pos: pos, part: at.part, limits: w.limits, defect: note,
-		delimiter: func(line []byte) bool { _, _, ok := w.match(line); return ok },
-	}
+	note := notes{w.defects, at.defectID()}
+	scan := headerScan{raw: w.raw, pos: pos, part: at.part, limits: w.limits, notes: note, walk: w}
 	var body int
 	p.header, body = scan.scan()
 	p.classify(at.kind, w.limits, note)
 	deep := at.depth >= w.limits.Depth || isMessage(p.media.value) && at.inside >= w.limits.Messages
 	switch {
 	case deep && (p.multipart || isMessage(p.media.value)):
-		note(DefectLimitDepth)
+		note.add(DefectLimitDepth)
 		p.multipart = false
 		p.media.value = "application/octet-stream"
 	case p.multipart:
@@ -302,7 +299,7 @@ func (w *walk) beforeFirst(p *part, text []byte, at place) {
 	*w.count++
 	id := at.prefix + "1"
 	child := &part{id: id, within: at.within, header: rest, body: text}
-	child.classify("text/plain", w.limits, func(code string) { w.defects.add(code, id) })
+	child.classify("text/plain", w.limits, notes{w.defects, id})
 	if child.multipart || isMessage(child.media.value) {
 		return
 	}

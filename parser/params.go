@@ -55,7 +55,7 @@ func parseMedia(value []byte, limit int) media {
 	head := s.head()
 	m.value = lower(string(head))
 	var segments []segment
-	firsts := make([]int, len(knownParams)) // where a known parameter stood first, from 1
+	var firsts [len(knownParams)]int // where a known parameter stood first, from 1
 	for n := 0; ; n++ {
 		name, v, ok := s.next()
 		if !ok {
@@ -71,7 +71,7 @@ func parseMedia(value []byte, limit int) media {
 		}
 		p := param{name: lower(string(name)), value: v}
 		m.params = append(m.params, p)
-		if i := slices.Index(knownParams, p.name); i >= 0 {
+		if i := slices.Index(knownParams[:], p.name); i >= 0 {
 			if earlier := firsts[i]; earlier > 0 {
 				m.twice = m.twice || !bytes.Equal(m.params[earlier-1].value, v)
 			} else {
@@ -223,7 +223,7 @@ func (s *paramScan) quoteEnds(pos int) bool {
 }
 
 // knownParams are the parameters that are looked for where a semicolon is missing.
-var knownParams = []string{"boundary", "charset", "name", "filename", "format", "type", "delsp", "method", "report-type", "size", "creation-date", "protocol"}
+var knownParams = [...]string{"boundary", "charset", "name", "filename", "format", "type", "delsp", "method", "report-type", "size", "creation-date", "protocol"}
 
 func (s *paramScan) knownParamAt(space int) bool {
 	at := space + 1

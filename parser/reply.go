@@ -8,15 +8,21 @@ func replyText(s string) string {
 	lines := strings.Split(s, "\n")
 	kept := make([]string, 0, len(lines))
 	wroteOn := 0 // the author wrote something at this line
+	marked := 0  // the next line that an introduction can end with
 	for i := 0; i < len(lines); i++ {
 		if endsReply(lines, i, &wroteOn) {
 			break
 		}
-		if n, all := attribution(lines, i); all {
-			break
-		} else if n > 0 {
-			i += n - 1
-			continue
+		for marked = max(marked, i); marked < len(lines) && !marksAttribution(lines[marked]); {
+			marked++
+		}
+		if marked < i+longestAttribution {
+			if n, all := attribution(lines, i); all {
+				break
+			} else if n > 0 {
+				i += n - 1
+				continue
+			}
 		}
 		if quotedLine(lines[i]) {
 			continue
@@ -79,14 +85,14 @@ func endsReply(lines []string, i int, wroteOn *int) bool {
 // the fields of a message behind them.
 func separator(lines []string, i int) bool {
 	line := strings.TrimSpace(lines[i])
-	low := strings.ToLower(line)
-	for _, start := range forwardWords {
-		if strings.HasPrefix(low, start) {
-			return true
-		}
+	if startsWith(forwardWords, line) {
+		return true
+	}
+	if line == "" || strings.IndexByte("-_=*", line[0]) < 0 {
+		return false
 	}
 	words := strings.TrimSpace(strings.Trim(line, "-_=* "))
-	if !strings.ContainsAny(line[:1], "-_=*") || len(words) < 5 || len(line)-len(words) < 4 {
+	if len(words) < 5 || len(line)-len(words) < 4 {
 		return false
 	}
 	return originalWords[strings.ToLower(words)] || i+1 < len(lines) && headerFields(lines, i+1) >= 2
@@ -116,8 +122,8 @@ func quotedField(line string) string {
 	const longestName = 40
 	head := line[:min(len(line), longestName)]
 	end := strings.IndexByte(head, ':')
-	if wide := strings.Index(head, "："); wide >= 0 && (end < 0 || wide < end) {
-		end = wide
+	if end < 0 {
+		end = strings.Index(head, "：")
 	}
 	if end <= 0 {
 		return ""
@@ -128,17 +134,32 @@ func quotedField(line string) string {
 // sentFrom says whether a line is what a phone puts below a message.
 func sentFrom(line string) bool {
 	const longest = 120
-	low := strings.ToLower(strings.Trim(line, "<>()[] *_-"))
 	if len(line) > longest {
 		return false
 	}
-	for _, start := range sentWords {
-		if strings.HasPrefix(low, start) {
+	line = strings.Trim(line, "<>()[] *_-")
+	if startsWith(sentWords, line) {
+		return true
+	}
+	for _, end := range sentEnds {
+		if strings.HasSuffix(line, end) && strings.Count(line, " ") < 12 {
 			return true
 		}
 	}
-	for _, end := range []string{" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi"} {
-		if strings.HasSuffix(low, end) && strings.Count(low, " ") < 12 {
+	return false
+}
+
+// startsWith says whether a line starts with one of the words, whatever its case.
+func startsWith(words wordList, line string) bool {
+	if line == "" {
+		return false
+	}
+	c := line[0]
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	for _, word := range words[c] {
+		if len(line) >= len(word) && strings.EqualFold(line[:len(word)], word) {
 			return true
 		}
 	}
@@ -148,16 +169,11 @@ func sentFrom(line string) bool {
 // fromDevice says whether a line is what a phone puts below a message, and no sentence that starts like it.
 func fromDevice(line string) bool {
 	const longest, words = 50, 8
-	low := strings.ToLower(strings.Trim(line, "<>()[] *_-"))
-	if len(low) > longest || strings.Count(low, " ") >= words || strings.ContainsAny(low, ",;") {
+	if len(line) > longest {
 		return false
 	}
-	for _, start := range []string{"sent from my ", "get outlook for ", "envoyé de mon ", "enviado desde mi ", "inviato da iphone", "inviato dal mio "} {
-		if strings.HasPrefix(low, start) {
-			return true
-		}
-	}
-	return false
+	line = strings.Trim(line, "<>()[] *_-")
+	return startsWith(deviceWords, line) && strings.Count(line, " ") < words && !strings.ContainsAny(line, ",;")
 }
 
 // nothingFollows says whether the author wrote nothing from line i on, only a quote or more of a signature follows, and

@@ -1,5 +1,10 @@
 package parser
 
+import (
+	"strings"
+	"unicode/utf8"
+)
+
 // What mail programs put around a quoted message, in their languages and in lower case.
 var (
 	fromNames = set("from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
@@ -22,27 +27,29 @@ var (
 		"원본 메일", "원본 메시지", "message transféré", "mensaje reenviado", "messaggio inoltrato", "mensagem encaminhada", "doorgestuurd bericht",
 		"vidarebefordrat meddelande", "videresendt meddelelse", "quoted message", "original email")
 
-	forwardWords = []string{
+	forwardWords = byFirst(
 		"begin forwarded message:", "anfang der weitergeleiteten", "début du message", "inicio del mensaje reenviado", "inizio messaggio inoltrato",
-		"início da mensagem", "begin doorgestuurd bericht", "vidarebefordrat brev:", "start på videresendt", "początek przekazywanej", "начало переадресованного",
-	}
+		"início da mensagem", "begin doorgestuurd bericht", "vidarebefordrat brev:", "start på videresendt", "początek przekazywanej", "начало переадресованного")
 
 	// Below a message.
-	sentWords = []string{
+	sentWords = byFirst(
 		"sent from ", "sent via ", "sent with ", "sent using ", "sent by ", "from my iphone", "from my ipad", "from my android", "from my mobile", "get outlook for ",
 		"get [outlook for ", "envoyé de ", "envoyé depuis ", "envoyé à partir ", "envoyé avec ", "enviado desde ", "enviado do ", "enviada do ", "enviado de ",
 		"enviado con ", "inviato da ", "inviato con ", "von meinem ", "von unterwegs ", "gesendet von ", "gesendet mit ", "gesendet über ", "gesendet aus ",
 		"diese nachricht wurde von mei", "verzonden van", "verzonden met ", "verzonden via ", "verstuurd van", "skickat från ", "skickat med ", "sendt fra ",
 		"sendt med ", "wysłane z ", "wysłano z ", "wysłano z mojego", "odesláno z ", "odoslané z ", "lähetetty ", "отправлено с ", "отправлено из ", "надіслано з ",
 		"trimis de pe ", "küldve ", "发自我的", "發自我的", "從我的", "iphoneから", "someone from mobile", "obtenir outlook", "obtener outlook", "holen sie sich outlook",
-		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook",
-	}
+		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook")
+
+	sentEnds = []string{" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi"}
+
+	// The same, and nothing else.
+	deviceWords = byFirst("sent from my ", "get outlook for ", "envoyé de mon ", "enviado desde mi ", "inviato da iphone", "inviato dal mio ")
 
 	// Before the date or the name.
-	openWords = []string{
+	openWords = byFirst(
 		"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at ", "à la date du", "dne ", "a ", "ons", "tor",
-		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ",
-	}
+		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ")
 
 	// Behind them.
 	wroteWords = []string{
@@ -51,6 +58,20 @@ var (
 		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب",
 	}
 )
+
+// wordList holds words by their first byte. One that is no ASCII letter can have two cases, so it stands under both.
+type wordList map[byte][]string
+
+func byFirst(words ...string) wordList {
+	list := make(wordList)
+	for _, word := range words {
+		list[word[0]] = append(list[word[0]], word)
+		if upper := strings.ToUpper(word); upper[0] != word[0] && upper[0] >= utf8.RuneSelf {
+			list[upper[0]] = append(list[upper[0]], word)
+		}
+	}
+	return list
+}
 
 func set(words ...string) map[string]bool {
 	m := make(map[string]bool, len(words))
