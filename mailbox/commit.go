@@ -68,8 +68,8 @@ func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
 // send commits what is staged as one batch and moves the positions past it.
 //
 // If the answer is anything but a clean ack, the batch may have landed or not. So the chain is read again: if it stands
-// where this batch would have left it, it landed; if it stands where it stood, the batch is sent once more; anything else
-// is another writer's doing and an error.
+// where this batch would have left it, it landed; if it stands where it stood, or is gone, the batch is sent once more;
+// anything else is another writer's doing and an error.
 func (w *Worker) send(ctx context.Context, rest []staged) error {
 	b := publish.Batch{Mailbox: w.token, After: w.tail}
 	for _, s := range rest {
@@ -118,7 +118,8 @@ func (w *Worker) settle(ctx context.Context, b publish.Batch, cause error) (publ
 	if err != nil {
 		return publish.Receipt{}, errors.Join(cause, err)
 	}
-	if chain.Seq == b.After {
+	if chain.Seq == b.After || chain.Seq == 0 { // 0: retention has removed the tail that we knew, and all before it
+		b.After = chain.Seq
 		return w.c.Stream.Commit(ctx, b)
 	}
 	landed := maps.Clone(w.last)

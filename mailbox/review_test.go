@@ -393,3 +393,38 @@ func (w watched) Put(ctx context.Context, mailbox, sum string, size int64, r io.
 	w.tell()
 	return w.Publisher.Put(ctx, mailbox, sum, size, r)
 }
+
+// Where the stream lost what it had, as it does with an old mailbox's events, the floor says how far the mail was read:
+// nothing comes twice, what is new comes, and nobody hears of a failure.
+func TestStreamThatLostItsMail(t *testing.T) {
+	for name, lose := range map[string]func(r *rig){
+		"purged": func(r *rig) {
+			stream, err := r.publisher.JetStream().Stream(r.t.Context(), "MAIL")
+			must(r.t, err)
+			must(r.t, stream.Purge(r.t.Context()))
+		},
+		"made anew": func(r *rig) {
+			must(r.t, r.publisher.JetStream().DeleteStream(r.t.Context(), "MAIL"))
+			must(r.t, r.publisher.Setup(r.t.Context()))
+		},
+	} {
+		for _, provider := range []sim.Provider{sim.Gmail, sim.Exchange} {
+			t.Run(name+"/"+string(provider), func(t *testing.T) {
+				r := newRig(t, provider)
+				r.deliver("INBOX", 0, 3)
+				w := r.worker()
+				must(t, w.Drain(t.Context()))
+				lose(r)
+				r.deliver("INBOX", 3, 1)
+				must(t, w.Drain(t.Context()))
+				r.deliver("INBOX", 4, 1)
+				must(t, w.Drain(t.Context()))
+				must(t, r.worker().Drain(t.Context()))
+				got := r.subjects()
+				if len(got) != 2 || got["number 3"] != 1 || got["number 4"] != 1 {
+					t.Errorf("the stream has %v, want 3 and 4 once each", got)
+				}
+			})
+		}
+	}
+}
