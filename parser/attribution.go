@@ -14,12 +14,19 @@ func attribution(lines []string, i int) (n int, all bool) {
 		if line == "" || len(line) > longestLine || quotedLine(line) {
 			return 0, false
 		}
-		joined = strings.TrimSpace(joined + " " + line)
+		if n == 0 {
+			joined = line
+		} else {
+			joined += " " + line
+		}
 		date, author := hasDate(joined), hasAddress(joined)
 		if n == 0 && !date && !author && !opensAttribution(joined) {
 			return 0, false
 		}
-		end := closesAttribution(joined)
+		end := closesAttribution(joined, date && author)
+		if end == endsOpen && !(date && author) {
+			continue
+		}
 		quote := quoteFollows(lines, i+n+1)
 		switch {
 		case end == endsVerb && quote, end == endsColon && quote && (date || author):
@@ -44,7 +51,7 @@ func marksAttribution(line string) bool {
 
 // opensAttribution says whether a line starts as an introduction does.
 func opensAttribution(line string) bool {
-	return startsWith(openWords, line) || closesAttribution(line) == endsVerb || len(line) > 4 && isDigit(line[0])
+	return startsWith(openWords, line) || closesAttribution(line, false) == endsVerb || len(line) > 4 && isDigit(line[0])
 }
 
 // How a line ends, if it is an introduction.
@@ -54,12 +61,16 @@ const (
 	endsVerb         // with "wrote", a colon behind it or not, or with a colon and a verb before the name
 )
 
-func closesAttribution(line string) int {
+// closesAttribution says how a line ends. full says that it names date and author.
+func closesAttribution(line string, full bool) int {
 	end := strings.TrimRight(line, " :：>*\u00a0")
 	colon := strings.ContainsAny(line[len(end):], ":：")
+	if !colon && !full {
+		return endsOpen
+	}
 	low := strings.ToLower(end[max(0, len(end)-40):])
 	for _, verb := range wroteWords {
-		if strings.HasSuffix(low, verb) && (colon || hasDate(line) && hasAddress(line)) {
+		if strings.HasSuffix(low, verb) {
 			return endsVerb
 		}
 	}

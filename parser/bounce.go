@@ -161,20 +161,19 @@ func reportedAddress(value string) string {
 
 // completeBounce looks in the text and in the original message for what the report does not say in fields.
 func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
-	notice, original := splitNotice(cutText(m.Text, reportWindow))
-	fromText := readNotice(notice, root.header)
-	if len(b.Recipients) == 1 {
-		one := &b.Recipients[0]
+	var notice, original string
+	if one := b.Recipients[0]; r.original == nil || len(b.Recipients) == 1 && (one.Recipient == "" || vague(one.Status) > 0 || one.Reason == "") {
+		notice, original = splitNotice(cutText(m.Text, reportWindow))
+	}
+	if one := &b.Recipients[0]; notice != "" && len(b.Recipients) == 1 {
+		fromText := readNotice(notice, root.header)
 		one.Recipient = cmpOr(one.Recipient, fromText.Recipient)
 		one.Status = preciseStatus(one.Status, fromText.Status)
 		one.Reason = cmpOr(one.Reason, fromText.Reason)
 	}
 	var sent header
 	if r.original != nil {
-		sent, _ = scanHeader(r.original.start(), 0)
-		if r.original.root != nil {
-			sent = r.original.root.header
-		}
+		sent = r.original.sent()
 	} else if original != "" {
 		sent, _ = scanHeader([]byte(original), 0)
 	}
@@ -193,6 +192,15 @@ func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
 			}
 		}
 	}
+}
+
+// sent returns the header of the message that a report returns.
+func (p *part) sent() header {
+	if p.root != nil {
+		return p.root.header
+	}
+	h, _ := scanHeader(p.start(), 0)
+	return h
 }
 
 func lastOf(h header, name string) []byte {
@@ -224,10 +232,7 @@ func complaint(root *part) *event.Complaint {
 	c := event.Complaint{Type: lower(printable(validText(field("Feedback-Type"))))}
 	c.Recipient = reportedAddress(printable(validText(field("Original-Rcpt-To"))))
 	if r.original != nil {
-		sent, _ := scanHeader(r.original.start(), 0)
-		if r.original.root != nil {
-			sent = r.original.root.header
-		}
+		sent := r.original.sent()
 		c.MessageID = sentID(sent, header{})
 		if to, _ := parseAddresses(lastOf(sent, "To"), words{problem: func(string) {}}, 2); c.Recipient == "" && len(to) == 1 {
 			c.Recipient = to[0].Email

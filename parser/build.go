@@ -38,7 +38,8 @@ func (b *builder) build() Mail {
 		b.defects.add(DefectHeaderNone, "")
 	}
 	b.hint = charsetHint(root)
-	m.byID = make(map[string]int)
+	m.byID = make(map[string]int, *w.count)
+	m.leaves = make([]Leaf, 0, *w.count)
 	root.leaves(b.leaf)
 	b.fields(root.header)
 	structure := b.structure(root)

@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,6 +31,9 @@ type dateScan struct {
 // parseDate reads a Date field: RFC 5322, its obsolete forms, asctime, ISO 8601 and what programs make of them. odd says
 // that it is not what RFC 5322 asks for.
 func parseDate(value string) (t time.Time, odd, ok bool) {
+	if t, ok := properDate(value); ok {
+		return t, false, true
+	}
 	var s dateScan
 	const longest = 200
 	if len(value) > longest {
@@ -48,6 +52,47 @@ func parseDate(value string) (t time.Time, odd, ok bool) {
 	}
 	t = time.Date(s.year, time.Month(s.month), s.day, s.hour, s.minute, s.second, 0, zone)
 	return t, s.odd || !s.hasZone, t.Year() > 0 && t.UTC().Year() > 0 && t.Year() < 10000 && t.UTC().Year() < 10000
+}
+
+// properDate reads the form that nearly all mail has: "Mon, 2 Mar 2026 10:00:00 +0100".
+func properDate(value string) (time.Time, bool) {
+	if comment := strings.Index(value, " ("); comment > 0 {
+		value = value[:comment]
+	}
+	if _, after, ok := strings.Cut(value, ", "); ok && len(value)-len(after) == 5 {
+		value = after
+	}
+	if len(value) == 25 {
+		value = "0" + value
+	}
+	const form = "02 Jan 2006 15:04:05 -0700"
+	if len(value) != len(form) || value[2] != ' ' || value[6] != ' ' || value[11] != ' ' || value[14] != ':' || value[17] != ':' || value[20] != ' ' {
+		return time.Time{}, false
+	}
+	numbers := [...]string{value[0:2], value[7:11], value[12:14], value[15:17], value[18:20], value[22:24], value[24:26]}
+	var n [len(numbers)]int
+	for i, s := range numbers {
+		var ok bool
+		if n[i], ok = atoi(s); !ok {
+			return time.Time{}, false
+		}
+	}
+	month := slices.Index(months, lower(value[3:6])) + 1
+	zone := 60 * (60*n[5] + n[6])
+	switch {
+	case value[21] == '-':
+		zone = -zone
+	case value[21] != '+':
+		return time.Time{}, false
+	}
+	if month == 0 || n[0] < 1 || n[0] > 31 || n[1] < 1000 || n[2] > 23 || n[3] > 59 || n[4] > 59 || n[5] > 14 || n[6] > 59 {
+		return time.Time{}, false
+	}
+	location := time.UTC
+	if zone != 0 {
+		location = time.FixedZone("", zone)
+	}
+	return time.Date(n[1], time.Month(month), n[0], n[2], n[3], n[4], 0, location), true
 }
 
 func (s *dateScan) valid() bool {

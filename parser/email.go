@@ -3,23 +3,20 @@ package parser
 import (
 	"bytes"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/mailflume/mailflume/event"
 )
 
 // single are the fields that may stand once (RFC 5322, section 3.6).
-var single = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
+var single = [...]string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
 
 // fields fills in what the header of the message says (RFC 8621, section 4.1.2 and 4.1.3).
 func (b *builder) fields(h header) {
 	e := &b.mail.Email
 	e.Headers = b.rawFields(h)
-	for _, name := range single {
-		if h.count(name) > 1 {
-			b.defects.addDetail(DefectHeaderDuplicate, "", name)
-		}
-	}
+	b.duplicates(h)
 	e.MessageID = b.ids(h, "Message-ID")
 	e.InReplyTo = b.ids(h, "In-Reply-To")
 	e.References = b.ids(h, "References")
@@ -43,6 +40,23 @@ func (b *builder) fields(h header) {
 			e.SentAt = &t
 		default:
 			e.SentAt = &t
+		}
+	}
+}
+
+// duplicates notes the fields that may stand once and stand twice.
+func (b *builder) duplicates(h header) {
+	var found [len(single)]int
+	for _, f := range h.fields {
+		for i, name := range single {
+			if is(f.name, name) {
+				found[i]++
+			}
+		}
+	}
+	for i, n := range found {
+		if n > 1 {
+			b.defects.addDetail(DefectHeaderDuplicate, "", single[i])
 		}
 	}
 }
@@ -107,14 +121,26 @@ const maxPreview = 256
 
 // preview returns the start of a text on one line.
 func preview(s string) string {
-	const enough = 8 * maxPreview
-	out := strings.Join(strings.Fields(cutText(s, enough)), " ")
-	for i, n := 0, 0; i < len(out); n++ {
-		if n == maxPreview {
-			return out[:i]
+	const window = 4 << 10 // a text can start with a lot of white space
+	s = cutText(s, window)
+	out := make([]byte, 0, min(len(s), 2*maxPreview))
+	n := 0
+	space := false
+	for _, r := range s {
+		if r == ' ' || r == '\n' || r == '\r' || r == '\t' || r >= utf8.RuneSelf && unicode.IsSpace(r) || r < ' ' {
+			space = n > 0
+			continue
 		}
-		_, size := utf8.DecodeRuneInString(out[i:])
-		i += size
+		if space && n < maxPreview {
+			out = append(out, ' ')
+			n++
+		}
+		if n >= maxPreview {
+			break
+		}
+		space = false
+		out = utf8.AppendRune(out, r)
+		n++
 	}
-	return out
+	return string(out)
 }

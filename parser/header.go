@@ -65,7 +65,7 @@ func (h header) message() mail.Header {
 }
 
 func is(name []byte, want string) bool {
-	return len(name) == len(want) && bytes.EqualFold(name, []byte(want))
+	return len(name) == len(want) && name[0]|0x20 == want[0]|0x20 && bytes.EqualFold(name, []byte(want))
 }
 
 // unfold takes the line breaks out of a value and trims it. It copies only a value that is folded.

@@ -145,12 +145,12 @@ func preciseStatus(a, b string) string {
 // vague counts how much a code leaves open.
 func vague(status string) int {
 	switch {
+	case status == "" || status[0] == '2':
+		return 3
 	case strings.HasSuffix(status, ".0.0"):
 		return 2
 	case strings.HasSuffix(status, ".0") || strings.Contains(status, ".0."):
 		return 1
-	case status == "" || status[0] == '2':
-		return 3
 	}
 	return 0
 }
