@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -302,7 +303,7 @@ func TestReadmeConfigs(t *testing.T) {
 		if n := bytes.Count(text, []byte("\n")); n > 12 {
 			t.Errorf("%s has %d lines; README promises about ten", file, n)
 		}
-		c, err := Parse("testdata/"+file, text, []string{"GOOGLE_CLIENT_SECRET=s", "MAILBOX_REFRESH_TOKEN=r"})
+		c, err := Parse("testdata/"+file, text, []string{"GOOGLE_CLIENT_SECRET=s"})
 		if err != nil {
 			t.Fatalf("%s:\n%v", file, err)
 		}
@@ -312,9 +313,30 @@ func TestReadmeConfigs(t *testing.T) {
 		if m.Host != want.host || client.Endpoints.Token != want.token || client.Scopes[0] != want.scope {
 			t.Errorf("%s: %+v %+v", file, m, client)
 		}
-		if _, err := m.Login.RefreshToken.Read(); err != nil {
-			t.Error(err)
+	}
+}
+
+// TestDocsConfigs loads every configuration that docs show.
+func TestDocsConfigs(t *testing.T) {
+	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	shown := 0
+	for _, file := range []string{"google.md", "microsoft.md"} {
+		text, err := os.ReadFile("../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, m := range block.FindAllStringSubmatch(string(text), -1) {
+			shown++
+			// A file of the reader's becomes a variable of the test's.
+			config := regexp.MustCompile(`file:(secrets/\S+)`).ReplaceAllString(m[1], "env:DOC")
+			if _, err := Parse("mailflume.yaml", []byte(config), []string{"DOC=x"}); err != nil {
+				t.Errorf("%s:\n%s\n%v", file, m[1], err)
+			}
+			validate(t, config)
+		}
+	}
+	if shown < 5 {
+		t.Errorf("%d configurations", shown)
 	}
 }
 

@@ -3,6 +3,8 @@ package token
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +152,35 @@ func answered(t *testing.T, status int, body string) verdict {
 		t.Fatal("it was granted")
 	}
 	return classify(a, &grant{}, failed, time.Now())
+}
+
+// The guides have the same tables beside the steps.
+func TestGuidesHaveEveryAnswer(t *testing.T) {
+	guide := func(file string) string {
+		text, err := os.ReadFile("../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	microsoft := guide("microsoft.md")
+	for _, k := range microsoftFacts {
+		if k.aadsts < 70016 || k.aadsts > 70019 { // waiting for a device code needs no table
+			if k.aadsts != 501481 && k.aadsts != 54005 && k.aadsts != 700005 && !regexp.MustCompile(fmt.Sprintf(`\b(AADSTS)?%d\b`, k.aadsts)).MatchString(microsoft) {
+				t.Errorf("docs/microsoft.md lacks %d", k.aadsts)
+			}
+		}
+	}
+	google := strings.ToLower(guide("google.md"))
+	for _, k := range googleFacts {
+		switch k.code {
+		case "invalid_scope": // only with scopes set by hand
+		default:
+			if !strings.Contains(google, k.code) {
+				t.Errorf("docs/google.md lacks %s", k.code)
+			}
+		}
+	}
 }
 
 // What is known of an end is said in time, with what to do.

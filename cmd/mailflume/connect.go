@@ -145,7 +145,7 @@ func (d *desk) provider(a token.Account) string {
 func (k *connect) byHand(ctx context.Context, d *desk, a token.Account, expect string) (*token.Granted, error) {
 	redirect := k.redirect
 	if redirect == "" {
-		redirect = loopbackURI(d.provider(a), "127.0.0.1:1")
+		redirect = loopbackURI(d.provider(a), "127.0.0.1:53682")
 	}
 	consent, err := d.tokens.Begin(a, redirect, expect)
 	if err != nil {
