@@ -7,7 +7,9 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -426,5 +428,55 @@ func TestStreamThatLostItsMail(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// revoked is an error that needs a person and is looked at again soon.
+type revoked struct{ error }
+
+func (revoked) Who() string                     { return "person" }
+func (revoked) Advice() (sentence, hint string) { return "The grant was revoked.", "Sign in again." }
+func (revoked) RetryIn() time.Duration          { return 10 * time.Millisecond }
+
+// mute is an announcer that fails the first times.
+type mute struct {
+	mu   sync.Mutex
+	left int
+	told []string
+}
+
+func (m *mute) Announce(_ context.Context, n publish.Notice) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left--; m.left >= 0 {
+		return publish.ErrUnavailable
+	}
+	m.told = append(m.told, n.What)
+	return nil
+}
+
+func (m *mute) heard() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.told)
+}
+
+// That a mailbox needs its owner is told once, and again if nobody could hear it.
+func TestNewsThatNobodyHeardIsToldAgain(t *testing.T) {
+	c := newRig(t, sim.Exchange).config()
+	news := &mute{left: 2}
+	c.Announcer = news
+	c.Open = func(context.Context) (mailbox.Session, []string, error) {
+		return nil, nil, revoked{errors.New("revoked")}
+	}
+	w := mailbox.NewWorker(c)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	eventually(t, "the login fails often enough", func() bool { return w.Status().Failures > 6 })
+	stop()
+	<-ended
+	if got := news.heard(); !slices.Equal(got, []string{"auth_failed"}) {
+		t.Errorf("told %q, want auth_failed once", got)
 	}
 }

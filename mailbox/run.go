@@ -27,10 +27,9 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		err := w.Drain(ctx)
 		if err == nil || w.session != nil && onlyFolder(err) {
-			if !connected || troubled {
-				w.recovered(ctx, troubled)
+			if (!connected || troubled) && w.recovered(ctx, troubled) {
+				connected, troubled = true, false
 			}
-			connected, troubled = true, false
 			pause.succeeded(time.Now())
 			w.watching(err)
 			if err = w.session.Wait(ctx); err == nil {
@@ -43,8 +42,7 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		v := pause.judge(Classify(err), time.Now())
 		if v.Class == Person && !troubled {
-			troubled = true
-			w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
+			troubled = w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
 		}
 		sleep(ctx, w.pause(v, err, &pause))
 	}
@@ -88,19 +86,21 @@ func (w *Worker) plain(err error) string {
 	return w.address.ReplaceAllString(err.Error(), "<address>")
 }
 
-func (w *Worker) recovered(ctx context.Context, troubled bool) {
+func (w *Worker) recovered(ctx context.Context, troubled bool) (told bool) {
 	state := "connected"
 	if troubled {
 		state = "recovered"
 	}
-	w.tell(ctx, event.MailboxChange{State: state})
+	return w.tell(ctx, event.MailboxChange{State: state})
 }
 
-// tell announces without insisting: the mail matters more than the news about it.
-func (w *Worker) tell(ctx context.Context, change event.MailboxChange) {
-	if err := w.announce(ctx, change); err != nil {
+// tell announces without insisting: the mail matters more than the news about it. What could not be told is told next time.
+func (w *Worker) tell(ctx context.Context, change event.MailboxChange) (told bool) {
+	err := w.announce(ctx, change)
+	if err != nil {
 		w.log.Info("could not announce", "what", change.State, "error", w.plain(err))
 	}
+	return err == nil
 }
 
 // announce publishes mailbox.<mailbox>.<what>.
