@@ -14,6 +14,9 @@ type base64Decoder struct {
 	letters int
 	padded  bool // padding was seen
 	repair  bool
+
+	width int // letters on the last line, if it was a proper one
+	feed  int // bytes of its line break
 }
 
 // next appends the bytes of the next line. It says no at the end.
@@ -26,6 +29,11 @@ func (d *base64Decoder) next(dst []byte) ([]byte, bool) {
 		}
 		return dst, false
 	}
+	if d.width > 0 && d.letters == 0 {
+		if dst = d.alike(dst); d.pos >= len(d.raw) {
+			return dst, false
+		}
+	}
 	end := bytes.IndexByte(d.raw[d.pos:], '\n')
 	next := len(d.raw)
 	line := d.raw[d.pos:]
@@ -36,6 +44,7 @@ func (d *base64Decoder) next(dst []byte) ([]byte, bool) {
 	if len(line) > longest {
 		line, next = line[:longest], d.pos+longest
 	}
+	start := d.pos
 	d.pos = next
 	for len(line) > 0 && isSpace(line[len(line)-1]) {
 		line = line[:len(line)-1]
@@ -57,12 +66,36 @@ func (d *base64Decoder) next(dst []byte) ([]byte, bool) {
 		if err == nil {
 			if n < want || line[len(line)-1] == '=' {
 				d.padded = true
+			} else if feed := next - start - len(line); end >= 0 && feed <= len("\r\n") && len(line) <= longest/2 {
+				d.width, d.feed = len(line), feed
 			}
 			return dst[:have+n], true
 		}
 		dst = dst[:have]
 	}
 	return d.letter(dst, line), true
+}
+
+// alike appends the lines that are as long as the last one, as all but the last of a part are, up to a chunk of them.
+func (d *base64Decoder) alike(dst []byte) []byte {
+	want := d.width / 4 * 3
+	step := d.width + d.feed
+	enough := len(dst) + chunkSize
+	for len(dst) < enough && d.pos+step <= len(d.raw) {
+		line := d.raw[d.pos : d.pos+d.width]
+		if d.raw[d.pos+step-1] != '\n' || d.feed == 2 && d.raw[d.pos+d.width] != '\r' {
+			break
+		}
+		have := len(dst)
+		dst = grow(dst, want)
+		// A line break or padding in the line gives fewer bytes: it is for the slower way, then.
+		if n, err := base64.StdEncoding.Decode(dst[have:], line); err != nil || n != want {
+			dst = dst[:have]
+			break
+		}
+		d.pos += step
+	}
+	return dst
 }
 
 // letter decodes a line letter by letter.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,28 @@ func TestDecoders(t *testing.T) {
 				t.Errorf("got %q (%s), want %q, repaired %v", got, defect, c.want, c.repaired)
 			}
 		})
+	}
+}
+
+// Lines that are as long as the one before go another way, to the same bytes.
+func TestBase64LinesAlike(t *testing.T) {
+	pieces := []string{"YWJj", "ZGVm", "Z2g=", "YQ==", "\r\n", "\n", "\r\r\n", "\r\n\r\n", " ", "!", "YW", "=", "foot er"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		var raw []byte
+		for range random.IntN(24) {
+			raw = append(raw, pieces[min(random.IntN(2*len(pieces)), random.IntN(len(pieces)))]...)
+		}
+		got, defect := decodeAll(encodingBase64, raw)
+		slow := &base64Decoder{raw: raw}
+		want := []byte{}
+		for more := true; more; {
+			slow.width = 0
+			want, more = slow.next(want)
+		}
+		if !bytes.Equal(got, want) || defect != repaired(slow) {
+			t.Fatalf("%q: got %q (%s), want %q (%s)", raw, got, defect, want, repaired(slow))
+		}
 	}
 }
 

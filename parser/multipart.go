@@ -86,11 +86,9 @@ func (w *walk) next(pos int) delimiter {
 	}
 	for start := pos; pos < len(w.raw); {
 		if !bytes.HasPrefix(w.raw[pos:], []byte("--")) {
-			i := bytes.Index(w.raw[pos:], []byte("\n--"))
-			if i < 0 {
+			if pos = dashesAt(w.raw, pos); pos < 0 {
 				break
 			}
-			pos += i + 1
 		}
 		line, after := lineAt(w.raw, pos)
 		if level, closing, ok := w.match(line); ok {
@@ -106,6 +104,21 @@ func (w *walk) next(pos int) delimiter {
 		pos = after
 	}
 	return none
+}
+
+// dashesAt returns where the next line that starts with "--" starts, or -1. It looks for the dashes rather than for the
+// line breaks: base64 has none.
+func dashesAt(raw []byte, pos int) int {
+	for {
+		i := bytes.IndexByte(raw[pos:], '-')
+		if i < 0 || pos+i+1 >= len(raw) {
+			return -1
+		}
+		pos += i + 1
+		if raw[pos] == '-' && pos > 1 && raw[pos-2] == '\n' {
+			return pos - 1
+		}
+	}
 }
 
 // push opens a boundary and returns its level.
