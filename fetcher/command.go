@@ -73,7 +73,7 @@ func (f *filter) send(line string) error {
 func (f *filter) noteCommand(line string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.untagged, f.drained = 0, 0
+	f.untagged, f.chatter, f.drained = 0, 0, 0
 	if line == "DONE" {
 		if f.idle == nil {
 			return "" // the server has ended this IDLE by itself
@@ -108,6 +108,9 @@ func (f *filter) noteCommand(line string) string {
 		f.expect(idlePatience)
 	case "LOGOUT":
 		f.expect(byePatience)
+	case "UID SEARCH":
+		f.found, f.searching = nil, true
+		f.expect(0)
 	case "EXAMINE":
 		f.validity = 0
 		f.expect(0)

@@ -17,6 +17,12 @@ const (
 	maxInline    = 64 << 10  // bytes of a literal that is no message
 	maxDepth     = 32        // nested lists
 	maxUntagged  = 20_000    // responses between two commands
+	maxChatter   = 8 << 20   // bytes of their text, literals not counted
+	maxFound     = 1 << 18   // UIDs in the answer to one SEARCH; what we ask for has no more than searchWhole, by and large
+	maxName      = 1000      // bytes of a folder's name
+	maxFlags     = 200       // flags of a message, or attributes of a folder; more are dropped
+	maxLabels    = 1000      // labels of a message; more are dropped
+	maxLabel     = 255       // bytes of a flag or label
 	drainFloor   = 256 << 20 // a literal up to this size is read and thrown away rather than the connection
 	idlePatience = 20 * time.Second
 	byePatience  = 5 * time.Second
@@ -45,19 +51,22 @@ type filter struct {
 	// Of the writer.
 	line []byte // a command not yet complete
 
-	mu       sync.Mutex // guards what follows; never held across I/O
-	cmds     map[string]*command
-	untagged int
-	drained  int64
-	broken   error            // why the connection ended
-	notice   error            // the last warning that came with a success
-	validity uint32           // UIDVALIDITY of the open folder, 0 if not known
-	slowed   time.Time        // when a warning was of throttling
-	facts    map[uint32]*fact // of the FETCH that runs, by UID
-	lateUID  bool             // this server names the UID after the body
-	idle     *command         // the IDLE that runs
-	idleOver chan struct{}    // told when the server ends an IDLE that we did not
-	left     bool             // go-imap reads no more
+	mu        sync.Mutex // guards what follows; never held across I/O
+	cmds      map[string]*command
+	untagged  int
+	chatter   int
+	drained   int64
+	broken    error            // why the connection ended
+	notice    error            // the last warning that came with a success
+	validity  uint32           // UIDVALIDITY of the open folder, 0 if not known
+	slowed    time.Time        // when a warning was of throttling
+	facts     map[uint32]*fact // of the FETCH that runs, by UID
+	found     []uint32         // by the SEARCH that runs
+	searching bool
+	lateUID   bool          // this server names the UID after the body
+	idle      *command      // the IDLE that runs
+	idleOver  chan struct{} // told when the server ends an IDLE that we did not
+	left      bool          // go-imap reads no more
 }
 
 // leave notes that go-imap reads no more. It completes the commands that it knows of then; one that is begun later would
@@ -208,6 +217,9 @@ func (f *filter) readLine() ([]byte, error) {
 			return nil, err
 		}
 		f.advanced()
+		if err := f.noteText(len(line)); err != nil {
+			return nil, err
+		}
 		line = line[:len(line)-1]
 		if n := len(line); n > 0 && line[n-1] == '\r' {
 			line = line[:n-1]
@@ -245,6 +257,16 @@ func (f *filter) response() error {
 		return err
 	}
 	f.debug("line dropped", "bytes", len(line)) // not its text, which could be a mail's
+	return nil
+}
+
+// noteText bounds the text between two commands.
+func (f *filter) noteText(n int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.chatter += n; f.chatter > maxChatter {
+		return &LimitError{What: "text between two commands"}
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 const (
 	maxLoginLine  = 64 << 10
 	maxLoginLines = 1000
+	maxLogin      = 1 << 20 // bytes in all
 )
 
 // handover speaks to the server by hand until the session is logged in; then go-imap takes over. By hand, because
@@ -32,13 +33,13 @@ type handover struct {
 	greeting string
 	caps     map[string]bool // nil if not known
 	bye      string
+	read     int // bytes so far
 }
 
 // reply is the tagged response to a command.
 type reply struct {
-	status   string // OK, NO or BAD
-	text     string // the rest, with its response code
-	untagged []string
+	status string // OK, NO or BAD
+	text   string // the rest, with its response code
 }
 
 // login takes a fresh connection to the authenticated state.
@@ -244,7 +245,6 @@ func (h *handover) wait(tag string, answer func() (string, error)) (reply, error
 			}
 			return r, nil
 		case first == "*":
-			r.untagged = append(r.untagged, rest)
 			h.noteUntagged(line)
 		default:
 			if err := classifyBare(line); err != nil {
@@ -297,7 +297,7 @@ func (h *handover) readLine() (string, error) {
 	for {
 		part, err := h.br.ReadSlice('\n')
 		line = append(line, part...)
-		if len(line) > maxLoginLine {
+		if h.read += len(part); len(line) > maxLoginLine || h.read > maxLogin {
 			return "", &LimitError{What: "line before login"}
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -312,9 +312,10 @@ func (h *handover) readLine() (string, error) {
 		if !ok || !bytes.HasPrefix(line, []byte("* ID ")) && !bytes.HasPrefix(line, []byte("* NAMESPACE ")) {
 			return string(line), nil
 		}
-		if n > maxLoginLine {
+		if n > maxLoginLine || h.read+int(n) > maxLogin {
 			return "", &LimitError{What: "literal before login"}
 		}
+		h.read += int(n)
 		if _, err := io.CopyN(io.Discard, h.br, n); err != nil {
 			return "", notEOF(err)
 		}

@@ -4,74 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// TestHostileServer: whatever a server sends, the connection ends with an error and the process lives.
-func TestHostileServer(t *testing.T) {
-	flood := func(c *fakeConn, unit string, n int) {
-		for range n {
-			if _, err := io.WriteString(c.Conn, unit); err != nil {
-				return
-			}
-		}
-	}
-	for name, attack := range map[string]func(c *fakeConn){
-		"parentheses":       func(c *fakeConn) { flood(c, "* 1 FETCH ("+strings.Repeat("(", 5<<20), 1) },
-		"bodystructure":     func(c *fakeConn) { flood(c, "* 1 FETCH (BODYSTRUCTURE "+strings.Repeat("(", 900<<10)+"\r\n", 1) },
-		"list":              func(c *fakeConn) { flood(c, "* XYZ "+strings.Repeat("(", 900<<10)+"\r\n", 1) },
-		"endless line":      func(c *fakeConn) { flood(c, "* OK "+strings.Repeat("x", 1<<20), 50) },
-		"endless tag":       func(c *fakeConn) { flood(c, strings.Repeat("x", 1<<20), 50) },
-		"untagged flood":    func(c *fakeConn) { flood(c, strings.Repeat("* 5 EXISTS\r\n", 1000), 1000) },
-		"stray lines":       func(c *fakeConn) { flood(c, strings.Repeat("\r\n", 1000), 1000) },
-		"literal of 9.2 EB": func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 BODY[] {9223372036854775807}\r\n", 1) },
-		"literal of 10^30":  func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 BODY[] {1000000000000000000000000000000}\r\n", 1) },
-		"large inline":      func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 X-GM-LABELS ({100000000}\r\n", 1) },
-		"large name":        func(c *fakeConn) { flood(c, "* LIST () \"/\" {100000000}\r\n", 1) },
-		"many inline": func(c *fakeConn) {
-			flood(c, "* 1 FETCH (X-GM-LABELS (", 1)
-			flood(c, strings.Repeat("{1}\r\nx ", 1000), 500)
-		},
-		"many skipped": func(c *fakeConn) { flood(c, "* 1 FETCH (X (", 1); flood(c, strings.Repeat("{1}\r\nx ", 1000), 500) },
-		"unasked bodies": func(c *fakeConn) {
-			flood(c, "* 1 FETCH (UID 9 BODY[] {1000000}\r\n"+strings.Repeat("x", 1e6)+")\r\n", 5000)
-		},
-		"unfinished response": func(c *fakeConn) { flood(c, "* 1 FETCH (UID 1 BODY[] {3}\r\nabc"+strings.Repeat(" X 1", 1<<20), 1) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFake(t, 1)
-			f.on["UID FETCH"] = func(c *fakeConn, _, args string) bool {
-				if !strings.Contains(args, "BODY") {
-					return false
-				}
-				attack(c)
-				c.Conn.Close()
-				return true
-			}
-			s := mustOpen(t, f.config())
-			start := time.Now()
-			r := readAll(t.Context(), s, nil)
-			var limit *LimitError
-			if !errors.As(r.err, &limit) {
-				t.Errorf("%v", r.err)
-			}
-			if d := time.Since(start); d > 20*time.Second {
-				t.Errorf("took %v", d)
-			}
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			if m.HeapInuse > 256<<20 {
-				t.Errorf("heap of %d MiB", m.HeapInuse>>20)
-			}
-			s.Close()
-		})
-	}
-}
 
 // TestPoison: a message at which the server always breaks the rules is given up, and the others come.
 func TestPoison(t *testing.T) {
@@ -120,18 +57,20 @@ func TestPoison(t *testing.T) {
 func TestH20Progress(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
+		size  int
 		chunk int
 		pause time.Duration
 		ok    bool
 	}{
-		{"slow", 16 << 10, time.Second, true},
-		{"pauses", 100 << 10, 50 * time.Second, true},
-		{"drips", 1, time.Second, false},
-		{"stops", 600 << 10, 61 * time.Second, false},
+		{"16 KB a second", 25 << 20, 16 << 10, time.Second, true}, // bar 19
+		{"pauses", 1 << 20, 100 << 10, 40 * time.Second, true},
+		{"long pauses", 1 << 20, 100 << 10, 55 * time.Second, true},
+		{"drips", 1 << 20, 1, time.Second, false},
+		{"stops", 1 << 20, 600 << 10, 61 * time.Second, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				raw := strings.Repeat("x", 1<<20)
+				raw := strings.Repeat("x", tt.size)
 				f := newFake(t, 1)
 				f.mails[0].raw = raw
 				f.answerFetch(func(c *fakeConn, _ string) {
@@ -156,9 +95,47 @@ func TestH20Progress(t *testing.T) {
 				if !tt.ok && time.Since(start) > 2*DefaultProgress {
 					t.Errorf("found out after %v", time.Since(start))
 				}
+				if n := len(f.commands("UID FETCH")); n != 2 {
+					t.Errorf("%d fetches", n)
+				}
 				s.Close()
 				time.Sleep(tt.pause) // for the server to notice
 			})
+		})
+	}
+}
+
+// TestH20Chatter: lines that say nothing are a sign of life for some minutes, as Dovecot sends them during long work, and
+// not for ever; before the login no more than afterwards.
+func TestH20Chatter(t *testing.T) {
+	for _, tt := range []struct {
+		verb  string
+		lines int // one every 15 seconds
+		ok    bool
+	}{
+		{"UID SEARCH", 20, true}, {"UID SEARCH", 1000, false}, {"UID FETCH", 1000, false}, {"EXAMINE", 1000, false},
+		{"CAPABILITY", 1000, false}, {"AUTHENTICATE", 1000, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t, 1)
+			f.on[tt.verb] = func(c *fakeConn, _, _ string) bool {
+				for i := 0; i < tt.lines && c.fail == nil; i++ {
+					c.say("* OK Hang in there..")
+					time.Sleep(15 * time.Second)
+				}
+				return c.fail != nil
+			}
+			start := time.Now()
+			s, err := Open(t.Context(), f.config(), secret{"x"})
+			if err == nil {
+				err = readAll(t.Context(), s, nil).err
+				s.Close()
+			}
+			var stall *StallError
+			if tt.ok != (err == nil) || !tt.ok && !errors.As(err, &stall) || time.Since(start) > (chatterSpans+1)*DefaultProgress {
+				t.Errorf("%s, %d lines: %v after %v", tt.verb, tt.lines, err, time.Since(start))
+			}
+			time.Sleep(time.Minute) // for the server to notice
 		})
 	}
 }

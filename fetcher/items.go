@@ -129,6 +129,7 @@ func (a *answer) item(key string) (streaming bool, err error) {
 		i.threadID = idText(p.atom())
 	case key == "X-GM-LABELS":
 		i.labels, err = p.strings()
+		i.labels = few(i.labels, maxLabels)
 		i.hasLabels = true
 	case key == "EMAILID":
 		i.emailID, err = p.objectID()

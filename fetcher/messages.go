@@ -348,18 +348,9 @@ func (p *pass) absurd(uid uint32) bool {
 
 // search asks for the existing UIDs of a set, ascending.
 func (p *pass) search(ctx context.Context, set imap.UIDSet, since time.Time) ([]uint32, error) {
-	var data *imap.SearchData
-	err := p.s.do(ctx, "SEARCH", func() (err error) {
-		data, err = p.s.client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}, Since: since}, nil).Wait()
+	err := p.s.do(ctx, "SEARCH", func() error {
+		_, err := p.s.client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}, Since: since}, nil).Wait()
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	var uids []uint32
-	for _, uid := range data.AllUIDs() {
-		uids = append(uids, uint32(uid))
-	}
-	slices.Sort(uids)
-	return slices.Compact(uids), nil
+	return p.s.filter.takeFound(), err
 }

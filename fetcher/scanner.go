@@ -68,6 +68,9 @@ func (p *scanner) inline() (string, error) {
 		return "", err
 	}
 	p.f.advanced()
+	if err := p.f.noteText(len(b)); err != nil {
+		return "", err
+	}
 	return string(b), p.nextLine()
 }
 
@@ -185,7 +188,13 @@ func (p *scanner) flags() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(s string) bool { return !isFlag(s) }), nil
+	return few(slices.DeleteFunc(all, func(s string) bool { return !isFlag(s) }), maxFlags), nil
+}
+
+// few returns the first of many strings, without the very long ones.
+func few(all []string, most int) []string {
+	all = slices.DeleteFunc(all, func(s string) bool { return len(s) > maxLabel })
+	return slices.Clip(slices.Clone(all[:min(len(all), most)]))
 }
 
 func isFlag(s string) bool {

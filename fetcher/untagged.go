@@ -32,8 +32,7 @@ func (f *filter) data(rest string) error {
 		}
 		return classifyBye(args) // whether the server closes the connection then, or forgets to
 	case "SEARCH":
-		f.search(args)
-		return nil
+		return f.search(args)
 	case "LIST":
 		return f.list(args)
 	case "FLAGS", "CAPABILITY", "ENABLED", "RECENT", "EXPUNGE", "VANISHED":
@@ -81,28 +80,36 @@ func (f *filter) noteValidity(n uint32, opening bool) error {
 	return nil
 }
 
-// search passes the numbers on, ascending; what is no UID is dropped. So is the highest UID there can be: go-imap would
-// count up to it for ever (imap.UIDSet.Nums wraps around).
-func (f *filter) search(args string) {
-	if !f.pending("UID SEARCH") {
-		return
+// search keeps the numbers for the session; what is no UID is dropped, and the highest UID there can be, after which no
+// other could come. go-imap, which is slow with many and counts up to that one for ever, gets to see none of them.
+func (f *filter) search(args string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.searching {
+		return nil
 	}
-	var uids []uint32
 	for s := range strings.FieldsSeq(args) {
 		if strings.HasPrefix(s, "(") {
 			break // (MODSEQ n)
 		}
 		if n, err := strconv.ParseUint(s, 10, 32); err == nil && n > 0 && n < math.MaxUint32 {
-			uids = append(uids, uint32(n))
+			f.found = append(f.found, uint32(n))
 		}
 	}
-	slices.Sort(uids)
-	f.out = append(f.out, "* SEARCH"...)
-	for _, u := range uids {
-		f.out = append(f.out, ' ')
-		f.out = strconv.AppendUint(f.out, uint64(u), 10)
+	if len(f.found) > maxFound {
+		return &LimitError{What: "UIDs in the answer to one SEARCH"}
 	}
-	f.out = append(f.out, "\r\n"...)
+	return nil
+}
+
+// takeFound returns the UIDs of the last SEARCH, ascending.
+func (f *filter) takeFound() []uint32 {
+	f.mu.Lock()
+	found := f.found
+	f.found, f.searching = nil, false
+	f.mu.Unlock()
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 func (f *filter) pending(verb string) bool {
@@ -150,7 +157,7 @@ func (f *filter) list(args string) error {
 	if !f.pending("LIST") {
 		return nil
 	}
-	if !isUTF7(name) || len(delim) > 1 || delim != "" && !isPrintable(delim[0]) {
+	if len(name) > maxName || !isUTF7(name) || len(delim) > 1 || delim != "" && !isPrintable(delim[0]) {
 		f.debug("folder dropped", "name", clip(name))
 		return nil
 	}
