@@ -113,8 +113,12 @@ func TestH20Chatter(t *testing.T) {
 		lines int // one every 15 seconds
 		ok    bool
 	}{
-		{"UID SEARCH", 20, true}, {"UID SEARCH", 1000, false}, {"UID FETCH", 1000, false}, {"EXAMINE", 1000, false},
-		{"CAPABILITY", 1000, false}, {"AUTHENTICATE", 1000, false},
+		{"UID SEARCH", 20, true},
+		{"UID SEARCH", 1000, false},
+		{"UID FETCH", 1000, false},
+		{"EXAMINE", 1000, false},
+		{"CAPABILITY", 1000, false},
+		{"AUTHENTICATE", 1000, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake(t, 1)
