@@ -24,6 +24,7 @@ const (
 // Why a message did not become an event.
 const (
 	dropPublished = "already_published" // the ledger has it
+	dropDraft     = "draft"             // its owner is still writing it
 	dropUnknown   = "before_reset"      // listed again after a reset, older than what was published, and not in the ledger
 )
 

@@ -142,6 +142,9 @@ func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
 	case fetcher.KindReset:
 		return staged{message: m}, w.reset(ctx, m)
 	}
+	if isDraft(m) {
+		return staged{message: m, dropped: dropDraft}, nil
+	}
 	e := w.c.build(m, w.cause(m))
 	dropped, err := w.known(ctx, m, e)
 	if err != nil {

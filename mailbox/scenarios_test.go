@@ -285,3 +285,23 @@ func TestScenario14ClockSkew(t *testing.T) {
 		})
 	}
 }
+
+// What its owner is still writing is not published, wherever it is shown; it is counted. What is sent is another message.
+func TestDraftsAreNotPublished(t *testing.T) {
+	both(t, func(t *testing.T, p sim.Provider) {
+		inLab(t, plainWorld, func(l *lab) {
+			s := l.add(p, "anna", "INBOX", `\Drafts`)
+			drafts := "Drafts"
+			if p == sim.Gmail {
+				s.fetch.Folders, drafts = []string{"INBOX", `\All`}, "[Gmail]/Drafts"
+			}
+			defer s.run()()
+			s.a.DeliverMessage(drafts, sim.Message{Raw: message(1), Flags: []string{`\Draft`}})
+			s.deliver(2, 3)
+			time.Sleep(time.Hour)
+			if st := s.w.Status(); s.received() != 3 || st.Dropped["draft"] != 1 {
+				t.Errorf("%d received, dropped %v", s.received(), st.Dropped)
+			}
+		})
+	})
+}
