@@ -94,6 +94,11 @@ func (w *Worker) recovered(ctx context.Context, troubled bool) (told bool) {
 	return w.tell(ctx, event.MailboxChange{State: state})
 }
 
+// Expiring announces that what the mailbox logs in with will end before long.
+func (w *Worker) Expiring(ctx context.Context, sentence, hint string) {
+	w.tell(ctx, event.MailboxChange{State: "auth_expiring", Detail: sentence, Hint: hint})
+}
+
 // tell announces without insisting: the mail matters more than the news about it. What could not be told is told next time.
 func (w *Worker) tell(ctx context.Context, change event.MailboxChange) (told bool) {
 	err := w.announce(ctx, change)

@@ -33,6 +33,7 @@ type Sources struct {
 	Mailboxes func() []mailbox.Status
 	Ready     func() error  // nil, or why this replica cannot do its work
 	Broker    func() string // one line about the broker, for the page
+	Grants    func() Grants // for the metrics; may be nil
 	Replica   string
 	Version   string
 }
@@ -122,6 +123,9 @@ func (s Sources) registry() *prometheus.Registry {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collector{s.Mailboxes},
 	)
+	if s.Grants != nil {
+		r.MustRegister(grantCollector{s.Grants})
+	}
 	return r
 }
 

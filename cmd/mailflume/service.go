@@ -39,6 +39,7 @@ type core struct {
 	replica   *state.Replica
 	tokens    *token.Manager
 	group     *mailbox.Group
+	foresight *foresight
 }
 
 func newService(config *configs.Config, log *slog.Logger) (*service, error) {
@@ -47,7 +48,7 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 	s.waiting.Store(&starting)
 	if listen := config.HTTP.Address(); listen != "" {
 		server, err := web.Listen(web.Config{Listen: listen}, web.Sources{
-			Mailboxes: s.statuses, Ready: s.ready, Broker: s.broker, Replica: replicaName(config), Version: version(),
+			Mailboxes: s.statuses, Grants: s.grants, Ready: s.ready, Broker: s.broker, Replica: replicaName(config), Version: version(),
 		}, log)
 		if err != nil {
 			return nil, usage(err)
@@ -126,7 +127,12 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 		started(s)
 	}
 	s.log.Info("reading", "nats", publisher.Status().Where)
+	looking, stop := context.WithCancel(ctx)
+	looked := make(chan struct{})
+	go func() { defer close(looked); c.foresight.run(looking, c.tokens) }()
 	err = c.group.Run(ctx, c.replica)
+	stop()
+	<-looked
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	return errors.Join(err, c.tokens.Close(closing))
@@ -191,6 +197,7 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 		workers = append(workers, w)
 	}
 	c.group = mailbox.NewGroup(workers...)
+	c.foresight = &foresight{service: s, ids: ids, workers: workers, said: map[string]time.Time{}}
 	return c, nil
 }
 
@@ -256,6 +263,13 @@ func source(config *configs.Config, tokens *token.Manager, m configs.Mailbox, id
 		return token.Static(m.Login.Password.Read), nil
 	}
 	return tokens.Source(account)
+}
+
+func (s *service) grants() web.Grants {
+	if c := s.core.Load(); c != nil {
+		return c.foresight.shown()
+	}
+	return web.Grants{}
 }
 
 func (s *service) statuses() []mailbox.Status {

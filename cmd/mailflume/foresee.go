@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
+	"github.com/mailflume/mailflume/web"
+)
+
+const (
+	lookFirst = 30 * time.Second // when the mailboxes are shared out
+	lookEvery = 5 * time.Minute
+	sayEvery  = 24 * time.Hour // what will stop before long, while it is so
+)
+
+// foresight looks after the grants of the mailboxes that this replica carries, and says ahead of time which will end: log,
+// event, metrics. It asks the store only.
+type foresight struct {
+	service *service
+	ids     []string          // of the configuration's mailboxes,
+	workers []*mailbox.Worker // and who carries them
+	said    map[string]time.Time
+
+	mu     sync.Mutex // guards what the metrics show
+	grants web.Grants
+}
+
+// run looks now and then, until ctx ends.
+func (f *foresight) run(ctx context.Context, tokens *token.Manager) {
+	next := time.NewTimer(lookFirst)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			f.look(ctx, tokens, time.Now())
+			next.Reset(lookEvery)
+		}
+	}
+}
+
+func (f *foresight) look(ctx context.Context, tokens *token.Manager, now time.Time) {
+	grants := web.Grants{SecretEnds: map[string]time.Time{}}
+	for i, m := range f.service.config.Mailboxes {
+		account, ok := f.service.config.Account(m, f.ids[i])
+		if !ok || ctx.Err() != nil {
+			continue
+		}
+		if ends := account.Client.Ends(); !ends.IsZero() {
+			grants.SecretEnds[account.Client.Name] = ends
+		}
+		if f.workers[i].Status().State == mailbox.StateElsewhere {
+			continue
+		}
+		s, err := tokens.Status(ctx, f.ids[i])
+		if err != nil {
+			continue // whoever needs the grant says it
+		}
+		s.Warnings = account.Forecast(s, now)
+		grants.List = append(grants.List, s)
+		for _, w := range s.Warnings {
+			f.warn(ctx, i, account, w, now)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.grants = grants
+}
+
+// warn says a warning once a day: that of a client for one of its mailboxes, not for each.
+func (f *foresight) warn(ctx context.Context, i int, a token.Account, p token.Problem, now time.Time) {
+	key := p.Code + " mailbox " + f.ids[i]
+	if p.Code == "secret_expires" {
+		key = p.Code + " client " + a.Client.Name
+	}
+	if at, ok := f.said[key]; ok && now.Sub(at) < sayEvery {
+		return
+	}
+	f.said[key] = now
+	f.service.log.Warn("this will stop before long", "mailbox", f.ids[i], "client", a.Client.Name, "code", p.Code, "what", p.Sentence, "hint", p.Hint)
+	f.workers[i].Expiring(ctx, p.Sentence, p.Hint)
+}
+
+func (f *foresight) shown() web.Grants {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.grants
+}
