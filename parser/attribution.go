@@ -8,32 +8,31 @@ import (
 // attribution says how many lines from i on introduce a quote, as "On Monday, Ann wrote:" does, or 0. all says that what
 // follows is the other message to the end, though it is not marked: then date and author are both named.
 func attribution(lines []string, i int) (n int, all bool) {
-	joined := ""
+	var date, author, verb bool
 	for n := 0; n < longestAttribution && i+n < len(lines); n++ {
 		line := strings.TrimSpace(lines[i+n])
 		if line == "" || len(line) > longestLine || quotedLine(line) {
 			return 0, false
 		}
-		if n == 0 {
-			joined = line
-		} else {
-			joined += " " + line
-		}
-		date, author := hasDate(joined), hasAddress(joined)
-		if n == 0 && !date && !author && !opensAttribution(joined) {
+		date, author = date || hasDate(line), author || hasAddress(line)
+		if n == 0 && !date && !author && !opensAttribution(line) {
 			return 0, false
 		}
-		end := closesAttribution(joined, date && author)
+		end := closesAttribution(line, date && author)
 		if end == endsOpen && !(date && author) {
 			continue
+		}
+		verb = verb || hasVerb(line)
+		if end == endsColon && verb {
+			end = endsVerb
 		}
 		quote := quoteFollows(lines, i+n+1)
 		switch {
 		case end == endsVerb && quote, end == endsColon && quote && (date || author):
 			return n + 1, false
-		case end != endsOpen && date && author, end == endsVerb && date && opensAttribution(joined):
+		case end != endsOpen && date && author, end == endsVerb && date && startsWith(openWords, strings.TrimSpace(lines[i])):
 			return n + 1, i+n+1 < len(lines) && !quote
-		case end == endsOpen && date && author && quote && i+n+1 < len(lines) && hasVerb(joined):
+		case end == endsOpen && quote && verb && i+n+1 < len(lines):
 			return n + 1, false // the colon was lost to a break of the line
 		}
 	}

@@ -33,6 +33,7 @@ type walk struct {
 	unwraps int
 	guesses int
 	open    map[string][]int // the levels at which a boundary is open, innermost last
+	lengths [64]int16        // how many open boundaries have a length, modulo 64
 	spaced  int              // how many open boundaries end in white space that counts
 	level   int
 }
@@ -68,6 +69,9 @@ func (w *walk) match(line []byte) (level int, closing, ok bool) {
 
 // opened returns the innermost level of a boundary. exact is the boundary with the white space at its end.
 func (w *walk) opened(text, exact []byte) (level int, ok bool) {
+	if w.spaced == 0 && w.lengths[len(text)&63] == 0 {
+		return 0, false
+	}
 	levels := w.open[string(text)]
 	if len(levels) == 0 && w.spaced > 0 && len(exact) > len(text) {
 		levels = w.open[string(exact)]
@@ -128,6 +132,7 @@ func (w *walk) push(boundary string) int {
 	}
 	w.level++
 	w.open[boundary] = append(w.open[boundary], w.level)
+	w.lengths[len(boundary)&63]++
 	if endsInSpace(boundary) {
 		w.spaced++
 	}
@@ -136,6 +141,7 @@ func (w *walk) push(boundary string) int {
 
 func (w *walk) pop(boundary string) {
 	w.level--
+	w.lengths[len(boundary)&63]--
 	if endsInSpace(boundary) {
 		w.spaced--
 	}

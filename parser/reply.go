@@ -1,6 +1,9 @@
 package parser
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // replyText returns what the author wrote: the text without the quoted message and the signature. It is a heuristic; when
 // nothing would be left, it returns the whole text.
@@ -10,6 +13,10 @@ func replyText(s string) string {
 	wroteOn := 0 // the author wrote something at this line
 	marked := 0  // the next line that an introduction can end with
 	for i := 0; i < len(lines); i++ {
+		if lines[i] == "" {
+			kept = append(kept, "")
+			continue
+		}
 		if endsReply(lines, i, &wroteOn) {
 			break
 		}
@@ -67,7 +74,7 @@ func endsReply(lines []string, i int, wroteOn *int) bool {
 	if line == "" || len(line) > longestLine {
 		return false
 	}
-	if line == "--" || line == "—" || len(line) > 1 && strings.Trim(line, "_") == "" {
+	if c := line[0]; (c == '-' || c == '_' || c >= utf8.RuneSelf) && (line == "--" || line == "—" || len(line) > 1 && strings.Trim(line, "_") == "") {
 		return true
 	}
 	if separator(lines, i) || headerBlock(lines, i) || fromDevice(line) {
@@ -102,6 +109,9 @@ func separator(lines []string, i int) bool {
 // that is replied to.
 func headerBlock(lines []string, i int) bool {
 	field := quotedField(strings.TrimSpace(lines[i]))
+	if field == "" {
+		return false
+	}
 	return fromNames[field] && headerFields(lines, i+1) >= 2 || field == "message du" && headerFields(lines, i+1) >= 2
 }
 
@@ -122,7 +132,7 @@ func quotedField(line string) string {
 	const longestName = 40
 	head := line[:min(len(line), longestName)]
 	end := strings.IndexByte(head, ':')
-	if end < 0 {
+	if end < 0 && strings.IndexByte(head, 0xef) >= 0 {
 		end = strings.Index(head, "：")
 	}
 	if end <= 0 {
@@ -137,7 +147,7 @@ func sentFrom(line string) bool {
 	if len(line) > longest {
 		return false
 	}
-	line = strings.Trim(line, "<>()[] *_-")
+	line = bare(line)
 	if startsWith(sentWords, line) {
 		return true
 	}
@@ -147,6 +157,15 @@ func sentFrom(line string) bool {
 		}
 	}
 	return false
+}
+
+// bare takes brackets and emphasis off a line.
+func bare(line string) string {
+	const around = "<>()[] *_-"
+	if line == "" || strings.IndexByte(around, line[0]) < 0 {
+		return line
+	}
+	return strings.Trim(line, around)
 }
 
 // startsWith says whether a line starts with one of the words, whatever its case.
@@ -172,7 +191,7 @@ func fromDevice(line string) bool {
 	if len(line) > longest {
 		return false
 	}
-	line = strings.Trim(line, "<>()[] *_-")
+	line = bare(line)
 	return startsWith(deviceWords, line) && strings.Count(line, " ") < words && !strings.ContainsAny(line, ",;")
 }
 
