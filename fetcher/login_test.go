@@ -2,16 +2,8 @@ package fetcher
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -312,125 +304,6 @@ func TestFolderGone(t *testing.T) {
 	var gone *FolderError
 	if !errors.As(r.err, &gone) || gone.Folder != "Gone" || fmt.Sprint(r.uids) != "[1]" {
 		t.Fatal(r)
-	}
-}
-
-// certificate makes a CA that is its own server certificate.
-func certificate(t *testing.T, name string, max uint16) (*tls.Config, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, _ := x509.ParseCertificate(der)
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MaxVersion: max, MinVersion: tls.VersionTLS10}, pool
-}
-
-func listen(t *testing.T, serve func(net.Conn)) (port string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(conn)
-		}
-	}()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
-}
-
-func TestTLS(t *testing.T) {
-	f := newFake(t, 1)
-	conf, pool := certificate(t, "localhost", 0)
-	old, oldPool := certificate(t, "localhost", tls.VersionTLS11)
-	alien, alienPool := certificate(t, "elsewhere.example", 0)
-	for _, tt := range []struct {
-		name   string
-		server *tls.Config
-		pool   *x509.CertPool
-		ok     bool
-	}{
-		{"good", conf, pool, true},
-		{"self-signed", conf, nil, false},
-		{"TLS 1.1", old, oldPool, false},
-		{"wrong name", alien, alienPool, false},
-	} {
-		before := len(f.commands(""))
-		port := listen(t, func(conn net.Conn) { f.serve(tls.Server(conn, tt.server)) })
-		c := Config{Addr: "localhost:" + port, User: "u@example.com", RootCAs: tt.pool, Start: Start{All: true}}
-		s, err := Open(t.Context(), c, secret{"x"})
-		if (err == nil) != tt.ok || !tt.ok && len(f.commands("")) != before {
-			t.Errorf("%s: %v", tt.name, err)
-		}
-		if s != nil {
-			wantUIDs(t, readAll(t.Context(), s, nil), 1)
-			s.Close()
-		}
-	}
-}
-
-func TestSTARTTLS(t *testing.T) {
-	conf, pool := certificate(t, "localhost", 0)
-	for _, tt := range []struct{ name, caps, answer, inject string }{
-		{"good", "IMAP4rev1 STARTTLS LOGINDISABLED", "OK go", ""},
-		{"not offered", "IMAP4rev1 AUTH=XOAUTH2", "", ""},
-		{"refused", "IMAP4rev1 STARTTLS", "BAD no", ""},
-		{"injected", "IMAP4rev1 STARTTLS", "OK go", "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"},
-		{"preauth", "", "", ""},
-	} {
-		f := newFake(t, 1)
-		port := listen(t, func(conn net.Conn) {
-			defer conn.Close()
-			buf := make([]byte, 1000)
-			read := func() string { n, _ := conn.Read(buf); tag, _, _ := strings.Cut(string(buf[:n]), " "); return tag }
-			if tt.name == "preauth" {
-				fmt.Fprint(conn, "* PREAUTH hello\r\n")
-				read()
-				return
-			}
-			fmt.Fprint(conn, "* OK hello\r\n")
-			tag := read()
-			fmt.Fprintf(conn, "* CAPABILITY %s\r\n%s OK\r\n", tt.caps, tag)
-			if tag = read(); tag == "" {
-				return
-			}
-			fmt.Fprintf(conn, "%s %s\r\n%s", tag, tt.answer, tt.inject)
-			if tt.name != "good" {
-				n, _ := conn.Read(buf)
-				if strings.Contains(string(buf[:n]), "AUTH") {
-					t.Errorf("%s: sent %q in clear", tt.name, buf[:n])
-				}
-				return
-			}
-			secure := tls.Server(conn, conf)
-			c := &fakeConn{Conn: secure, f: f}
-			c.serveLines()
-		})
-		c := Config{Addr: "localhost:" + port, Security: STARTTLS, User: "u@example.com", RootCAs: pool, Start: Start{All: true}}
-		s, err := Open(t.Context(), c, secret{"x"})
-		if (err == nil) != (tt.name == "good") {
-			t.Errorf("%s: %v", tt.name, err)
-		}
-		if s != nil {
-			wantUIDs(t, readAll(t.Context(), s, nil), 1)
-			s.Close()
-		}
 	}
 }
 
