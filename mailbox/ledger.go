@@ -44,6 +44,10 @@ const ledgerAge = 24 * time.Hour
 // and while a folder is listed again after a reset. Elsewhere the UID tells enough.
 func asksLedger(m fetcher.Message) bool { return m.EmailID != "" || m.Relisted }
 
+// elsewhereAge is how old the events of other folders must be to measure a folder that has none of its own. Younger ones may
+// be from the very pass that lists it again, or from one that was cut short, and what it is about to tell may be older.
+const elsewhereAge = time.Hour
+
 // lacksLedger says whether the chain must be read before a message can be looked up. The ledger is complete only if what
 // came before the message is on the stream.
 func (w *Worker) lacksLedger(m fetcher.Message) bool {
@@ -65,12 +69,11 @@ func (w *Worker) readLedger(ctx context.Context, of listing) (*ledger, error) {
 		if entry.Fingerprint != "" && entry.EmailID == "" {
 			l.fingerprints[entry.Fingerprint]++
 		}
-		newest := &elsewhere
-		if entry.Folder == event.Token(of.folder) {
-			newest = &l.newest
-		}
-		if entry.Received.After(*newest) {
-			*newest = entry.Received
+		switch own := entry.Folder == event.Token(of.folder); {
+		case own && entry.Received.After(l.newest):
+			l.newest = entry.Received
+		case !own && entry.Received.After(elsewhere) && time.Since(entry.Time) > elsewhereAge:
+			elsewhere = entry.Received
 		}
 	}
 	if l.newest.IsZero() {

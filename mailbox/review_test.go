@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -478,5 +479,80 @@ func TestNewsThatNobodyHeardIsToldAgain(t *testing.T) {
 	<-ended
 	if got := news.heard(); !slices.Equal(got, []string{"auth_failed"}) {
 		t.Errorf("told %q, want auth_failed once", got)
+	}
+}
+
+// What another folder published in the same pass does not make old what a folder without events of its own is yet to tell:
+// in Gmail's All Mail there are few that were not in the inbox first.
+func TestResetIsMeasuredBeforeThePass(t *testing.T) {
+	r := newRig(t, sim.Gmail, "INBOX", `\All`)
+	r.account.Deliver("INBOX", message(0), minute(0))
+	must(t, r.worker().Drain(t.Context()))
+	r.account.Deliver("[Gmail]/All Mail", message(1), minute(1))
+	r.account.BumpUIDValidity("[Gmail]/All Mail")
+	r.account.Deliver("INBOX", message(2), minute(2))
+	must(t, r.worker().Drain(t.Context()))
+	got := r.subjects()
+	for i := range 3 {
+		if n := got[fmt.Sprintf("number %d", i)]; n != 1 {
+			t.Errorf("message %d is on the stream %d times, want 1", i, n)
+		}
+	}
+}
+
+// Mail, renumbered folders, restarts and faults in any order: each message is on the stream once.
+func TestResetsAndFaultsInAnyOrder(t *testing.T) {
+	for seed := range uint64(16) {
+		provider, watched, folders := sim.Exchange, []string{"INBOX", "Archive"}, []string{"INBOX", "Archive"}
+		if seed%2 == 0 {
+			provider, watched, folders = sim.Gmail, []string{"INBOX", `\All`}, []string{"INBOX", "[Gmail]/All Mail"}
+		}
+		t.Run(fmt.Sprint(provider, seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			r := newRig(t, provider, watched...)
+			var log []string
+			n, w := 0, (*mailbox.Worker)(nil)
+			restart := func() {
+				if w != nil {
+					w.Close()
+				}
+				f := &faulty{Publisher: r.publisher, floor: r.store, fail: int64(rng.IntN(40)), after: rng.IntN(2) == 0}
+				c := r.config()
+				c.Stream, c.Bytes, c.Floor = f, f, f
+				w = mailbox.NewWorker(c)
+			}
+			restart()
+			for range 25 {
+				folder := folders[rng.IntN(len(folders))]
+				switch rng.IntN(7) {
+				case 0, 1, 2:
+					for range 1 + rng.IntN(4) {
+						log = append(log, fmt.Sprintf("number %d comes to %s", n, folder))
+						r.account.Deliver(folder, message(n), minute(n))
+						n++
+					}
+				case 3:
+					log = append(log, folder+" is renumbered")
+					r.account.BumpUIDValidity(folder)
+					restart()
+				case 4:
+					log = append(log, "restart")
+					restart()
+				default:
+					log = append(log, fmt.Sprint("drain: ", w.Drain(t.Context())))
+				}
+			}
+			w.Close()
+			must(t, r.worker().Drain(t.Context()))
+			got := r.subjects()
+			for i := range n {
+				if c := got[fmt.Sprintf("number %d", i)]; c != 1 {
+					t.Errorf("number %d is on the stream %d times", i, c)
+				}
+			}
+			if t.Failed() {
+				t.Log(strings.Join(log, "\n"))
+			}
+		})
 	}
 }
