@@ -340,7 +340,7 @@ func TestDocsConfigs(t *testing.T) {
 	}
 }
 
-// TestClouds holds the presets of the clouds to reference/providers.md section 4.9.
+// TestClouds holds the presets to the hosts of each cloud.
 func TestClouds(t *testing.T) {
 	for cloud, want := range map[string][3]string{
 		"worldwide": {"https://login.microsoftonline.com/t1/oauth2/v2.0/token", "https://outlook.office.com/IMAP.AccessAsUser.All", "outlook.office365.com"},

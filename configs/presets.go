@@ -6,7 +6,8 @@ import (
 )
 
 // preset is what we know of a provider: mailbox settings and client settings, three hosts of them (login server,
-// scope, IMAP). Sources: reference/providers.md sections 1.1, 2.1, 3.1, 4.1, 4.2 and 4.9.
+// scope, IMAP). Sources: developers.google.com/workspace/gmail/imap/imap-smtp, .../identity/protocols/oauth2/web-server;
+// learn.microsoft.com/entra/identity-platform/authentication-national-cloud, and its IMAP and OAuth page for Exchange.
 type preset struct {
 	provider  string // of mailboxes
 	client    string // provider of clients

@@ -31,7 +31,7 @@ const (
 	askAdmin    = "Ask the administrator of {mailbox}'s organisation. It is tried again every hour; no new sign-in is needed unless they say so."
 )
 
-// googleFacts are the answers of Google (providers.md 3.7 and 6).
+// googleFacts are the answers of Google (developers.google.com/identity/protocols/oauth2, and what its users report).
 var googleFacts = []fact{
 	{code: "invalid_grant", says: "reasonable timeframe", who: nobody, retry: time.Minute, problem: "Google refuses our assertion because its times are off: the clock of this host is wrong{skew}.", hint: "Fix NTP on this host."},
 	{code: "invalid_grant", says: "Invalid JWT Signature", who: operator, problem: "Google refuses the signature of the service account: its key was deleted or is another one's.", hint: "Create a new key for the service account and point the configuration of client {client} to it."},
@@ -53,7 +53,7 @@ var googleFacts = []fact{
 	{code: "redirect_uri_mismatch", who: operator, problem: "The redirect URI is not registered for the client.", hint: "Register exactly our redirect URI for client {client}."},
 }
 
-// microsoftFacts are the answers of Microsoft (providers.md 4.7 and 6).
+// microsoftFacts are the answers of Microsoft (learn.microsoft.com/entra/identity-platform/reference-error-codes).
 var microsoftFacts = []fact{
 	{aadsts: 7000222, who: operator, problem: "The client secret has expired.", hint: "Create a new secret for client {client} under App registrations, Certificates & secrets, or use a certificate: https://aka.ms/NewClientSecret"},
 	{aadsts: 7000215, who: operator, problem: "The client secret is wrong.", hint: "You probably pasted the secret's ID. Use the Value, which is shown once when it is created."},

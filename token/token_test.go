@@ -298,7 +298,7 @@ func TestLostAcksOfTheStore(t *testing.T) {
 	})
 }
 
-// An intent whose session lives is left alone (nats.md 2.4, number 1), and one that stands for too long is taken over.
+// An intent whose session lives is left alone, and one that stands for too long is taken over.
 func TestIntentOfALivingSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, lenient)
