@@ -156,7 +156,6 @@ type subject struct {
 	memory *memory
 	fetch  fetcher.Config
 	id     string
-	stop   func()
 }
 
 // lab runs a test of subjects that share a world and a stream, in a bubble.
