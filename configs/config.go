@@ -38,9 +38,10 @@ func (h HTTP) Address() string {
 	return h.Listen
 }
 
-// Limits bound what one message may cost.
+// Limits bound what one message, and the mail servers, are asked for.
 type Limits struct {
-	MessageSize Size `mapstructure:"message_size"`
+	MessageSize     Size `mapstructure:"message_size"`
+	LoginsPerSecond int  `mapstructure:"logins_per_second"`
 }
 
 // Replica is this process among those that share the mailboxes.

@@ -55,11 +55,17 @@ var fields = []field{
 		doc: "Budget for the bytes of all messages in flight. A message that does not fit waits for its turn, so this must be at least limits.message_size.",
 	},
 	{
-		key: "limits", active: true, doc: "What one message may cost.",
-		group: []field{{
-			key: "message_size", kind: size, def: "64MiB",
-			doc: "A larger message is published as dead, with its headers and size but without its bytes.",
-		}},
+		key: "limits", active: true, doc: "What one message, and the mail servers, may be asked for.",
+		group: []field{
+			{
+				key: "message_size", kind: size, def: "64MiB",
+				doc: "A larger message is published as dead, with its headers and size but without its bytes.",
+			},
+			{
+				key: "logins_per_second", kind: integers(1, 1000), def: "20",
+				doc: "How many logins one mail server gets from this process in a second, when many mailboxes connect at once.",
+			},
+		},
 	},
 	{
 		key: "replica", active: true, doc: "This process among those that share one external NATS server and split the mailboxes.",

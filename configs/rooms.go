@@ -115,7 +115,8 @@ func (c *Config) Broker(m Mailbox) (source token.Foreign, ok bool) {
 	return nil, false
 }
 
-// Fetcher returns the configuration of package fetcher for a mailbox; its budget, log and version are the caller's to add.
+// Fetcher returns the configuration of package fetcher for a mailbox; its budget, logins, log and version are the
+// caller's to add.
 func (c *Config) Fetcher(m Mailbox) (fetcher.Config, error) {
 	out := fetcher.Config{
 		Addr: net.JoinHostPort(m.Host, strconv.Itoa(m.Port)), Security: fetcher.Security(m.Security), User: m.User,

@@ -187,10 +187,13 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	if err != nil {
 		return nil, err
 	}
-	budget, turns := fetcher.NewBudget(int64(s.config.Memory)), mailbox.NewTurns(commitsAtOnce)
+	shared := bounds{
+		budget: fetcher.NewBudget(int64(s.config.Memory)), turns: mailbox.NewTurns(commitsAtOnce),
+		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)),
+	}
 	workers := make([]*mailbox.Worker, 0, len(ids))
 	for i, m := range s.config.Mailboxes {
-		w, err := s.worker(c, m, ids[i], budget, turns)
+		w, err := s.worker(c, m, ids[i], shared)
 		if err != nil {
 			return nil, fmt.Errorf("mailbox %s: %w", m.Name, err)
 		}
@@ -222,12 +225,19 @@ func identify(ctx context.Context, store *state.Store, config *configs.Config) (
 // than the 50 batches that a stream holds open.
 const commitsAtOnce = 16
 
-func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.Budget, turns mailbox.Turns) (*mailbox.Worker, error) {
+// bounds are what all mailboxes of this process share.
+type bounds struct {
+	budget *fetcher.Budget
+	logins *fetcher.Logins
+	turns  mailbox.Turns
+}
+
+func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (*mailbox.Worker, error) {
 	fetch, err := s.config.Fetcher(m)
 	if err != nil {
 		return nil, err
 	}
-	fetch.Budget, fetch.Version, fetch.Log = budget, version(), s.log.With("mailbox", id)
+	fetch.Budget, fetch.Logins, fetch.Version, fetch.Log = shared.budget, shared.logins, version(), s.log.With("mailbox", id)
 	source, err := source(s.config, c.tokens, m, id)
 	if err != nil {
 		return nil, err
@@ -240,7 +250,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, budget *fetcher.
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			return open(ctx, fetch, source)
 		},
-		Stream: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Turns: turns, Log: s.log,
+		Stream: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Turns: shared.turns, Log: s.log,
 	}), nil
 }
 
