@@ -39,6 +39,7 @@ ci: ## the longer families in their short form
 	scripts/test-deps.sh
 	$(MAKE) chaos SHORT=1
 	$(MAKE) storm
+	$(MAKE) oidc
 	$(MAKE) container
 	$(MAKE) fuzz T=10s
 
@@ -49,6 +50,11 @@ chaos: ## kill -9 on the way, two replicas, a broker outside: nothing lost, noth
 .PHONY: storm
 storm: ## 10,000 token rotations with replicas killed and stopped at random, and 10,000 grants sealed anew
 	STORM=1 $(GO) test -count=1 -timeout 5m -v -run 'Storm|Rotate' ./token ./cmd/mailflume
+
+.PHONY: oidc
+oidc: ## the code flow against npm's certified oidc-provider, with rotation and reuse detection; needs node
+	cd internal/oidc && npm ci --ignore-scripts --no-audit --no-fund
+	OIDC=1 $(GO) test -race -count=1 -timeout 2m -v ./internal/oidc
 
 .PHONY: bench
 bench: ## the benchmarks, compared by benchstat
