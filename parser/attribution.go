@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -8,7 +9,7 @@ import (
 // attribution says how many lines from i on introduce a quote, as "On Monday, Ann wrote:" does, or 0. all says that what
 // follows is the other message to the end, though it is not marked: then date and author are both named.
 func attribution(lines []string, i int) (n int, all bool) {
-	var date, author, verb bool
+	var date, author bool
 	for n := 0; n < longestAttribution && i+n < len(lines); n++ {
 		line := strings.TrimSpace(lines[i+n])
 		if line == "" || len(line) > longestLine || quotedLine(line) {
@@ -22,11 +23,14 @@ func attribution(lines []string, i int) (n int, all bool) {
 		if end == endsOpen && !(date && author) {
 			continue
 		}
-		verb = verb || hasVerb(line)
+		quote := quoteFollows(lines, i+n+1)
+		if end == endsOpen && !quote {
+			continue
+		}
+		verb := slices.ContainsFunc(lines[i:i+n+1], hasVerb)
 		if end == endsColon && verb {
 			end = endsVerb
 		}
-		quote := quoteFollows(lines, i+n+1)
 		switch {
 		case end == endsVerb && quote, end == endsColon && quote && (date || author):
 			return n + 1, false

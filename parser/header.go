@@ -65,7 +65,15 @@ func (h header) message() mail.Header {
 }
 
 func is(name []byte, want string) bool {
-	return len(name) == len(want) && name[0]|0x20 == want[0]|0x20 && bytes.EqualFold(name, []byte(want))
+	if len(name) != len(want) {
+		return false
+	}
+	for i := range len(want) { // no two characters that names have differ in that bit alone, but for letters
+		if name[i]|0x20 != want[i]|0x20 {
+			return false
+		}
+	}
+	return true
 }
 
 // unfold takes the line breaks out of a value and trims it. It copies only a value that is folded.
