@@ -128,6 +128,11 @@ func (s *dateScan) number(token string) {
 		s.clock(clock)
 		return
 	}
+	if s.hasDay && s.hasMonth && s.hasYear && !s.hasTime && strings.Count(token, ".") > 0 { // 10.00.00
+		s.odd = true
+		s.clock(strings.ReplaceAll(token, ".", ":"))
+		return
+	}
 	if parts := strings.FieldsFunc(token, func(r rune) bool { return r == '-' || r == '/' || r == '.' }); len(parts) == 3 {
 		s.odd = true
 		s.wholeDate(parts, strings.Contains(token, "/"))

@@ -32,6 +32,7 @@ func TestHeaderScan(t *testing.T) {
 		"CR CR LF":            {"A: 1\r\r\nB: 2\r\r\n\r\r\nbody", []string{"A=1", "B=2"}, "body", ""},
 		"white line in fold":  {"A: 1\r\n \r\n 2\r\n\r\nbody", []string{"A=1  2"}, "body", ""},
 		"white line as blank": {"A: 1\r\n \r\nhello there\r\n", []string{"A=1"}, "hello there\r\n", ""},
+		"boundary":            {"A: 1\nContent-Type: multipart/mixed; boundary=\"b\"\n--b\nB: 2\n", []string{"A=1", `Content-Type=multipart/mixed; boundary="b"`}, "--b\nB: 2\n", DefectHeaderNoBlank},
 		"white start":         {" A: 1\nB: 2\n\nbody", []string{"A=1", "B=2"}, "body", DefectHeaderName},
 		"text only":           {"hello\nworld\n", nil, "hello\nworld\n", DefectHeaderNoBlank},
 	} {

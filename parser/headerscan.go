@@ -13,6 +13,7 @@ type headerScan struct {
 
 	header header
 	bytes  int
+	dashes int  // lines that start with "--"
 	end    int  // where the value of the last field ends
 	open   bool // the last field was kept, so that a folded line can be added to it
 }
@@ -30,6 +31,9 @@ func (s *headerScan) scan() (header, int) {
 				return s.header, next
 			}
 		case bytes.HasPrefix(line, []byte("--")) && s.delimits(line):
+			return s.header, s.pos
+		case bytes.HasPrefix(line, []byte("--")) && s.ownBoundary(line):
+			s.notes.add(DefectHeaderNoBlank)
 			return s.header, s.pos
 		case folded(line) && len(s.header.fields) > 0:
 			s.extend(s.pos + len(line))
@@ -49,6 +53,17 @@ func (s *headerScan) delimits(line []byte) bool {
 	}
 	_, _, ok := s.walk.match(line)
 	return ok
+}
+
+// ownBoundary says whether a line is the boundary that this very header names: then the blank line between is missing.
+func (s *headerScan) ownBoundary(line []byte) bool {
+	const most = 8
+	word := bytes.TrimRight(line[2:], " \t")
+	if s.dashes++; len(word) == 0 || s.dashes > most {
+		return false
+	}
+	value, ok := s.header.first("Content-Type")
+	return ok && bytes.Contains(value, word) && parseMedia(value, s.limits.Params).str("boundary") == string(word)
 }
 
 // skipStart skips what may stand before the header of a message: a byte order mark, blank lines, an mbox line. Without a

@@ -53,6 +53,9 @@ func parseMedia(value []byte, limit int) media {
 	var m media
 	s := paramScan{text: value}
 	head := s.head()
+	if bytes.IndexByte(head, '/') >= 0 && bytes.IndexByte(head, ' ') >= 0 { // "text / html"
+		head = bytes.ReplaceAll(bytes.ReplaceAll(head, []byte(" /"), []byte{'/'}), []byte("/ "), []byte{'/'})
+	}
 	m.value = lower(string(head))
 	var segments []segment
 	var firsts [len(knownParams)]int // where a known parameter stood first, from 1
