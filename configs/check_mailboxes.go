@@ -56,12 +56,17 @@ func checkLogin(c *Config, r *reader, at string, m *Mailbox) *Client {
 	client, grant, password := r.set(at+".client"), r.set(at+".refresh_token"), r.set(at+".password")
 	broker := r.set(at+".token_command") || r.set(at+".token_file")
 	r.follow(at+".refresh_token", m.Login.RefreshToken)
+	if m.Provider == "outlook" && m.Login.Mechanism == "oauthbearer" {
+		r.say(at+".mechanism", "Outlook knows xoauth2 only", "remove it")
+	}
 	switch {
 	case password && (client || grant || broker), broker && (client || grant), r.set(at+".token_command") && r.set(at+".token_file"):
 		r.say(at, "has two ways to log in", "keep one: client, token_command, token_file, or password")
 		return nil
 	case password && m.Provider == "outlook":
 		r.say(at+".password", "Outlook accepts no passwords over IMAP", "log in with OAuth: a client of provider microsoft")
+	case password && r.set(at+".mechanism"):
+		r.say(at+".mechanism", "is for tokens", "remove it: passwords need none")
 	case password:
 		r.follow(at+".password", m.Login.Password)
 	case broker:

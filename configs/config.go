@@ -151,6 +151,7 @@ type Login struct {
 	RefreshToken Ref      `mapstructure:"refresh_token"`
 	TokenCommand []string `mapstructure:"token_command"`
 	TokenFile    string   `mapstructure:"token_file"` // path
+	Mechanism    string   `mapstructure:"mechanism"`  // of SASL, for tokens: xoauth2, oauthbearer
 	Password     Ref      `mapstructure:"password"`
 }
 

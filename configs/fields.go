@@ -125,6 +125,10 @@ var mailboxFields = []field{
 			},
 			{key: "token_file", kind: path, show: "/run/tokens/sales", doc: "A file that another program keeps an access token in, in place of client. It is read at each login."},
 			{
+				key: "mechanism", kind: oneOf("xoauth2", "oauthbearer"), show: "xoauth2",
+				doc: "How the server takes a token: xoauth2 (Gmail, Outlook and most others), or oauthbearer (RFC 7628).",
+			},
+			{
 				key: "password", kind: ref, show: "env:SALES_PASSWORD",
 				doc: "For imap servers, or an app password of Gmail, in place of all above. Outlook takes none.",
 			},

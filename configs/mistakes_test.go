@@ -164,6 +164,8 @@ clients:
 		{"no client", oauth + box("provider: gmail, login: {client: z, refresh_token: env:PW}"), `there is no client "z"; use g or m, or add it to clients`},
 		{"client missing", oauth + box("provider: gmail, login: {refresh_token: env:PW}"), "mailboxes[0].login: has a refresh_token but no client"},
 		{"client and broker", oauth + box("provider: gmail, login: {client: g, token_file: x}"), "mailboxes[0].login: has two ways to log in"},
+		{"mechanism of a password", box("provider: imap, host: h.example, login: {password: env:PW, mechanism: xoauth2}"), "mailboxes[0].login.mechanism: is for tokens"},
+		{"mechanism of outlook", oauth + box("provider: outlook, login: {client: m, mechanism: oauthbearer}"), "mailboxes[0].login.mechanism: Outlook knows xoauth2 only"},
 		{"two brokers", oauth + box("provider: gmail, login: {token_command: [x], token_file: x}"), "mailboxes[0].login: has two ways to log in"},
 		{"no command", oauth + box("provider: gmail, login: {token_command: []}"), "mailboxes[0].login.token_command: is empty"},
 		{"app without a secret", oneClient("provider: microsoft, id: x, tenant: t.example, grant: app"), "clients[0].grant: app needs a secret or a certificate"},

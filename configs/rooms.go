@@ -123,6 +123,7 @@ func (c *Config) Fetcher(m Mailbox) (fetcher.Config, error) {
 		Folders: m.Folders, Start: fetcher.Start(m.Start), MaxMessage: int64(c.Limits.MessageSize),
 		IdleRefresh: m.IdleRefresh, Poll: m.Poll,
 	}
+	out.Auth = fetcher.Auth(m.Login.Mechanism)
 	if !m.Login.Password.IsZero() {
 		out.Auth = fetcher.Password
 	}

@@ -36,7 +36,7 @@ clients:
   - {name: g, provider: google, id: def, secret: file:secret}
 mailboxes:
   - {name: o, address: o@example.com, provider: outlook, login: {client: m, refresh_token: file:secret}, start: 2026-01-02, user: other@example.com}
-  - {name: g, address: g@example.com, provider: gmail, login: {client: g, refresh_token: file:secret}, start: all}
+  - {name: g, address: g@example.com, provider: gmail, login: {client: g, refresh_token: file:secret, mechanism: oauthbearer}, start: all}
   - {name: i, address: i@example.com, provider: imap, host: '::1', security: starttls, ca: ca.pem, login: {password: file:secret}, folders: ['\Junk'], poll: 1m}
 `,
 	} {
@@ -90,6 +90,9 @@ mailboxes:
 	if err != nil || f.Addr != "outlook.office365.com:993" || f.User != "other@example.com" || f.MaxMessage != 1<<20 ||
 		f.RootCAs != nil || f.Auth != "" || !f.Start.Since.Equal(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("Fetcher(o) = %+v, %v", f, err)
+	}
+	if f, err := c.Fetcher(c.Mailboxes[1]); err != nil || f.Auth != fetcher.OAUTHBEARER {
+		t.Errorf("Fetcher(g) = %+v, %v", f, err)
 	}
 	f, err = c.Fetcher(c.Mailboxes[2])
 	if err != nil || f.Addr != "[::1]:143" || f.Auth != fetcher.Password || f.Security != fetcher.STARTTLS || f.RootCAs == nil ||

@@ -3,6 +3,7 @@ package token
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,8 +20,8 @@ type Claims struct {
 	App      string    `json:"appid,omitempty"`
 	Expires  time.Time `json:"exp,omitzero"`
 
-	nonce    string
-	verified bool // Account is an address that the provider has verified, as far as it says so
+	nonce string
+	names []string // all that it calls the account: the sign-in name may differ from the address
 }
 
 // ReadClaims returns the claims of a JWT; ok is false if text is not one, as Google's access tokens and those of personal
@@ -55,8 +56,12 @@ func ReadClaims(text string) (c Claims, ok bool) {
 	}
 	c = Claims{
 		Issuer: j.Issuer, Scopes: strings.Fields(j.Scope), Roles: j.Roles, Tenant: j.Tenant, App: or(j.App, j.Azp),
-		Account: or(or(j.UPN, j.Name), or(j.Unique, j.Email)), nonce: j.Nonce, verified: j.Verified != false && j.Verified != "false",
+		Account: or(or(j.UPN, j.Name), or(j.Unique, j.Email)), nonce: j.Nonce, names: []string{j.UPN, j.Name, j.Unique},
 	}
+	if j.Verified != false && j.Verified != "false" {
+		c.names = append(c.names, j.Email)
+	}
+	c.names = slices.DeleteFunc(c.names, func(s string) bool { return s == "" })
 	var list []string
 	if json.Unmarshal(j.Audience, &c.Audience) != nil && json.Unmarshal(j.Audience, &list) == nil && len(list) == 1 {
 		c.Audience = list[0]

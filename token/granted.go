@@ -15,8 +15,9 @@ type Granted struct {
 	Account string // who consented, as far as the provider says it
 	Scope   string // as granted
 
-	got answer
-	at  time.Time
+	names []string // all that the provider calls them
+	got   answer
+	at    time.Time
 }
 
 // Token returns the access token, so that a Granted can be tried out. A refused one has no successor.
@@ -49,10 +50,13 @@ func (m *Manager) redeem(ctx context.Context, a Account, params url.Values) (*Gr
 
 func newGranted(got answer, now time.Time) *Granted {
 	g := &Granted{got: got, at: now, Scope: got.scope}
-	if c, ok := ReadClaims(got.idToken.Reveal()); ok && c.verified {
-		g.Account = c.Account
-	} else if c, ok := ReadClaims(got.access.Reveal()); ok {
-		g.Account = c.Account
+	for _, t := range []Secret{got.idToken, got.access} {
+		if c, ok := ReadClaims(t.Reveal()); ok {
+			g.names = append(g.names, c.names...)
+		}
+	}
+	if len(g.names) > 0 {
+		g.Account = g.names[0]
 	}
 	return g
 }
@@ -77,7 +81,8 @@ func (g *Granted) verify(a Account, expect, nonce string) error {
 			return refuse("wrong_id_token", "The provider's answer was made for another sign-in.", "Begin again.")
 		}
 	}
-	if g.Account != "" && expect != "" && !SameAccount(g.Account, expect) {
+	same := func(name string) bool { return SameAccount(name, expect) }
+	if len(g.names) > 0 && expect != "" && !slices.ContainsFunc(g.names, same) {
 		return refuse("wrong_account", "Another account than that of the mailbox has signed in; nothing was stored.",
 			"Sign in as the mailbox's own account: sign out first, or use a private window. For a shared mailbox, name the member who signs in with --as.")
 	}

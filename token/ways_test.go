@@ -271,6 +271,9 @@ func TestConsentRefused(t *testing.T) {
 		{name: "another account by id_token", before: func(l *lab) {
 			idToken(l, map[string]any{"email": "mallory@example.com", "email_verified": true})
 		}, code: "wrong_account", says: "nothing was stored"},
+		{name: "unverified address", before: func(l *lab) {
+			idToken(l, map[string]any{"preferred_username": "mallory@example.com", "email": "alice@example.com", "email_verified": false})
+		}, code: "wrong_account"},
 		{name: "another nonce", before: func(l *lab) { idToken(l, map[string]any{"email": "alice@example.com", "nonce": "old"}) }, code: "wrong_id_token"},
 		{name: "another audience", before: func(l *lab) { idToken(l, map[string]any{"email": "alice@example.com", "aud": "other"}) }, code: "wrong_id_token"},
 		{name: "redirect of the token endpoint", before: func(l *lab) {

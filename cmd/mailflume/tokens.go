@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
 )
 
@@ -71,8 +72,9 @@ func (d *desk) tokenStatus(ctx context.Context, names []string, asJSON bool, out
 			continue
 		}
 		s, err := d.tokens.Status(ctx, d.ids[i])
-		if err != nil {
-			return withAdvice(err)
+		if err != nil { // that of one grant keeps nobody from seeing the others
+			v := mailbox.Classify(err)
+			s.State, s.Problem = token.NeedsPerson, &token.Problem{Code: "unreadable", Sentence: v.Sentence, Hint: v.Hint, At: time.Now()}
 		}
 		s.Warnings = account.Forecast(s, time.Now())
 		if s.State == token.NeedsPerson || s.State == token.Absent && !account.Mints() && account.RefreshToken == nil {
