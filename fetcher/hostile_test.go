@@ -207,3 +207,40 @@ func TestQuirkSoftThrottling(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestHalfSpeed: for a quarter of an hour after [THROTTLED], as much time passes between two FETCHes as the last one took.
+func TestHalfSpeed(t *testing.T) {
+	for _, tt := range []struct {
+		warning string
+		want    time.Duration
+	}{{"", 30 * time.Second}, {"[THROTTLED]", 60 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t)
+			for uid := range uint32(3 * fetchChunk) {
+				f.add(uid + 1)
+			}
+			f.on["UID SEARCH"] = func(c *fakeConn, tag, args string) bool {
+				c.search(f.mails, args)
+				c.say("%s OK Success %s", tag, tt.warning)
+				return true
+			}
+			f.on["UID FETCH"] = func(_ *fakeConn, _, args string) bool {
+				if strings.Contains(args, "BODY") {
+					time.Sleep(10 * time.Second)
+				}
+				return false
+			}
+			s := mustOpen(t, f.config())
+			start := time.Now()
+			r := readAll(t.Context(), s, nil)
+			if d := time.Since(start); r.err != nil || len(r.uids) != 3*fetchChunk || d != tt.want {
+				t.Errorf("%s: %d messages in %v: %v", tt.warning, len(r.uids), d, r.err)
+			}
+			time.Sleep(slowFor)
+			if s.filter.slowedWithin(slowFor) {
+				t.Error("it is never forgotten")
+			}
+			s.Close()
+		})
+	}
+}

@@ -325,3 +325,28 @@ func TestConfigMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestLogins: at one server, logins come at the rate that was set; at another they do not wait; and ctx ends the waiting.
+func TestLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLogins(5)
+		start := time.Now()
+		for i := range 30 {
+			if err := l.wait(t.Context(), "a.example:993"); err != nil {
+				t.Fatal(err)
+			}
+			if d, want := time.Since(start), time.Duration(max(0, i-4))*200*time.Millisecond; d != want {
+				t.Errorf("login %d after %v, want %v", i, d, want)
+			}
+		}
+		before := time.Now()
+		if err := l.wait(t.Context(), "b.example:993"); err != nil || time.Since(before) != 0 {
+			t.Errorf("%v after %v", err, time.Since(before))
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errors.New("enough"))
+		defer cancel()
+		if err := l.wait(ctx, "a.example:993"); err == nil || err.Error() != "enough" {
+			t.Error(err)
+		}
+	})
+}
