@@ -10,6 +10,9 @@ import (
 // authentication reads the topmost Authentication-Results field (RFC 8601) that one of the trusted names wrote. Fields
 // below it may have come with the message; nobody vouches for those.
 func authentication(h header, trusted []string) *event.Auth {
+	if len(trusted) == 0 {
+		return nil
+	}
 	first := true
 	for _, f := range h.fields {
 		if !is(f.name, "Authentication-Results") {

@@ -12,7 +12,11 @@ func (b *builder) structure(p *part) event.EmailBodyPart {
 	if p.disposition.value != "" {
 		out.Disposition = ptr(strings.ToValidUTF8(p.disposition.value, "\ufffd"))
 	}
-	if cid := contentID(p); cid != "" {
+	if !p.multipart {
+		if leaf := &b.mail.leaves[b.mail.byID[p.id]]; leaf.CID != "" {
+			out.CID = &leaf.CID
+		}
+	} else if cid := contentID(p); cid != "" {
 		out.CID = &cid
 	}
 	if value, ok := p.header.first("Content-Language"); ok {

@@ -43,6 +43,14 @@ var charsetAliases = map[string]encoding.Encoding{
 	"cp51932":         japanese.EUCJP,
 	"eucjp":           japanese.EUCJP,
 	"eucjp-ms":        japanese.EUCJP,
+	"iso-8859-1":      charmap.Windows1252, // what the WHATWG lists as well: these are found faster here
+	"windows-1252":    charmap.Windows1252,
+	"windows-1251":    charmap.Windows1251,
+	"iso-8859-15":     charmap.ISO8859_15,
+	"iso-8859-2":      charmap.ISO8859_2,
+	"koi8-r":          charmap.KOI8R,
+	"iso-2022-jp":     japanese.ISO2022JP,
+	"shift_jis":       japanese.ShiftJIS,
 	"latin-1":         charmap.Windows1252,
 	"latin":           charmap.Windows1252,
 	"ansi":            charmap.Windows1252,
@@ -162,7 +170,7 @@ func decodeText(b []byte, label, hint string) text {
 		}
 	}
 	if utf8.Valid(b) {
-		if isASCII(b) {
+		if defect != "" && isASCII(b) {
 			defect = "" // whatever the label means, these bytes are plain
 		}
 		return text{string(b), defect}
@@ -210,6 +218,9 @@ func nearlyUTF8(b []byte) bool {
 func decodeTable(b []byte, cs charset) text {
 	if cs.wide {
 		return decodeWide(b, cs)
+	}
+	if table, ok := cs.enc.(*charmap.Charmap); ok && table.DecodeByte('a') == 'a' && isASCII(b) {
+		return text{value: string(b)}
 	}
 	out, err := cs.enc.NewDecoder().Bytes(b)
 	value := strings.ToValidUTF8(string(out), "\ufffd")

@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/html/atom"
 )
@@ -163,15 +164,32 @@ func notHTMLSpace(r rune) bool { return !htmlSpace(r) }
 
 // word writes letters, after the breaks and the space that are due.
 func (w *htmlWriter) word(s string) {
-	s = strings.Map(func(r rune) rune { // soft hyphens and joiners that only hide from filters
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf || s[i] == 0 {
+			s = visible(s)
+			break
+		}
+	}
+	if s == "" {
+		return
+	}
+	w.due()
+	w.out.WriteString(s)
+	w.space, w.written = false, true
+}
+
+// visible takes out what nobody sees.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune { // soft hyphens and joiners that only hide from filters
 		if r == '\u00ad' || r == '\u200b' || r == '\u200c' || r == '\ufeff' || r == 0 {
 			return -1
 		}
 		return r
 	}, s)
-	if s == "" {
-		return
-	}
+}
+
+// due writes the breaks, the marks of a quote or the space before a word.
+func (w *htmlWriter) due() {
 	const deepest = 8
 	if w.breaks > 0 && w.out.Len() > 0 {
 		for i := range w.breaks {
@@ -191,8 +209,6 @@ func (w *htmlWriter) word(s string) {
 	} else if w.space {
 		w.out.WriteByte(' ')
 	}
-	w.out.WriteString(s)
-	w.space, w.written = false, true
 }
 
 // metaCharset finds the charset that HTML names in its head, for a part that names none.
