@@ -340,8 +340,29 @@ func TestConsentIsUsedOnce(t *testing.T) {
 	}
 	_, err = l.finish(c, answer)
 	wants(t, err, "state_used", "Begin again")
+	late := l.begin()
+	answer = l.browse(late.URL())
+	late.Age(11 * time.Minute)
+	_, err = l.finish(late, answer)
+	wants(t, err, "expired", "Begin again")
 	if n := len(l.oauth.Requests()); n != 1 {
 		t.Errorf("%d exchanges", n)
+	}
+}
+
+// Two providers at once: the code of one never goes to the other.
+func TestConsentMixUp(t *testing.T) {
+	google, microsoft := newLab(t, sim.Gmail), newLab(t, sim.Exchange)
+	at, honest := google.begin(), microsoft.begin()
+	answer := microsoft.browse(honest.URL())
+	answer.Set("iss", microsoft.server.URL+"/common/v2.0")
+	own, err := url.Parse(at.URL())
+	google.must(err)
+	answer.Set("state", own.Query().Get("state"))
+	_, err = google.finish(at, answer)
+	wants(t, err, "wrong_issuer", "mix up two providers")
+	if n := len(google.oauth.Requests()); n != 0 {
+		t.Errorf("the code went to the other provider: %d requests", n)
 	}
 }
 

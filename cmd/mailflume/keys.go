@@ -83,3 +83,25 @@ func (d *desk) rotate(ctx context.Context) (changed, all int, err error) {
 	_ = group.Wait() // each error is in failed
 	return int(n.Load()), len(ids), errors.Join(failed...)
 }
+
+// opens refuses to start with keys that are not those of the stored grants: if there are grants, one of them must open.
+// What else may be wrong, the mailbox in question says.
+func opens(ctx context.Context, tokens *token.Manager, ids []string) error {
+	var refused error
+	for _, id := range ids {
+		s, err := tokens.Status(ctx, id)
+		var sealed *token.SealError
+		switch {
+		case errors.As(err, &sealed):
+			refused = err
+		case err != nil:
+			return nil // the store does not answer: the mailboxes will wait for it
+		case s.State != token.Absent:
+			return nil
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	return fmt.Errorf("the keys that seal grants (setting sealing_key) are not those that the stored grants were sealed with: %w", withAdvice(refused))
+}

@@ -112,6 +112,9 @@ func TestKeysCommands(t *testing.T) {
 	if code, out, _ := command(t.Context(), "check", "-c", path); code != exitFailed || !strings.Contains(out, "Put the line of the key") {
 		t.Errorf("with another key: exit code %d, %s", code, out)
 	}
+	if code, _, errs := command(t.Context(), "run", "-c", path); code != exitUsage || !strings.Contains(errs, "sealing_key") || !strings.Contains(errs, "Put the line of the key") {
+		t.Errorf("run with another key: exit code %d, %s", code, errs)
+	}
 }
 
 // loneSession is that of a process that has the store for itself.

@@ -187,6 +187,9 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	if err != nil {
 		return nil, err
 	}
+	if err := opens(ctx, c.tokens, ids); err != nil {
+		return nil, err
+	}
 	shared := bounds{
 		budget: fetcher.NewBudget(int64(s.config.Memory)), turns: mailbox.NewTurns(commitsAtOnce),
 		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)),
