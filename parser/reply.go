@@ -169,7 +169,7 @@ func bare(line string) string {
 }
 
 // startsWith says whether a line starts with one of the words, whatever its case.
-func startsWith(words wordList, line string) bool {
+func startsWith(words *wordList, line string) bool {
 	if line == "" {
 		return false
 	}

@@ -60,10 +60,10 @@ var (
 )
 
 // wordList holds words by their first byte. One that is no ASCII letter can have two cases, so it stands under both.
-type wordList map[byte][]string
+type wordList [256][]string
 
-func byFirst(words ...string) wordList {
-	list := make(wordList)
+func byFirst(words ...string) *wordList {
+	list := new(wordList)
 	for _, word := range words {
 		list[word[0]] = append(list[word[0]], word)
 		if upper := strings.ToUpper(word); upper[0] != word[0] && upper[0] >= utf8.RuneSelf {
