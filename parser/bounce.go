@@ -165,6 +165,11 @@ func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
 	if one := b.Recipients[0]; r.original == nil || len(b.Recipients) == 1 && (one.Recipient == "" || vague(one.Status) > 0 || one.Reason == "") {
 		notice, original = splitNotice(cutText(m.Text, reportWindow))
 	}
+	if one := &b.Recipients[0]; one.Recipient == "" && one.Status == "" {
+		if several := noticeRecipients(notice); len(several) > 1 {
+			b.Recipients = several
+		}
+	}
 	if one := &b.Recipients[0]; notice != "" && len(b.Recipients) == 1 {
 		fromText := readNotice(notice, root.header)
 		one.Recipient = cmpOr(one.Recipient, fromText.Recipient)

@@ -42,6 +42,14 @@ func TestClassOfParts(t *testing.T) {
 				{Recipient: "ann@b.org", Status: "5.1.1", Action: "failed", Reason: "Remote host said: 550 #5.1.1 no such user"},
 			}}},
 		},
+		"words for two": {
+			"Return-Path: <>\nFrom: MAILER-DAEMON@a.org\nSubject: failure notice\n\nHi.\n\n<ann@b.org>:\nno such user (#5.1.1)\n\n" +
+				"<bob@b.org>:\nRemote host said: 452 4.2.2 full\n",
+			event.Class{Bounce: &event.Bounce{Recipients: []event.BouncedRecipient{
+				{Recipient: "ann@b.org", Status: "5.1.1", Action: "failed", Reason: "no such user (#5.1.1)"},
+				{Recipient: "bob@b.org", Status: "4.2.2", Action: "failed", Reason: "Remote host said: 452 4.2.2 full"},
+			}}},
+		},
 		"a person's postmaster": {"Return-Path: <ann@b.org>\nFrom: postmaster@b.org\nSubject: your question\n\nhello\n", event.Class{}},
 		"complaint": {
 			"From: a@b.org\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n\n" +

@@ -86,6 +86,33 @@ func readNotice(notice string, h header) event.BouncedRecipient {
 	return r
 }
 
+// noticeRecipients reads a notice that names several recipients, each on a line of its own with the reason behind it. It
+// returns those for which there is one.
+func noticeRecipients(notice string) []event.BouncedRecipient {
+	var out []event.BouncedRecipient
+	lines := strings.Split(notice, "\n")
+	seen := make(map[string]bool)
+	for i := 0; i < len(lines) && len(out) < maxBounced; {
+		address, whole := addressIn(strings.TrimSpace(lines[i]))
+		i++
+		if !whole || isDaemon(address) {
+			continue
+		}
+		start := i
+		for ; i < len(lines); i++ {
+			if _, next := addressIn(strings.TrimSpace(lines[i])); next {
+				break
+			}
+		}
+		r := readNotice(strings.Join(lines[start:i], "\n"), header{})
+		if r.Recipient = address; r.Reason != "" && !seen[address] {
+			seen[address] = true
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // paragraph returns the lines from i to the next empty one as one line.
 func paragraph(lines []string, i int) string {
 	var out strings.Builder
