@@ -114,3 +114,54 @@ func TestGeneratedKey(t *testing.T) {
 		t.Errorf("a second key was made, or: %v", err)
 	}
 }
+
+// TestAccountsOfClients holds each kind of client to what package token makes of it.
+func TestAccountsOfClients(t *testing.T) {
+	c := mustParse(t, `
+clients:
+  - {name: workspace, provider: google, service_account: env:PW}
+  - {name: app, provider: microsoft, id: x, tenant: t.example, grant: app, certificate: env:PW, cloud: gcc-high}
+  - {name: person, provider: microsoft, id: x, secret: env:PW, secret_expires: 2027-06-30}
+  - {name: other, provider: other, id: x, scopes: [mail], endpoints: {token: 'https://login.example/token', authorize: 'https://login.example/auth'}}
+mailboxes:
+  - {name: w, address: w@example.com, provider: gmail, login: {client: workspace}}
+  - {name: a, address: a@example.com, provider: outlook, login: {client: app}}
+  - {name: p, address: p@example.com, provider: outlook, login: {client: person}}
+  - {name: o, address: o@example.com, provider: imap, host: imap.example, login: {client: other}}
+  - {name: c, address: c@example.com, provider: gmail, login: {token_command: [/bin/echo, the-token]}}
+  - {name: f, address: f@example.com, provider: gmail, login: {token_file: testdata/gmail.yaml}}
+`, "PW=x")
+	account := func(i int) token.Account {
+		a, ok := c.Account(c.Mailboxes[i], c.Mailboxes[i].Name)
+		if !ok {
+			t.Fatalf("mailbox %d has no account", i)
+		}
+		return a
+	}
+	if a := account(0); a.Client.Credential != token.ServiceKey || a.Subject != "w@example.com" || !a.Mints() || a.Client.Scopes[0] != "https://mail.google.com/" {
+		t.Errorf("service account: %+v", a)
+	}
+	if a := account(1); a.Client.Credential != token.Certificate || !a.Client.App || !a.Mints() || a.Client.Scopes[0] != "https://outlook.office365.us/.default" ||
+		a.Client.TokenURL != "https://login.microsoftonline.us/t.example/oauth2/v2.0/token" {
+		t.Errorf("app: %+v", a)
+	}
+	if a := account(2); a.Mints() || a.RefreshToken != nil || a.Client.SecretEnds.Format(time.DateOnly) != "2027-06-30" || a.Client.SignIn["prompt"] != "select_account" ||
+		a.Client.DeviceURL == "" || a.Client.AuthorizeURL == "" || a.Client.RevokeURL != "" || !a.Client.Rotates {
+		t.Errorf("person: %+v", a)
+	}
+	if a := account(3); a.Client.SignIn["access_type"] != "offline" || a.Client.Identity != nil || a.Client.AuthorizeURL != "https://login.example/auth" {
+		t.Errorf("other: %+v", a)
+	}
+	for i := 4; i < 6; i++ {
+		if _, ok := c.Account(c.Mailboxes[i], "x"); ok {
+			t.Errorf("mailbox %d has an account", i)
+		}
+	}
+	command, ok := c.Broker(c.Mailboxes[4])
+	if got, err := command.Token(t.Context(), ""); !ok || err != nil || got != "the-token" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, ok := c.Broker(c.Mailboxes[0]); ok {
+		t.Error("a client is a broker")
+	}
+}
