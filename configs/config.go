@@ -138,6 +138,7 @@ type Mailbox struct {
 	User        string        `mapstructure:"user"`     // login name; Address unless set
 	Login       Login         `mapstructure:"login"`
 	Folders     []string      `mapstructure:"folders"` // names, or special uses such as \Junk
+	Include     []string      `mapstructure:"include"` // sent
 	Start       Start         `mapstructure:"start"`
 	Raw         string        `mapstructure:"raw"` // always, on_defect, never
 	IdleRefresh time.Duration `mapstructure:"idle_refresh"`

@@ -139,6 +139,10 @@ var mailboxFields = []field{
 		doc: `Folders by name, or by special use whatever they are called: \All, \Archive, \Drafts, \Flagged, \Important, \Junk, \Sent, \Trash. Use single quotes around a backslash. Default: [INBOX].`,
 	},
 	{
+		key: "include", list: true, kind: oneOf("sent"), show: "[sent]",
+		doc: "What else to publish. sent: what the mailbox's owner sent, from the folder \\Sent and from Gmail's \\All, marked direction: sent. Without it a workflow that answers never reads its own answers. Drafts are never published.",
+	},
+	{
 		key: "start", kind: start, def: "now",
 		doc: "Which mail to read of what is there when the mailbox is first seen: now (none), all, or a date (YYYY-MM-DD: what arrived then or later, UTC).",
 	},

@@ -70,7 +70,14 @@ type Message struct {
 	Mail               // inlined: email, text, html, replyText, auth, class, attachments, defects
 	Raw      *Ref      `json:"raw,omitempty"`  // the untouched bytes, if they were kept
 	Dead     *Dead     `json:"dead,omitempty"` // in a dead event: why
+
+	// Direction is Sent if the mailbox's owner sent the message, and absent if it arrived. What was sent is published only
+	// where the configuration asks for it.
+	Direction string `json:"direction,omitempty"`
 }
+
+// Sent is the Direction of what the mailbox's owner sent.
+const Sent = "sent"
 
 // Mailbox names the mailbox an event belongs to.
 type Mailbox struct {

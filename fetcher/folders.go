@@ -35,7 +35,7 @@ func (s *Session) resolve(ctx context.Context) error {
 			return &FolderError{Folder: want, Text: "does not exist", Hint: "the mailbox has " + namesOf(all)}
 		}
 		if !slices.ContainsFunc(s.folders, func(f *folder) bool { return f.name == name }) {
-			s.folders = append(s.folders, &folder{name: name})
+			s.folders = append(s.folders, &folder{name: name, sent: holdsSent(all, name)})
 		}
 	}
 	return nil
@@ -58,6 +58,24 @@ func find(all []*imap.ListData, want string) (name string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// holdsSent says whether a folder is the one for what was sent.
+func holdsSent(all []*imap.ListData, name string) bool {
+	return slices.ContainsFunc(all, func(f *imap.ListData) bool {
+		return f.Mailbox == name && slices.ContainsFunc(f.Attrs, func(a imap.MailboxAttr) bool { return strings.EqualFold(string(a), `\Sent`) })
+	})
+}
+
+// sentByOwner says whether a message of this folder is what the mailbox's owner sent. What one sends to oneself is in INBOX
+// too, and so it has arrived.
+//
+// QUIRK(gmail): labels. All Mail holds what was sent, under the label \Sent (providers.md 1.7, 1.8).
+func (f *folder) sentByOwner(labels []string) bool {
+	has := func(label string) bool {
+		return slices.ContainsFunc(labels, func(l string) bool { return strings.EqualFold(l, label) })
+	}
+	return f.name != "INBOX" && (f.sent || has(`\Sent`) && !has(`\Inbox`))
 }
 
 func selectable(f *imap.ListData) bool {

@@ -33,6 +33,7 @@ type Message struct {
 
 	Backfill bool // it was there when the folder was first seen
 	Relisted bool // it was there when UIDVALIDITY changed
+	Sent     bool // the mailbox's owner sent it: it lies in the folder for that, or is labelled so and not in INBOX
 	Live     bool // it came while this Session was open
 
 	// Position is that of the folder once this message is dealt with, and not before.

@@ -156,6 +156,7 @@ func (p *pass) emit(m Message) error {
 		m.Backfill = m.UID < p.pos.Next
 		m.Relisted = m.Backfill && p.pos.relist
 		m.Live = m.UID >= p.f.first
+		m.Sent = p.f.sentByOwner(m.Labels)
 	}
 	p.told = p.pos.N
 	if !p.yield(m, nil) {

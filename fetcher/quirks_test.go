@@ -169,3 +169,22 @@ func TestQuirkOddDates(t *testing.T) {
 		}
 	}
 }
+
+// TestQuirkLabels: in Gmail's All Mail the labels say what was sent; in INBOX everything has arrived.
+func TestQuirkLabels(t *testing.T) {
+	for _, tt := range []struct {
+		f      folder
+		labels string
+		want   bool
+	}{
+		{folder{name: "INBOX"}, `\Sent \Important`, false},
+		{folder{name: "[Gmail]/All Mail"}, `\Important \Sent`, true},
+		{folder{name: "[Gmail]/All Mail"}, `\Sent \Inbox`, false},
+		{folder{name: "[Gmail]/All Mail"}, `Sent`, false},
+		{folder{name: "Gesendete Elemente", sent: true}, "", true},
+	} {
+		if got := tt.f.sentByOwner(strings.Fields(tt.labels)); got != tt.want {
+			t.Errorf("%s in %s: %v", tt.labels, tt.f.name, got)
+		}
+	}
+}

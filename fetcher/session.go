@@ -38,6 +38,7 @@ type Session struct {
 // folder is one watched folder in this session.
 type folder struct {
 	name     string
+	sent     bool // it is the one for what was sent
 	examined imap.SelectData
 	first    uint32           // the UIDNEXT when this session first saw it; 0 before
 	over     map[uint32]int64 // sizes of literals that were over the limit, until their header is read

@@ -25,6 +25,7 @@ const (
 const (
 	dropPublished = "already_published" // the ledger has it
 	dropDraft     = "draft"             // its owner is still writing it
+	dropSent      = "sent"              // its owner sent it, and include does not name that
 	dropUnknown   = "before_reset"      // listed again after a reset, older than what was published, and not in the ledger
 )
 

@@ -60,6 +60,9 @@ func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
 	if m.EmailID != "" {
 		d.event.Data.Provider = &event.Provider{EmailID: m.EmailID, ThreadID: m.ThreadID, Labels: m.Labels}
 	}
+	if m.Sent {
+		d.event.Data.Direction = event.Sent
+	}
 	if d.event.Data.Dead != nil {
 		d.route = routeDead
 	}

@@ -145,6 +145,9 @@ func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
 	if isDraft(m) {
 		return staged{message: m, dropped: dropDraft}, nil
 	}
+	if m.Sent && !w.c.Sent {
+		return staged{message: m, dropped: dropSent}, nil
+	}
 	e := w.c.build(m, w.cause(m))
 	dropped, err := w.known(ctx, m, e)
 	if err != nil {

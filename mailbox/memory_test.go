@@ -27,6 +27,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	seq     uint64
+	sent    int                        // events that are marked so
 	chains  map[string][]publish.Entry // by mailbox token
 	at      map[string][]time.Time     // of the same entries
 	uids    map[string][]string        // folder/UID of the same entries, by mailbox token
@@ -64,6 +65,9 @@ func (m *memory) Commit(_ context.Context, b publish.Batch) (publish.Receipt, er
 		var stored event.MessageEvent
 		if err := json.Unmarshal(e.Data, &stored); err != nil {
 			return publish.Receipt{}, err
+		}
+		if stored.Data.Direction == event.Sent {
+			m.sent++
 		}
 		m.seq++
 		chain = append(chain, publish.Entry{
@@ -155,6 +159,7 @@ type subject struct {
 	grant  *grant
 	memory *memory
 	fetch  fetcher.Config
+	sent   bool // include: sent
 	id     string
 }
 
@@ -194,7 +199,7 @@ func (l *lab) add(provider sim.Provider, id string, folders ...string) *subject 
 // run starts the worker; the returned function stops it.
 func (s *subject) run() (stop func()) {
 	s.w = mailbox.NewWorker(mailbox.Config{
-		Mailbox: event.Mailbox{ID: s.id, Name: s.id, Address: s.fetch.User}, Raw: mailbox.RawNever,
+		Mailbox: event.Mailbox{ID: s.id, Name: s.id, Address: s.fetch.User}, Raw: mailbox.RawNever, Sent: s.sent,
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			session, err := fetcher.Open(ctx, s.fetch, s.grant)
 			if err != nil {

@@ -305,3 +305,31 @@ func TestDraftsAreNotPublished(t *testing.T) {
 		})
 	})
 }
+
+// What the mailbox's owner sent is published where that is asked for, and marked; what one sends to oneself has arrived.
+func TestSentMailOnlyIfAskedFor(t *testing.T) {
+	both(t, func(t *testing.T, p sim.Provider) {
+		for _, asked := range []bool{false, true} {
+			inLab(t, plainWorld, func(l *lab) {
+				s := l.add(p, "anna", "INBOX", `\Sent`)
+				sent := "Sent Items"
+				if p == sim.Gmail {
+					s.fetch.Folders, sent = []string{"INBOX", `\All`}, "[Gmail]/Sent Mail"
+				}
+				s.sent = asked
+				defer s.run()()
+				s.a.DeliverMessage(sent, sim.Message{Raw: message(1)})
+				s.deliver(2, 1)
+				s.a.DeliverMessage("INBOX", sim.Message{Raw: message(3), Labels: []string{`\Sent`}})
+				time.Sleep(time.Hour)
+				want, dropped := 2, uint64(1)
+				if asked {
+					want, dropped = 3, 0
+				}
+				if st := s.w.Status(); s.received() != want || st.Dropped["sent"] != dropped || l.memory.sent != want-2 {
+					t.Errorf("asked for: %v; %d received, %d marked, dropped %v", asked, s.received(), l.memory.sent, st.Dropped)
+				}
+			})
+		}
+	})
+}

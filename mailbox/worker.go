@@ -95,6 +95,7 @@ type Config struct {
 	Raw       RawPolicy
 	Binary    bool                                                 // CloudEvents in binary mode instead of structured
 	Describe  bool                                                 // attachments are described and not stored
+	Sent      bool                                                 // what the mailbox's owner sent is published too
 	Open      func(ctx context.Context) (Session, []string, error) // the names of the watched folders come with it
 	Stream    Stream
 	Bytes     Bytes

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -250,6 +251,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (
 		Raw:      mailbox.RawPolicy(m.Raw),
 		Binary:   s.config.Events.Mode == "binary",
 		Describe: s.config.Events.Attachments == "omit",
+		Sent:     slices.Contains(m.Include, "sent"),
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			return open(ctx, fetch, source)
 		},
