@@ -27,7 +27,7 @@ func attribution(lines []string, i int) (n int, all bool) {
 		if end == endsOpen && !quote {
 			continue
 		}
-		verb := slices.ContainsFunc(lines[i:i+n+1], hasVerb)
+		verb := end != endsVerb && (quote || date) && slices.ContainsFunc(lines[i:i+n+1], hasVerb)
 		if end == endsColon && verb {
 			end = endsVerb
 		}
@@ -54,14 +54,18 @@ func marksAttribution(line string) bool {
 
 // opensAttribution says whether a line starts as an introduction does.
 func opensAttribution(line string) bool {
-	return startsWith(openWords, line) || closesAttribution(line, false) == endsVerb || len(line) > 4 && isDigit(line[0])
+	if startsWith(openWords, line) || len(line) > 4 && isDigit(line[0]) {
+		return true
+	}
+	end := closesAttribution(line, false)
+	return end == endsVerb || end == endsColon && hasVerb(line)
 }
 
 // How a line ends, if it is an introduction.
 const (
 	endsOpen  = iota // as any other
 	endsColon        // with a colon
-	endsVerb         // with "wrote", a colon behind it or not, or with a colon and a verb before the name
+	endsVerb         // with "wrote", a colon behind it or not
 )
 
 // closesAttribution says how a line ends. full says that it names date and author.
@@ -77,10 +81,7 @@ func closesAttribution(line string, full bool) int {
 			return endsVerb
 		}
 	}
-	switch {
-	case colon && hasVerb(line):
-		return endsVerb
-	case colon:
+	if colon {
 		return endsColon
 	}
 	return endsOpen

@@ -9,8 +9,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -200,4 +203,38 @@ func walkFloor(raw []byte) {
 	}
 	h.Write(piece[:n])
 	h.Sum(nil)
+}
+
+// What is hostile costs no more than 50 ms a megabyte.
+func BenchmarkHostile(b *testing.B) {
+	const size = 1 << 20
+	for _, name := range slices.Sorted(maps.Keys(hostile)) {
+		raw := []byte(hostile[name](size))
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			start := cpuTime(b)
+			for b.Loop() {
+				Parse(raw)
+			}
+			b.ReportMetric(float64(cpuTime(b)-start)/float64(b.N)/1e6/(float64(len(raw))/size), "ms/MB")
+		})
+	}
+}
+
+// An attachment is hashed as it is decoded: nothing holds it whole.
+func TestLargeAttachmentTakesNoMemory(t *testing.T) {
+	const size, most = 25 << 20, 8 << 20
+	raw := mailWith(size)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m := Parse(raw)
+	l, ok := m.Leaf("3")
+	n, err := io.Copy(io.Discard, l.Open())
+	runtime.ReadMemStats(&after)
+	if !ok || l.Size != size || n != size || err != nil {
+		t.Fatalf("leaf %+v, read %d (%v)", l, n, err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > most {
+		t.Errorf("%d bytes were allocated", used)
+	}
 }

@@ -137,7 +137,7 @@ func bouncedRecipient(h header) (r event.BouncedRecipient, action string, ok boo
 	if !typed {
 		diagnostic = field("Diagnostic-Code")
 	}
-	r.Reason = cutText(strings.TrimSpace(diagnostic), maxReason)
+	r.Reason = cutText(strings.Join(strings.Fields(diagnostic), " "), maxReason)
 	r.Status = preciseStatus(status, findStatus(r.Reason))
 	r.Action = action
 	return r, action, true
@@ -290,6 +290,8 @@ func bouncedSubject(s string) bool {
 		"could not be delivered", "delivery has failed", "unable to deliver", "not delivered", "mail error", "unzustellbar", "delivery delayed",
 		"delayed mail", "warning: message", "could not send", "error sending", "rejected mail", "mail system error", "message status - undeliverable",
 		"delivery incomplete", "dsn: failed", "unzustellbarkeitsbericht", "non remis", "no se puede entregar", "delivery to the following",
+		"failure delivery", "errors from", "配信できません", "配信不能", "送信できません", "無法傳遞", "无法投递", "退信", "no entregado", "no entregable", "não entregue",
+		"non distribué", "mancata consegna", "onbestelbaar", "недоставлен", "не доставлен", "niedostarcz", "nedoručiteln", "kunde inte levereras",
 	} {
 		if strings.Contains(s, said) {
 			return true

@@ -65,7 +65,7 @@ func quotedLine(line string) bool {
 
 // noise says whether a line at the end of a reply is nothing that anybody wrote: a ruler, or the mark of a mail tracker.
 func noise(line string) bool {
-	return strings.Trim(line, " \t\r=-_*~ᐧ\u200b\ufeff") == ""
+	return line == "" || strings.Trim(line, " \t\r=-_*~ᐧ\u200b\ufeff") == ""
 }
 
 // endsReply says whether the rest from line i on is a signature or a message that was forwarded or replied to.
