@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -166,7 +165,8 @@ type disaster struct {
 	kills int
 	stops int
 
-	endangered map[string]bool // mailboxes between question and save when their node was struck in this round
+	endangered map[string]string // mailboxes between question and save when their node was killed, or stopped for too long, in this round
+	lost       map[string]int    // by what happened
 }
 
 func (d *disaster) newNode() *node {
@@ -184,16 +184,27 @@ func (d *disaster) newNode() *node {
 func (d *disaster) strike() {
 	i := d.rng.IntN(len(d.nodes))
 	n := d.nodes[i]
+	what := "killed"
 	n.mu.Lock()
 	if d.rng.IntN(3) == 0 {
 		n.killed = true
 		d.kills++
 	} else {
-		n.resumes = time.Now().Add(time.Duration(d.rng.IntN(30_000)) * time.Millisecond)
+		stop := time.Duration(d.rng.IntN(30_000)) * time.Millisecond
+		n.resumes = time.Now().Add(stop)
 		d.stops++
+		if stop < beatValid-beatEvery {
+			what = "" // its session outlasts that: nothing may be lost
+		} else {
+			what = "stopped until its session was over"
+		}
 	}
 	killed := n.killed
-	maps.Copy(d.endangered, n.asking)
+	for mailbox := range n.asking {
+		if what != "" {
+			d.endangered[mailbox] = what
+		}
+	}
 	n.mu.Unlock()
 	if killed {
 		d.nodes[i] = d.newNode()
@@ -204,7 +215,7 @@ func (d *disaster) strike() {
 // are connected again. It returns how many those were.
 func (d *disaster) round(mailboxes int) (lost int) {
 	time.Sleep(61 * time.Minute)
-	d.endangered = map[string]bool{}
+	d.endangered = map[string]string{}
 	var wg sync.WaitGroup
 	for i := range mailboxes {
 		a := d.f.account(fmt.Sprintf("box%d", i))
@@ -238,7 +249,8 @@ func (d *disaster) settle(mailbox string) (lost bool) {
 		case err == nil:
 			return false
 		case errors.As(err, &person):
-			if !d.endangered[mailbox] {
+			d.lost[d.endangered[mailbox]]++
+			if d.endangered[mailbox] == "" {
 				d.t.Errorf("%s is lost without need: %+v", mailbox, person)
 			}
 			if !person.Interrupted {
@@ -268,7 +280,8 @@ func TestStormOfDisasters(t *testing.T) {
 		defer end()
 		d := &disaster{
 			t: t, f: newFarm(mailboxes), store: newMemory(), key: NewKey(), rng: rand.New(rand.NewPCG(1, 2)), ends: ends,
-			c: &cluster{beats: map[string]time.Time{}, dead: map[string]bool{}},
+			lost: map[string]int{},
+			c:    &cluster{beats: map[string]time.Time{}, dead: map[string]bool{}},
 		}
 		for range 3 {
 			d.nodes = append(d.nodes, d.newNode())
@@ -278,7 +291,7 @@ func TestStormOfDisasters(t *testing.T) {
 			lost += d.round(mailboxes)
 			d.store.writes = nil // it would remember every one
 		}
-		t.Logf("%d rotations, %d exchanges, %d overlaps, %d reuses, %d lost, %d kills, %d stops", d.f.rotations, d.f.exchanges, d.f.overlaps, d.f.reuses, lost, d.kills, d.stops)
+		t.Logf("%d rotations, %d exchanges, %d overlaps, %d reuses, %d lost %v, %d kills, %d stops", d.f.rotations, d.f.exchanges, d.f.overlaps, d.f.reuses, lost, d.lost, d.kills, d.stops)
 		// Each reuse is one of a grant whose answer was lost with a replica, and leads to a person: once.
 		if d.f.reuses != lost || d.f.exchanges < d.f.rotations || d.kills == 0 || d.stops == 0 {
 			t.Error("see above")
