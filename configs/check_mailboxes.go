@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -146,6 +147,16 @@ func checkHosts(r *reader, at string, m *Mailbox, client *Client) {
 	r.authorities(at+".ca", m.CA)
 }
 
+// checkPublished refuses a folder of which nothing would be published.
+func checkPublished(r *reader, item, name string, include []string) {
+	switch {
+	case strings.EqualFold(name, `\Sent`) && !slices.Contains(include, "sent"):
+		r.say(item, "nothing of "+name+" is published unless it is asked for", "add include: [sent] to the mailbox")
+	case strings.EqualFold(name, `\Drafts`):
+		r.say(item, "drafts are never published", "remove it")
+	}
+}
+
 // checkFolders refuses what would publish a message twice.
 func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
 	if !r.sound(at + ".folders") {
@@ -170,6 +181,7 @@ func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
 			continue
 		}
 		own[name] = true
+		checkPublished(r, item, name, m.Include)
 		if m.Address == "" {
 			continue
 		}
