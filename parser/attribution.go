@@ -75,16 +75,30 @@ func closesAttribution(line string, full bool) int {
 	if !colon && !full {
 		return endsOpen
 	}
-	low := strings.ToLower(end[max(0, len(end)-40):])
-	for _, verb := range wroteWords {
-		if strings.HasSuffix(low, verb) {
-			return endsVerb
-		}
+	if wrote(end) {
+		return endsVerb
 	}
 	if colon {
 		return endsColon
 	}
 	return endsOpen
+}
+
+// wrote says whether a line ends with one of wroteWords.
+func wrote(line string) bool {
+	if line == "" {
+		return false
+	}
+	c := line[len(line)-1]
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	words := wroteWords[c]
+	if len(words) == 0 {
+		return false
+	}
+	low := strings.ToLower(line[max(0, len(line)-40):])
+	return slices.ContainsFunc(words, func(word string) bool { return strings.HasSuffix(low, word) })
 }
 
 // hasVerb says whether a verb stands before the name, as some languages have it.

@@ -8,7 +8,7 @@ import (
 // replyText returns what the author wrote: the text without the quoted message and the signature. It is a heuristic; when
 // nothing would be left, it returns the whole text.
 func replyText(s string) string {
-	lines := strings.Split(s, "\n")
+	lines := splitLines(s)
 	kept := make([]string, 0, len(lines))
 	wroteOn := 0 // the author wrote something at this line
 	marked := 0  // the next line that an introduction can end with
@@ -45,6 +45,18 @@ func replyText(s string) string {
 	return strings.TrimSpace(s)
 }
 
+func splitLines(s string) []string {
+	lines := make([]string, 0, 1+strings.Count(s, "\n"))
+	for {
+		end := strings.IndexByte(s, '\n')
+		if end < 0 {
+			return append(lines, s)
+		}
+		lines = append(lines, s[:end])
+		s = s[end+1:]
+	}
+}
+
 // longestLine is the longest line that is looked at as a header or an introduction.
 const longestLine = 300
 
@@ -77,10 +89,14 @@ func endsReply(lines []string, i int, wroteOn *int) bool {
 	if c := line[0]; (c == '-' || c == '_' || c >= utf8.RuneSelf) && (line == "--" || line == "—" || len(line) > 1 && strings.Trim(line, "_") == "") {
 		return true
 	}
-	if separator(lines, i) || headerBlock(lines, i) || fromDevice(line) {
+	if separator(lines, i) || headerBlock(lines, i) {
 		return true
 	}
-	if i >= *wroteOn && sentFrom(line) {
+	plain := bare(line)
+	if fromDevice(plain) {
+		return true
+	}
+	if i >= *wroteOn && sentFrom(plain) {
 		next, ends := nothingFollows(lines, i+1)
 		*wroteOn = next
 		return ends
@@ -147,7 +163,6 @@ func sentFrom(line string) bool {
 	if len(line) > longest {
 		return false
 	}
-	line = bare(line)
 	if startsWith(sentWords, line) {
 		return true
 	}
@@ -191,7 +206,6 @@ func fromDevice(line string) bool {
 	if len(line) > longest {
 		return false
 	}
-	line = bare(line)
 	return startsWith(deviceWords, line) && strings.Count(line, " ") < words && !strings.ContainsAny(line, ",;")
 }
 
@@ -200,7 +214,7 @@ func fromDevice(line string) bool {
 func nothingFollows(lines []string, i int) (next int, ends bool) {
 	for ; i < len(lines); i++ {
 		line := strings.TrimSpace(lines[i])
-		if line == "" || sentFrom(line) {
+		if line == "" || sentFrom(bare(line)) {
 			continue
 		}
 		n, _ := attribution(lines, i)

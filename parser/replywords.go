@@ -52,11 +52,10 @@ var (
 		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ")
 
 	// Behind them.
-	wroteWords = []string{
+	wroteWords = byLast(
 		"wrote", "writes", "schrieb", "schrieben", "geschrieben", "a écrit", "escribió", "escribio", "ha scritto", "escreveu", "schreef", "skrev", "skrev følgende",
 		"napisał", "napisał(a)", "napisała", "написал", "написала", "написал(а)", "пишет", "написав", "said", "kirjoitti", "yazdı", "şunu yazdı", "のメッセージ",
-		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب",
-	}
+		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب")
 )
 
 // wordList holds words by their first byte. One that is no ASCII letter can have two cases, so it stands under both.
@@ -69,6 +68,16 @@ func byFirst(words ...string) *wordList {
 		if upper := strings.ToUpper(word); upper[0] != word[0] && upper[0] >= utf8.RuneSelf {
 			list[upper[0]] = append(list[upper[0]], word)
 		}
+	}
+	return list
+}
+
+// byLast is byFirst for the ends of words, which stand in lower case.
+func byLast(words ...string) *wordList {
+	list := new(wordList)
+	for _, word := range words {
+		last := word[len(word)-1]
+		list[last] = append(list[last], word)
 	}
 	return list
 }
