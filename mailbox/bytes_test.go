@@ -15,7 +15,7 @@ import (
 func TestBytesAreTheServersOwn(t *testing.T) {
 	many := 5000
 	if raced {
-		many = 500
+		many = 200
 	}
 	r := newRig(t, sim.Exchange)
 	random := rand.New(rand.NewPCG(1, 2))

@@ -15,7 +15,7 @@ import (
 func TestThirtyDays(t *testing.T) {
 	days, worlds := 30, 5
 	if raced {
-		days, worlds = 3, 2
+		days, worlds = 2, 2
 	}
 	began, percent := time.Now(), debug.SetGCPercent(800) // hundreds of thousands of short commands
 	t.Cleanup(func() {

@@ -37,7 +37,7 @@ func (r *rig) resets() (n int) {
 func TestH01UIDValidity(t *testing.T) {
 	many := 5000
 	if raced {
-		many = 1000
+		many = 300
 	}
 	r := newRig(t, sim.Exchange)
 	r.deliver("INBOX", 0, many)
