@@ -116,7 +116,7 @@ func TestH26FolderNames(t *testing.T) {
 		c := f.config()
 		c.Folders = []string{name}
 		wantUIDs(t, readAll(t.Context(), mustOpen(t, c), nil), 1)
-		if got := f.commands("EXAMINE"); len(got) != 1 || strings.Trim(got[0], `EXAMINE "`) != strings.Trim(wire, `"`) {
+		if got := f.commands("EXAMINE"); len(got) != 1 || strings.Trim(strings.TrimPrefix(got[0], "EXAMINE "), `"`) != strings.Trim(wire, `"`) {
 			t.Errorf("%q: %q, want %s", name, got, wire)
 		}
 		if len(f.commands("LOGOUT")) > 0 {
