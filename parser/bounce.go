@@ -106,7 +106,7 @@ func bounce(root *part, m event.Mail) *event.Bounce {
 		}
 	}
 	if len(b.Recipients) == 0 {
-		if told || !report && r.status == nil && !looksBounced(root.header, m) {
+		if told || !report && !looksBounced(root.header, m) {
 			return nil
 		}
 		b.Recipients = []event.BouncedRecipient{{}}
