@@ -268,10 +268,10 @@ func (d *disaster) settle(mailbox string) (lost bool) {
 	return false
 }
 
-// 1,000 rotations (10,000 in make storm), with replicas killed and stopped at random: at most one exchange each, and no grant lost but where an
+// 500 rotations (10,000 in make storm), with replicas killed and stopped at random: at most one exchange each, and no grant lost but where an
 // answer was, which the strict provider does not forgive.
 func TestStormOfDisasters(t *testing.T) {
-	mailboxes, rotations := 50, 1000
+	mailboxes, rotations := 50, 500
 	if os.Getenv("STORM") != "" {
 		mailboxes, rotations = 100, 10_000
 	}
