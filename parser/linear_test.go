@@ -156,7 +156,7 @@ func TestLinearTime(t *testing.T) {
 			less, more := time.Hour, time.Hour
 			for range tries {
 				less, more = min(less, took(short)), min(more, took(long))
-				if more <= factor*max(less, 2*time.Millisecond) {
+				if more <= factor*max(less, 5*time.Millisecond) {
 					return
 				}
 			}
