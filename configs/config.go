@@ -141,6 +141,7 @@ type Mailbox struct {
 	Include     []string      `mapstructure:"include"` // sent
 	Start       Start         `mapstructure:"start"`
 	Raw         string        `mapstructure:"raw"` // always, on_defect, never
+	AuthServ    []string      `mapstructure:"authserv_ids"`
 	IdleRefresh time.Duration `mapstructure:"idle_refresh"`
 	Poll        time.Duration `mapstructure:"poll"`
 }

@@ -139,6 +139,10 @@ var mailboxFields = []field{
 		doc: `Folders by name, or by special use whatever they are called: \All, \Archive, \Drafts, \Flagged, \Important, \Junk, \Sent, \Trash. Use single quotes around a backslash. Default: [INBOX].`,
 	},
 	{
+		key: "authserv_ids", list: true, kind: text, show: "[mx.example.org]",
+		doc: "The names under which the mailbox's own server writes Authentication-Results; what others wrote is not believed. Gmail and Outlook have theirs.",
+	},
+	{
 		key: "include", list: true, kind: oneOf("sent"), show: "[sent]",
 		doc: "What else to publish. sent: what the mailbox's owner sent, from the folder \\Sent and from Gmail's \\All, marked direction: sent. Without it a workflow that answers never reads its own answers. Drafts are never published.",
 	},

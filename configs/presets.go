@@ -23,6 +23,7 @@ type preset struct {
 	appScope  string            // of an application that signs in as itself
 	signIn    map[string]string // further parameters of the authorization request
 	identity  []string          // scopes that make the provider say who consented
+	authServ  []string          // the names under which its servers write Authentication-Results; "": they write none
 	idle      time.Duration     // after which a refresh token that is not used dies
 	rotates   bool              // each access token comes with a new refresh token
 }
@@ -44,6 +45,7 @@ var presets = []preset{
 		scopes:    []string{"https://mail.google.com/"},
 		signIn:    offline,
 		identity:  []string{"openid", "email"},
+		authServ:  []string{"mx.google.com"},
 		idle:      180 * day,
 	},
 	microsoft("worldwide", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
@@ -56,7 +58,7 @@ var presets = []preset{
 func microsoft(cloud, host, authority, scopeHost string) preset {
 	return preset{
 		provider: "outlook", client: "microsoft", cloud: cloud,
-		host: host, authority: authority, scopeHost: scopeHost,
+		host: host, authority: authority, scopeHost: scopeHost, authServ: []string{""},
 		authorize: microsoftBase + "authorize", token: microsoftBase + "token", device: microsoftBase + "devicecode",
 		scopes: []string{microsoftScope, "offline_access"}, appScope: "https://" + host + "/.default",
 		// Not prompt=consent: where an administrator has consented for everybody, users may not.
@@ -121,6 +123,9 @@ func (m *Mailbox) complete(client *Client, raw string) {
 		}
 	}
 	if p := presetOf(m.Provider, m.Cloud); p != nil {
+		if m.AuthServ == nil {
+			m.AuthServ = p.authServ
+		}
 		m.Host = or(m.Host, p.host)
 	}
 	if m.Port == 0 {

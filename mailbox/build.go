@@ -38,7 +38,7 @@ type draft struct {
 // build makes the event of a message. It is a pure function of the message and its mailbox, so that whichever of several
 // attempts lands on the stream is right; only cause depends on when we saw it.
 func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
-	mail := parser.Parse(m.Raw)
+	mail := c.Parse.Parse(m.Raw)
 	if m.InternalDate = m.InternalDate.UTC(); m.InternalDate.Year() < 1 || m.InternalDate.Year() > 9999 { // which JSON cannot say
 		m.InternalDate = time.Time{}
 	}

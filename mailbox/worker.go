@@ -18,6 +18,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/parser"
 	"github.com/mailflume/mailflume/publish"
 )
 
@@ -93,6 +94,7 @@ func (t Turns) giveBack() {
 type Config struct {
 	Mailbox   event.Mailbox
 	Raw       RawPolicy
+	Parse     parser.Options                                       // whose Authentication-Results are believed, and limits
 	Binary    bool                                                 // CloudEvents in binary mode instead of structured
 	Describe  bool                                                 // attachments are described and not stored
 	Sent      bool                                                 // what the mailbox's owner sent is published too

@@ -13,6 +13,7 @@ import (
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/parser"
 	"github.com/mailflume/mailflume/publish"
 )
 
@@ -268,5 +269,21 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 20 s: %s", what)
 		}
+	}
+}
+
+// Only what the mailbox's own server wrote about the sender is believed.
+func TestAuthIsThatOfTheTrustedServer(t *testing.T) {
+	r := newRig(t, sim.Gmail)
+	r.account.Deliver("INBOX", append([]byte("Authentication-Results: mx.google.com; spf=pass; dkim=fail\r\n"+
+		"Authentication-Results: mx.evil.test; dkim=pass\r\n"), message(0)...), time.Now())
+	c := r.config()
+	c.Parse = parser.Options{AuthServIDs: []string{"mx.google.com"}}
+	w := mailbox.NewWorker(c)
+	defer w.Close()
+	must(t, w.Drain(t.Context()))
+	auth := r.stored()[0].Data.Auth
+	if auth == nil || auth.SPF != "pass" || auth.DKIM != "fail" {
+		t.Errorf("auth is %+v", auth)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/parser"
 	"github.com/mailflume/mailflume/publish"
 	"github.com/mailflume/mailflume/state"
 	"github.com/mailflume/mailflume/token"
@@ -249,6 +250,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (
 	return mailbox.NewWorker(mailbox.Config{
 		Mailbox:  event.Mailbox{ID: id, Name: m.Name, Address: m.Address, Provider: m.Provider},
 		Raw:      mailbox.RawPolicy(m.Raw),
+		Parse:    parser.Options{AuthServIDs: m.AuthServ},
 		Binary:   s.config.Events.Mode == "binary",
 		Describe: s.config.Events.Attachments == "omit",
 		Sent:     slices.Contains(m.Include, "sent"),
