@@ -70,7 +70,7 @@ func holdsSent(all []*imap.ListData, name string) bool {
 // sentByOwner says whether a message of this folder is what the mailbox's owner sent. What one sends to oneself is in INBOX
 // too, and so it has arrived.
 //
-// QUIRK(gmail): labels. All Mail holds what was sent, under the label \Sent (providers.md 1.7, 1.8).
+// QUIRK(gmail): labels. All Mail holds what was sent, under the label \Sent (developers.google.com/workspace/gmail/imap/imap-extensions).
 func (f *folder) sentByOwner(labels []string) bool {
 	has := func(label string) bool {
 		return slices.ContainsFunc(labels, func(l string) bool { return strings.EqualFold(l, label) })

@@ -138,7 +138,7 @@ func (p *pass) next(ctx context.Context) (uint32, error) {
 	if n := uint32(p.f.examined.UIDNext); n != 0 {
 		return n, nil
 	}
-	// QUIRK(any): no UIDNEXT. RFC 3501 requires it; imapflow met servers without (reliability.md, H3).
+	// QUIRK(any): no UIDNEXT. RFC 3501 requires it; imapflow met servers without.
 	uids, err := p.search(ctx, imap.UIDSet{{}}, time.Time{}) // *
 	if err != nil {
 		return 0, err

@@ -9,7 +9,7 @@ import (
 )
 
 // This file holds what servers mean by what they say. Everything is keyed on their texts, nothing on a provider's name.
-// Sources: reference/providers.md, sections 1.3, 1.4, 2.3 to 2.7.
+// Sources: the texts that the providers document, and those in public issue threads of MailKit, imapflow, imapsync and others.
 
 const (
 	hintOAuth   = "use OAuth for this account instead of a password"
@@ -147,7 +147,7 @@ func passing(text string) bool {
 // sizesLie reports whether RFC822.SIZE is only a guess.
 //
 // QUIRK(exchange): sizes. RFC822.SIZE is the size in the store, up to three times that of the message, or less.
-// Both forms of the greeting name the product (providers.md 2.2, 2.11).
+// Both forms of the greeting name the product (MailKit#2016).
 func sizesLie(greeting string) bool { return isExchange(greeting) }
 
 func isExchange(greeting string) bool { return has(greeting, "Microsoft Exchange") }
@@ -155,7 +155,7 @@ func isExchange(greeting string) bool { return has(greeting, "Microsoft Exchange
 // standsIn reports whether a message is what the server made up in place of one that it cannot render.
 //
 // QUIRK(exchange): placeholder. A message from nobody's address with this subject (offlineimap#62, Mailspring#2038,
-// MailKit#1451; providers.md 2.10). A message that came by SMTP has an address in From.
+// MailKit#1451). A message that came by SMTP has an address in From.
 func standsIn(raw []byte) bool {
 	header, _, _ := bytes.Cut(raw[:min(len(raw), 8<<10)], []byte("\r\n\r\n"))
 	unfolded := strings.NewReplacer("\r\n ", " ", "\r\n\t", " ").Replace(string(header))
