@@ -28,7 +28,8 @@ test: ## all tests, race detector on, with a real Dovecot
 
 .PHONY: check
 check: ## format, vet, staticcheck, tidy modules, known vulnerabilities
-	test -z "$$($(TOOL) gofumpt -l cmd configs event fetcher internal mailbox parser publish scripts state token web | tee /dev/stderr)"
+	@unformatted=$$($(TOOL) gofumpt -l cmd configs event fetcher internal mailbox parser publish scripts state token web); \
+		test -z "$$unformatted" || { echo "gofumpt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	$(GO) mod tidy -diff
