@@ -47,8 +47,10 @@ func TestH22Throttled(t *testing.T) {
 		"NO [ALERT] Account exceeded command or bandwidth limits. (Failure)":   {Wait: time.Hour, Longest: 24 * time.Hour},
 		"BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds": {Wait: 92415 * time.Millisecond},
 		"NO Request is throttled. Suggested Backoff Time: 299910 milliseconds": {Wait: 299910 * time.Millisecond},
-		"NO [THROTTLED] slow down":                                                         {},
-		"NO [OVERQUOTA] Account exceeded command or bandwidth limits.":                     {Wait: time.Hour, Longest: 24 * time.Hour},
+
+		"NO [THROTTLED] slow down":                                     {},
+		"NO [OVERQUOTA] Account exceeded command or bandwidth limits.": {Wait: time.Hour, Longest: 24 * time.Hour},
+
 		"NO [LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip)": {Wait: 2 * time.Minute, Longest: 10 * time.Minute},
 	} {
 		for _, verb := range []string{"AUTHENTICATE", "NAMESPACE", "EXAMINE", "UID SEARCH", "UID FETCH"} {
