@@ -9,6 +9,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // fetched is one answer to a FETCH.
@@ -294,6 +296,7 @@ func (s *Session) readBody(ctx context.Context, item imapclient.FetchItemDataBod
 		release()
 		return err
 	}
+	crash.At("fetch.literal.complete")
 	m.body, m.has, m.release = body, true, release
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Limits of what a server may say after login.
@@ -128,7 +130,9 @@ func (f *filter) Read(p []byte) (int, error) {
 				clear(p)
 				n = len(p)
 			}
-			f.lit -= int64(n)
+			if f.lit -= int64(n); f.lit > 0 {
+				crash.At("fetch.literal.partial")
+			}
 			if n > 0 {
 				return n, nil
 			}

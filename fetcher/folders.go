@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // notMail are folders that Exchange shows although no mail is in them, in English; they do not help in a hint.
@@ -131,6 +133,7 @@ func (s *Session) examine(ctx context.Context, f *folder) error {
 	if err != nil {
 		return err
 	}
+	crash.At("folder.selected")
 	s.selected, s.examinedAt = f, time.Now()
 	return nil
 }

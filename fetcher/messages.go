@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Sizes of what is asked for at once.
@@ -111,6 +113,7 @@ func (p *pass) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	crash.At("uidvalidity.changed")
 	was := p.pos
 	p.pos = Position{UIDValidity: validity, Next: next, N: was.N + 1, since: was.since, relist: true}
 	p.f.first = next
@@ -227,6 +230,7 @@ func (p *pass) readWindow(ctx context.Context, w window) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	crash.At("list.done")
 	before := p.pos
 	if err := p.fetchAll(ctx, slices.DeleteFunc(slices.Clone(listed), before.Settled)); err != nil {
 		return 0, err

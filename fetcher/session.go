@@ -11,6 +11,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Session is one logged-in connection. Its methods are for one goroutine at a time.
@@ -103,6 +105,7 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 	if err := h.login(ctx, token); err != nil {
 		return nil, err
 	}
+	crash.At("imap.authenticated")
 	s = &Session{
 		cfg:      c,
 		caps:     h.caps,

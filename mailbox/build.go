@@ -14,6 +14,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/mailflume/mailflume/parser"
 )
 
@@ -38,7 +39,9 @@ type draft struct {
 // build makes the event of a message. It is a pure function of the message and its mailbox, so that whichever of several
 // attempts lands on the stream is right; only cause depends on when we saw it.
 func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
+	crash.At("parse.begin")
 	mail := c.Parse.Parse(m.Raw)
+	crash.At("parse.end")
 	if m.InternalDate = m.InternalDate.UTC(); m.InternalDate.Year() < 1 || m.InternalDate.Year() > 9999 { // which JSON cannot say
 		m.InternalDate = time.Time{}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/mailflume/mailflume/publish"
 )
 
@@ -102,6 +103,9 @@ func (w *Worker) advance(done []staged) {
 	for _, s := range done {
 		w.positions[s.message.Folder] = s.message.Position
 		if s.event != nil {
+			if s.event.Route == routeDead {
+				crash.At("deadletter.published")
+			}
 			w.board.published(s.event.Route)
 			w.countDrops()
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/mailflume/mailflume/publish"
 )
 
@@ -128,10 +129,12 @@ func (w *Worker) countDrops() {
 // reset tells the world that a folder's UIDVALIDITY changed. Its messages come again after this; known tells them apart.
 func (w *Worker) reset(ctx context.Context, m fetcher.Message) error {
 	w.log.Warn("UIDVALIDITY changed; the folder is listed again", "folder", event.Token(m.Folder), "was", m.Was, "is", m.UIDValidity)
-	return w.announce(ctx, event.MailboxChange{
+	err := w.announce(ctx, event.MailboxChange{
 		State: "reset", Folder: m.Folder,
 		Detail: fmt.Sprintf("UIDVALIDITY changed from %d to %d; only what the stream does not hold is published.", m.Was, m.UIDValidity),
 	})
+	crash.At("epoch.recorded")
+	return err
 }
 
 // cause says why a message is published now.

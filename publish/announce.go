@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/nats-io/nats.go"
 )
 
@@ -46,6 +47,7 @@ func (p *Publisher) announce(ctx context.Context, n Notice) error {
 	ctx, cancel := context.WithTimeout(ctx, p.commitWait)
 	defer cancel()
 	answer, err := p.request(ctx, m)
+	crash.At("notice.acked")
 	if err != nil {
 		return err
 	}

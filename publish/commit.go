@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 )
@@ -90,6 +91,7 @@ func (p *Publisher) Commit(ctx context.Context, b Batch) (Receipt, error) {
 		err = p.whyIncomplete(err, msgs)
 		return Receipt{}, commitError(b, err)
 	}
+	crash.At("puback.received")
 	p.saw(b.Mailbox, seq)
 	return Receipt{Seq: seq}, nil
 }
@@ -206,7 +208,9 @@ func (p *Publisher) send(ctx context.Context, msgs []*nats.Msg) (*nats.Msg, erro
 			// The server forgets a batch that is not committed.
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
+		crash.At("batch.part.sent")
 	}
+	crash.Soon("publish.sent")
 	return p.request(ctx, msgs[last])
 }
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // embedded is the NATS server inside our process and the lock on its directory.
@@ -55,6 +57,9 @@ func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Ser
 	if err := checkKey(c.Dir, c.Key); err != nil {
 		return nil, err
 	}
+	if err := noteKey(c.Dir, c.Key); err != nil {
+		return nil, fmt.Errorf("note the key of the NATS store %s: %w", c.Dir, err)
+	}
 	opts, err := serverOptions(c)
 	if err != nil {
 		return nil, err
@@ -75,11 +80,6 @@ func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Ser
 		}
 		return nil, fmt.Errorf("start the built-in NATS server in %s: %s: look at the space and the permissions of "+
 			"that directory, or set \"data\" to another one", c.Dir, fatal)
-	}
-	if err := writeKeyCheck(c.Dir, c.Key); err != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-		return nil, err
 	}
 	return srv, nil
 }
@@ -158,14 +158,24 @@ func checkKey(dir string, key Secret) error {
 	return nil
 }
 
-func writeKeyCheck(dir string, key Secret) error {
-	if key == "" {
+// noteKey writes down, once, what checkKey compares with. It does so before anything is stored, or a start that is cut short
+// could leave a store of which nobody knows the key; and the file gets its name when it is complete.
+func noteKey(dir string, key Secret) error {
+	path := filepath.Join(dir, keyCheckName)
+	if _, err := os.Stat(path); key == "" || err == nil {
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join(dir, keyCheckName), []byte(keyCheck(key)+"\n"), 0o600); err != nil {
-		return fmt.Errorf("note the key of the NATS store %s: %w", dir, err)
+	f, err := os.CreateTemp(dir, keyCheckName+"-*") // mode 0600
+	if err != nil {
+		return err
 	}
-	return nil
+	defer os.Remove(f.Name()) //nolint:errcheck // the name that stays is path
+	_, err = f.WriteString(keyCheck(key) + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	crash.At("key.check.written")
+	return os.Rename(f.Name(), path)
 }
 
 func keyCheck(key Secret) string {

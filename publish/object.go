@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
@@ -118,6 +119,7 @@ func (p *Publisher) putChunks(ctx context.Context, o *object, r io.Reader) error
 		if err := p.putMessage(ctx, &nats.Msg{Subject: subject, Data: buf[:n]}); err != nil {
 			return fmt.Errorf("chunk %d: %w", o.chunks, err)
 		}
+		crash.At("blob.chunk")
 	}
 	if total != ref.Size {
 		return fmt.Errorf("%w: %d of the %d bytes announced", ErrMismatch, total, ref.Size)
@@ -147,6 +149,7 @@ func (p *Publisher) putMeta(ctx context.Context, o object, digest string) error 
 	if err := p.putMessage(ctx, m); err != nil {
 		return fmt.Errorf("its description: %w", err)
 	}
+	crash.At("blob.described")
 	return nil
 }
 

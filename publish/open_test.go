@@ -96,6 +96,34 @@ func TestOpenWithAnotherKey(t *testing.T) {
 	}
 }
 
+// What tells the key is written once, and before anything else: a process that is killed while it starts leaves neither a
+// store that no key opens any more, nor one of which nobody knows the key.
+func TestTheKeyIsNotedOnce(t *testing.T) {
+	c := embeddedConfig(t.TempDir())
+	c.Embedded.Key, c.Embedded.Listen = "right", "256.0.0.1:1" // where no server can listen
+	if p, err := Open(t.Context(), c, quiet()); err == nil {
+		mustClose(t, p)
+		t.Fatal("it listens at 256.0.0.1")
+	}
+	check := filepath.Join(c.Embedded.Dir, keyCheckName)
+	long := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(check, long, long); err != nil {
+		t.Fatal(err)
+	}
+	c.Embedded.Listen = ""
+	mustClose(t, mustOpen(t, c))
+	info, err := os.Stat(check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !info.ModTime().Equal(long) {
+		t.Error("it was written again")
+	}
+	if left, err := filepath.Glob(check + "-*"); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
 func TestOpenListensForOthers(t *testing.T) {
 	c := embeddedConfig(t.TempDir())
 	c.Embedded.Listen = "127.0.0.1:0"

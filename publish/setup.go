@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // duplicateWindow is small because we never send a Nats-Msg-Id.
@@ -32,9 +34,12 @@ func (p *Publisher) Setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	crash.At("stream.prepared")
 	p.maxAge.Store(int64(found.Config.MaxAge))
 	p.bornAt(found.Created)
-	return p.setupBucket(ctx, bucketAge(found.Config.MaxAge))
+	err = p.setupBucket(ctx, bucketAge(found.Config.MaxAge))
+	crash.At("stream.prepared")
+	return err
 }
 
 // bucketAge is long enough that no event outlives the objects it refers to, although an object is put again only when

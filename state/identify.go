@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Mailbox is one mailbox of the configuration.
@@ -76,6 +78,7 @@ func (s *Store) identify(ctx context.Context, list []Mailbox) ([]string, error) 
 		if _, err := s.set(ctx, key(tableMailboxes, id), value, want.revision); err != nil {
 			return nil, err
 		}
+		crash.At("mailbox.identified")
 	}
 	return ids, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // worker is what goes on for one mailbox.
@@ -140,6 +142,7 @@ func (l *life) start(mailbox string) {
 	l.workers[mailbox] = w
 	l.running++
 	go func() {
+		crash.At("lease.acquired")
 		l.own(ctx, mailbox)
 		cancel()
 		l.post(func() { // never lost: the life goes on while anything runs

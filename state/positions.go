@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"unicode/utf8"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // positions is the record of tablePositions.
@@ -46,5 +48,8 @@ func (s *Store) SavePositions(ctx context.Context, mailbox string, folders map[s
 	if err != nil {
 		return 0, err
 	}
-	return s.set(ctx, key(tablePositions, mailbox), value, revision)
+	crash.Soon("checkpoint.put.sent")
+	revision, err = s.set(ctx, key(tablePositions, mailbox), value, revision)
+	crash.At("checkpoint.put.acked")
+	return revision, err
 }

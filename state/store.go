@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Config is where the state is kept.
@@ -52,6 +54,7 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("open the KV bucket %s: %w", c.Bucket, err)
 	}
+	crash.At("stream.prepared")
 	api := apiPrefix(js.Options())
 	s := &Store{js: js, kv: kv, subjects: "$KV." + c.Bucket + ".", read: api + "STREAM.MSG.GET.KV_" + c.Bucket}
 	if api != jetstream.DefaultAPIPrefix {
@@ -254,7 +257,9 @@ func (s *Store) write(ctx context.Context, key string, value []byte, revision ui
 		m.Header[k] = v
 	}
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
+	crash.Soon("record.put.sent")
 	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	crash.At("record.put.acked")
 	if err == nil {
 		return ack.Sequence, nil
 	}

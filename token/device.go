@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Device is a sign-in on another device (RFC 8628): this one shows a code, and the person enters it there.
@@ -105,6 +107,7 @@ func (d *Device) Wait(ctx context.Context) (*Granted, error) {
 		got, failed := post(ctx, d.manager.http, d.account.Client, secret, url.Values{"grant_type": {deviceGrant}, "device_code": {d.code.Reveal()}})
 		switch {
 		case failed == nil:
+			crash.At("oauth.callback")
 			g := newGranted(got, stamp(time.Now()))
 			return g, g.verify(d.account, d.expect, "")
 		case failed.code == "authorization_pending":

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 const (
@@ -131,6 +133,7 @@ var errTooLarge = fmt.Errorf("the answer of the token endpoint is larger than %d
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept", "application/json")
 	resp, err := r.base.RoundTrip(req)
+	crash.At("token.refresh.sent")
 	if err != nil {
 		return nil, err
 	}

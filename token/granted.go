@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Granted is what a sign-in gave. It is not stored before Save; until then its access token serves for one check whether
@@ -45,6 +47,7 @@ func (m *Manager) redeem(ctx context.Context, a Account, params url.Values) (*Gr
 	if failed != nil {
 		return nil, failed.explain(a, now)
 	}
+	crash.At("oauth.callback")
 	return newGranted(got, now), nil
 }
 
@@ -159,7 +162,9 @@ func (m *Manager) overwrite(ctx context.Context, a Account, change func(old, nex
 			}
 		}
 		change(old, next)
-		if err := m.put(ctx, a.Mailbox, next); !errors.Is(err, errLost) {
+		err = m.put(ctx, a.Mailbox, next)
+		crash.At("grant.stored")
+		if !errors.Is(err, errLost) {
 			return err
 		}
 		if err := pause(ctx, lostPause); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 const (
@@ -81,7 +83,9 @@ func (m *Manager) lock(ctx context.Context, a Account, g *grant, rejected Secret
 	held.State, held.By = Refreshing, m.session.ID()
 	held.Attempt++
 	held.Refused = g.Refused || !rejected.IsZero() && g.access.Equal(rejected)
-	return held, m.put(ctx, a.Mailbox, held)
+	err := m.put(ctx, a.Mailbox, held)
+	crash.At("token.locked")
+	return held, err
 }
 
 // load is the second step: it reads the record, opens it, and takes a newly configured refresh token over (in memory; the
@@ -142,6 +146,7 @@ func (m *Manager) exchange(ctx context.Context, a Account, g *grant, secret Secr
 	}
 	got, failed := post(ctx, m.http, a.Client, secret, params, g.access)
 	if failed == nil {
+		crash.At("token.response.read")
 		return got, nil
 	}
 	v := classify(a, g, failed, stamp(time.Now()))
@@ -157,6 +162,7 @@ func (m *Manager) save(ctx context.Context, a Account, next *grant) error {
 		err := m.put(ctx, a.Mailbox, next)
 		switch {
 		case err == nil && next.Problem == nil:
+			crash.At("token.persisted")
 			m.log.Info("grant renewed", "mailbox", a.Mailbox, "client", a.Client.Name, "expiry", next.Expiry, "attempt", next.Attempt)
 			return nil
 		case err == nil:

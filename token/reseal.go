@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Reseal seals the mailbox's grant with the keyring's first key, unless it is so already. Nothing else of it changes, and
@@ -30,7 +32,9 @@ func (m *Manager) Reseal(ctx context.Context, mailbox string) (changed bool, err
 			}
 			continue
 		}
-		if err := m.put(ctx, mailbox, g.next(stamp(time.Now()))); !errors.Is(err, errLost) {
+		err = m.put(ctx, mailbox, g.next(stamp(time.Now())))
+		crash.At("key.rotate.row")
+		if !errors.Is(err, errLost) {
 			return err == nil, err
 		}
 	}

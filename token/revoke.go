@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Revocation is what became of a grant that was given up.
@@ -30,6 +32,7 @@ func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
 			return Revocation{}, err
 		}
 		r.AtProvider = true
+		crash.At("grant.revoked")
 	case known:
 		r.Hint = "The provider has no way for a program to revoke a grant. Microsoft: the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
 	}

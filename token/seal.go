@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // sealVersion begins every sealed value: "v1|key-id|base64(nonce, ciphertext, tag)".
@@ -217,6 +219,7 @@ func EnsureKeyFile(path string) (created bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("write the key file %s: %w", path, err)
 	}
+	crash.At("key.file.written")
 	// A link, unlike a rename, does not replace what another process created meanwhile.
 	switch err := os.Link(f.Name(), path); {
 	case errors.Is(err, os.ErrExist):

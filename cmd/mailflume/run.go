@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 func newRun() *cobra.Command {
@@ -63,6 +64,7 @@ func serve(ctx context.Context, config *configs.Config, log *slog.Logger, starte
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
+		crash.At("drain.begin")
 		select {
 		case err = <-ended:
 		case <-time.After(stopWithin):
@@ -71,6 +73,7 @@ func serve(ctx context.Context, config *configs.Config, log *slog.Logger, starte
 		}
 	}
 	if ctx.Err() != nil && err == nil {
+		crash.At("drain.end")
 		log.Info("mailflume stopped")
 	}
 	return err

@@ -19,15 +19,15 @@ const module = "github.com/mailflume/mailflume"
 // rooms is the import table: what of ours each room may import. A room that is not here may not exist.
 var rooms = map[string][]string{
 	"configs":       {"fetcher", "publish", "state", "token"},
-	"fetcher":       {},
+	"fetcher":       {"internal/crash"},
 	"event":         {},
 	"parser":        {"event"},
-	"publish":       {"event"},
-	"mailbox":       {"event", "fetcher", "parser", "publish"},
-	"token":         {},
-	"state":         {},
-	"web":           {"mailbox", "token"},
-	"cmd/mailflume": {"configs", "event", "fetcher", "internal/samples", "internal/sim", "mailbox", "parser", "publish", "state", "token", "web"},
+	"publish":       {"event", "internal/crash"},
+	"mailbox":       {"event", "fetcher", "internal/crash", "parser", "publish"},
+	"token":         {"internal/crash"},
+	"state":         {"internal/crash"},
+	"web":           {"internal/crash", "mailbox", "token"},
+	"cmd/mailflume": {"configs", "event", "fetcher", "internal/crash", "internal/samples", "internal/sim", "mailbox", "parser", "publish", "state", "token", "web"},
 }
 
 // keepers says which library may be imported in which rooms only, and why.
