@@ -12,6 +12,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/dovecot"
 	"github.com/mailflume/mailflume/mailbox"
 )
@@ -95,7 +96,7 @@ func TestChurn(t *testing.T) {
 	c.d.Allow("good", c.user)
 	_, err := c.d.Append(t.Context(), c.user, "Archive", time.Time{}, message(1))
 	must(t, err)
-	m := newMemory()
+	m := broker.New()
 	conf := fetcher.Config{Addr: c.d.Addr, Security: fetcher.Plain, User: c.user, Start: fetcher.Start{All: true}}
 	w := mailbox.NewWorker(mailbox.Config{
 		Mailbox: event.Mailbox{ID: "anna"}, Raw: mailbox.RawNever, Stream: m, Bytes: m, Announcer: m, Floor: m,
@@ -132,14 +133,15 @@ func TestChurn(t *testing.T) {
 		must(t, <-failed)
 	}
 	c.judge(t, m, passes)
-	t.Logf("%d operations in %v, %d messages, %d passes, %d published", c.ops, time.Since(start), len(c.created), len(passes), len(m.uids["anna"]))
+	t.Logf("%d operations in %v, %d messages, %d passes, %d published", c.ops, time.Since(start), len(c.created), len(passes), len(m.Events("anna")))
 }
 
 // judge compares what is on the stream with what was there.
-func (c *churn) judge(t *testing.T, m *memory, passes [][2]time.Time) {
+func (c *churn) judge(t *testing.T, m *broker.Broker, passes [][2]time.Time) {
 	published := map[string]int{}
-	for _, uid := range m.uids["anna"] {
-		published[uid]++
+	for _, e := range m.Events("anna") {
+		imap := decode(t, e).Data.IMAP
+		published[fmt.Sprintf("%s/%d", imap.Folder, imap.UID)]++
 	}
 	owed := 0
 	for uid, created := range c.created {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
@@ -102,7 +101,7 @@ func TestScenario05NotConnected(t *testing.T) {
 		}
 		s.within(10*time.Minute, "the mail", func() bool { return s.received() == 60 })
 		s.once()
-		if n := l.memory.notices[event.Token("ben")]; !slices.Equal(n, []string{"auth_failed"}) {
+		if n := broken.notices(); !slices.Equal(n, []string{"auth_failed"}) {
 			t.Errorf("announced %q", n)
 		}
 	})
@@ -194,7 +193,7 @@ func TestScenario09UIDValidity(t *testing.T) {
 				s.deliver(20*i+10, 10)
 				s.within(time.Minute, "the flow goes on", func() bool { return s.received() == 20*i+20 && s.watching() })
 			}
-			if n := l.memory.notices[event.Token("anna")]; !slices.Equal(n, []string{"connected", "reset", "reset", "reset", "reset", "reset"}) {
+			if n := s.notices(); !slices.Equal(n, []string{"connected", "reset", "reset", "reset", "reset", "reset"}) {
 				t.Errorf("announced %q", n)
 			}
 		})
@@ -326,8 +325,8 @@ func TestSentMailOnlyIfAskedFor(t *testing.T) {
 				if asked {
 					want, dropped = 3, 0
 				}
-				if st := s.w.Status(); s.received() != want || st.Dropped["sent"] != dropped || l.memory.sent != want-2 {
-					t.Errorf("asked for: %v; %d received, %d marked, dropped %v", asked, s.received(), l.memory.sent, st.Dropped)
+				if st := s.w.Status(); s.received() != want || st.Dropped["sent"] != dropped || s.marked() != want-2 {
+					t.Errorf("asked for: %v; %d received, %d marked, dropped %v", asked, s.received(), s.marked(), st.Dropped)
 				}
 			})
 		}
