@@ -69,6 +69,7 @@ type Account struct {
 	folders  []*folder
 	threads  map[string]uint64 // by Message-ID
 	modseq   uint64
+	changes  uint64 // of what the folders hold
 	validity uint32 // the last UIDVALIDITY given out
 	renders  int    // bodies rendered with a new boundary
 }

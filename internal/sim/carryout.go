@@ -61,7 +61,9 @@ const maxPoliteCommand = 8000
 
 // carryOut answers one command, or does what the fault that it trips says.
 func (s *session) carryOut(c *command) {
-	s.w.tracef("%s C: %s", s.id, redact(c))
+	if s.w.trace != nil {
+		s.w.tracef("%s C: %s", s.id, redact(c))
+	}
 	if s.account != nil {
 		s.account.count(func(st *Stats) { s.note(st, c) })
 		if !s.token.live(s.w.now()) && !s.w.now().Before(s.token.expires) {
@@ -272,19 +274,27 @@ func (s *session) ok(c *command, pairs ...string) {
 	if s.fault != nil && s.fault.Done != "" {
 		text = s.fault.Done
 	}
-	s.tag(c, fill(text, append(pairs, "verb", c.verb, "id", s.id)...))
+	if strings.Contains(text, "{") {
+		text = fill(text, append(pairs, "verb", c.verb, "id", s.id)...)
+	}
+	s.tag(c, text)
 }
 
 // update tells the client what changed in the folder: EXPUNGE, if it may come now, and EXISTS.
 func (s *session) update(expunge bool) {
-	var now []*entry
+	now := s.scratch[:0]
 	var gone []int // sequence numbers
+	same := false
 	s.look(func(f *folder) {
+		if same = s.viewed == s.account.changes; same {
+			return
+		}
 		for _, e := range f.entries {
 			if e.counted() || s.knows(e) {
 				now = append(now, e)
 			}
 		}
+		s.viewed = s.account.changes
 		for i, e := range s.view {
 			switch {
 			case !e.gone:
@@ -292,9 +302,13 @@ func (s *session) update(expunge bool) {
 				gone = append(gone, i+1)
 			default:
 				now = append(now, e)
+				s.viewed = 0 // to be told later
 			}
 		}
 	})
+	if same {
+		return
+	}
 	for n, seq := range gone {
 		s.say(fmt.Sprintf("* %d EXPUNGE", seq-n))
 	}
@@ -302,7 +316,7 @@ func (s *session) update(expunge bool) {
 		slices.SortFunc(now, byUID)
 	}
 	known := len(s.view) - len(gone)
-	if s.view = now; len(now) > known {
+	if s.view, s.scratch = now, s.view; len(now) > known {
 		s.say(fmt.Sprintf("* %d EXISTS", len(now)))
 	}
 }

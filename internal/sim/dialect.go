@@ -79,6 +79,7 @@ func fill(text string, pairs ...string) string {
 		return text
 	}
 	var b strings.Builder
+	b.Grow(len(text) + 64)
 	for {
 		before, rest, open := strings.Cut(text, "{")
 		key, after, closed := strings.Cut(rest, "}")

@@ -138,10 +138,10 @@ type place struct {
 	e   *entry
 }
 
-// resolve returns the messages of a set that the client may see now, ascending.
+// resolve returns the messages of a set that the client may see now, ascending. They are good until the next call.
 func (s *session) resolve(set numberSet, uid bool) []place {
 	now := s.w.now()
-	var seen []place
+	seen := s.seen[:0]
 	s.look(func(*folder) {
 		for i, e := range s.view {
 			if e.listed(now) && !e.gone {
@@ -156,6 +156,7 @@ func (s *session) resolve(set numberSet, uid bool) []place {
 			last = seen[len(seen)-1].e.uid
 		}
 	}
+	s.seen = seen
 	return slices.DeleteFunc(seen, func(p place) bool {
 		n := uint32(p.seq)
 		if uid {
@@ -236,7 +237,9 @@ func (s *session) send(p place, ask fetchItems) bool {
 			}
 		}
 	}
-	s.w.tracef("%s S: * %d FETCH (UID %d, %d bodies)", s.id, p.seq, p.e.uid, len(bodies))
+	if s.w.trace != nil {
+		s.w.tracef("%s S: * %d FETCH (UID %d, %d bodies)", s.id, p.seq, p.e.uid, len(bodies))
+	}
 	s.raw([]byte(")\r\n"))
 	return true
 }

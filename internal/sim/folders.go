@@ -220,8 +220,8 @@ func (s *session) open(c *command) {
 	}
 	var pairs []string
 	s.account.mu.Lock()
-	s.selected = f
-	s.view = nil
+	s.selected, s.viewed = f, s.account.changes
+	s.view = make([]*entry, 0, len(f.entries)+8)
 	first := 0
 	for _, e := range f.entries {
 		if !e.counted() {
@@ -257,7 +257,7 @@ func (s *session) allowsSelect(params []node) bool {
 func (s *session) close() {
 	s.account.mu.Lock()
 	defer s.account.mu.Unlock()
-	s.selected, s.view = nil, nil
+	s.selected, s.view, s.viewed = nil, nil, 0
 }
 
 // leave answers CLOSE and UNSELECT.

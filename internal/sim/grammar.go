@@ -160,10 +160,10 @@ func atomLength(s string) int {
 	return len(s)
 }
 
+var escaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // quote writes a string as a quoted string.
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
+func quote(s string) string { return `"` + escaper.Replace(s) + `"` }
 
 // isAtom reports whether a string needs no quotes.
 func isAtom(s string) bool {

@@ -62,7 +62,7 @@ func (s *session) find(seen []place, matches criterion, uid bool) []uint32 {
 				found = append(found, uint32(p.seq))
 			}
 		}
-		for _, e := range slices.Clone(f.entries) {
+		for _, e := range slices.Backward(f.entries) { // one of them may be taken out
 			if e.hide > 0 {
 				if e.hide--; e.hide == 0 {
 					s.account.touch(e.msg)

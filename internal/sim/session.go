@@ -36,8 +36,10 @@ type session struct {
 	waiting bool          // the reader has been asked
 	failed  error         // of writing
 
-	notify chan struct{} // something in the account changed
-	kick   chan string   // end with this line
+	notify  chan struct{} // something in the account changed
+	alarm   *time.Timer   // rings at alarmAt, at the latest when the session ends by itself
+	alarmAt time.Time     // zero: it does not run
+	kick    chan string   // end with this line
 
 	started   time.Time
 	heard     time.Time // when the client last sent something
@@ -50,18 +52,21 @@ type session struct {
 	selected *folder // guarded by the account's lock for those who look from outside
 	readOnly bool
 	view     []*entry // what the client has been told, by sequence number
+	viewed   uint64   // Account.changes when view was brought up to date with all of it
+	scratch  []*entry // the view before, whose memory is used again
+	seen     []place  // of the last command, whose memory is used again
 	fault    *Fault   // of the command that is being carried out
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
 	s := &session{
 		srv: srv, w: srv.w, d: srv.dialect, conn: conn, id: srv.w.connectionID(),
-		in:   bufio.NewReaderSize(conn, 16<<10),
+		in:   bufio.NewReaderSize(conn, 1<<10),
 		want: make(chan int, 1), got: make(chan chunk, 1), ended: make(chan struct{}),
 		notify: make(chan struct{}, 1), kick: make(chan string, 1),
 		denials: -1,
 	}
-	s.out = bufio.NewWriterSize(wireWriter{s}, 32<<10)
+	s.out = bufio.NewWriterSize(wireWriter{s}, 4<<10)
 	s.started = s.w.now()
 	s.heard = s.started
 	return s
@@ -76,6 +81,9 @@ func (s *session) run() {
 		}
 		s.hangUp()
 		s.conn.Close()
+		if s.alarm != nil {
+			s.alarm.Stop()
+		}
 		close(s.want)
 		<-s.ended
 	}()
@@ -165,9 +173,17 @@ func (o wireWriter) Write(p []byte) (int, error) {
 
 // say sends a line; it leaves with the next flush.
 func (s *session) say(line string) {
-	s.w.tracef("%s S: %s", s.id, line)
-	s.raw([]byte(line))
-	s.raw([]byte("\r\n"))
+	if s.w.trace != nil {
+		s.w.tracef("%s S: %s", s.id, line)
+	}
+	s.text(line)
+	s.text("\r\n")
+}
+
+func (s *session) text(t string) {
+	if s.failed == nil {
+		_, s.failed = s.out.WriteString(t)
+	}
 }
 
 func (s *session) raw(b []byte) {
@@ -257,13 +273,7 @@ func (s *session) wait(n int, wake <-chan struct{}, timer <-chan time.Time) ([]b
 	}
 	for {
 		s.ask(n)
-		var due <-chan time.Time
 		at, line := s.deadline()
-		if !at.IsZero() {
-			t := time.NewTimer(max(at.Sub(s.w.now()), 0))
-			defer t.Stop()
-			due = t.C
-		}
 		select {
 		case c := <-s.got:
 			s.waiting = false
@@ -277,13 +287,31 @@ func (s *session) wait(n int, wake <-chan struct{}, timer <-chan time.Time) ([]b
 			return nil, nil
 		case <-s.w.done:
 			return nil, errOver
-		case <-due:
-			if !s.w.now().Before(at) {
+		case <-s.setAlarm(at):
+			s.alarmAt = time.Time{}
+			if !at.IsZero() && !s.w.now().Before(at) {
 				return nil, s.bye(line)
 			}
-			// The World's clock does not go with the machine's: look again.
+			// The end has moved, or the World's clock does not go with the machine's: look again.
 		}
 	}
+}
+
+// setAlarm returns what rings not later than at. An end that moves away leaves the alarm as it is.
+func (s *session) setAlarm(at time.Time) <-chan time.Time {
+	switch {
+	case at.IsZero() && s.alarm == nil:
+		return nil
+	case at.IsZero() || !s.alarmAt.IsZero() && !s.alarmAt.After(at):
+		return s.alarm.C
+	}
+	s.alarmAt = at
+	if d := max(at.Sub(s.w.now()), 0); s.alarm == nil {
+		s.alarm = time.NewTimer(d)
+	} else {
+		s.alarm.Reset(d)
+	}
+	return s.alarm.C
 }
 
 // line waits for a line of the client.

@@ -149,6 +149,7 @@ func (a *Account) drop(f *folder, e *entry) {
 // touch gives a changed message the next mod-sequence and wakes the sessions.
 func (a *Account) touch(m *message) {
 	a.modseq++
+	a.changes++
 	m.modseq = a.modseq
 	for s := range a.sessions {
 		select {
