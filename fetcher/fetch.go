@@ -133,7 +133,7 @@ func (p *pass) noteOver(uid uint32) {
 // poisoned books the message at which the server broke the rules, the first that is due, so that it cannot do so for ever.
 func (p *pass) poisoned(err error, due []uint32) error {
 	var limit *LimitError
-	if !errors.As(err, &limit) || len(due) == 0 {
+	if !errors.As(err, &limit) && !errors.Is(err, errCut) || len(due) == 0 {
 		return err
 	}
 	if loseErr := p.lose(due[0], 0); loseErr != nil {
@@ -150,14 +150,14 @@ var (
 	headerOnly   = []*imap.FetchItemBodySection{{Peek: true, Specifier: imap.PartSpecifierHeader}}
 )
 
-// whole reports whether m is the message and not a failure to give it. An empty body is the message only if the server
+// whole reports whether m is the message, with the end of its response, and not a failure to give it. An empty body is the message only if the server
 // says that it is empty.
 func (p *pass) whole(m fetched, sizes map[uint32]int64) bool {
 	if p.s.standIns && standsIn(m.body) {
 		return false
 	}
 	size, known := sizes[m.uid]
-	return m.has && !m.misnamed && (len(m.body) > 0 || known && size == 0)
+	return m.has && m.ended && !m.misnamed && (len(m.body) > 0 || known && size == 0)
 }
 
 // fetchOne reads one message with a FETCH of its own, or its header if it is too large.

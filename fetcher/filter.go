@@ -89,6 +89,7 @@ func (f *filter) Close() error {
 type fact struct {
 	items    fetchItems
 	answered bool  // go-imap has got its response
+	ended    bool  // which came to its end
 	size     int64 // of a literal that was over the limit and is thrown away
 	misnamed bool  // the response named another UID, or none
 }

@@ -1,10 +1,14 @@
 package fetcher
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,10 +97,10 @@ func TestH05Gaps(t *testing.T) {
 	})
 }
 
-// TestH06LateUID is bar 10: a UID that is seen after a higher one, hidden for 1 to 100 listings, comes with the first
-// listing that has it, once, and no pass lists twice.
+// TestH06LateUID: a UID that is seen after a higher one, hidden for 1 to 100 listings, comes with the first listing that
+// has it, once, and no pass lists twice: one by itself, and a hundred at once.
 func TestH06LateUID(t *testing.T) {
-	for hidden := 1; hidden <= 100; hidden++ {
+	for _, hidden := range []int{1, 2, 3, 10, 50, 100} {
 		f := newFake(t, 1, 2, 3, 4)
 		f.mails[1].hidden = true
 		s := mustOpen(t, f.config())
@@ -115,6 +119,24 @@ func TestH06LateUID(t *testing.T) {
 			t.Fatalf("hidden for %d listings: %d listings in %d passes", hidden, n, hidden+2)
 		}
 		s.Close()
+	}
+	f := newFake(t, 1)
+	for uid := range uint32(100) {
+		f.add(2 + uid)
+		f.mails[1+uid].hidden = true
+	}
+	f.add(200)
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	wantUIDs(t, r, 1, 200)
+	for n := range uint32(100) { // UID 2+n was hidden for n+1 listings
+		f.change(func() { f.mails[1+n].hidden = false; f.add(201 + n) })
+		r = readAll(t.Context(), s, r.after)
+		wantUIDs(t, r, 2+n, 201+n)
+	}
+	wantUIDs(t, readAll(t.Context(), s, r.after))
+	if n := len(f.commands("UID SEARCH")); n > 102 {
+		t.Errorf("%d listings in 102 passes", n)
 	}
 }
 
@@ -239,8 +261,20 @@ func TestH13Partial(t *testing.T) {
 	}
 }
 
-// TestH14CutLiteral is bar 12: a message of 100 KB that is cut, by a close or after a BYE, at 200 places never comes as a
-// part, and comes whole with the next session.
+// reset is a connection whose end comes as a reset by the peer.
+type reset struct{ net.Conn }
+
+func (c reset) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = syscall.ECONNRESET
+	}
+	return n, err
+}
+
+// TestH14CutLiteral: a message of 100 KB that is cut, by a close, after a BYE or by a reset, at more than 200 places never
+// comes as a part, and comes whole with the next session. Among the places are the first octet, the last one, and the end of
+// the literal, after which only the parenthesis is missing.
 func TestH14CutLiteral(t *testing.T) {
 	var b strings.Builder
 	for i := range 100 << 10 / 16 {
@@ -248,35 +282,54 @@ func TestH14CutLiteral(t *testing.T) {
 	}
 	raw := b.String()
 	for i := range 200 {
-		cut := i * 512
-		f := newFake(t, 1, 2)
-		f.mails[1].raw = raw
-		f.on["UID FETCH"] = func(c *fakeConn, _, args string) bool {
-			if !strings.Contains(args, "BODY") {
-				return false
-			}
-			c.fetch(1, f.mails[0], "BODY")
-			fmt.Fprintf(c.Conn, "* 2 FETCH (UID 2 BODY[] {%d}\r\n%s", len(raw), raw[:cut])
-			if i%2 == 1 {
-				c.say("\r\n* BYE Session invalidated - AccessTokenExpired")
-			}
-			c.Conn.Close()
-			return true
+		cutLiteral(t, raw, i*512, i%3)
+	}
+	for _, cut := range []int{0, 1, 2, len(raw) - 2, len(raw) - 1, len(raw)} {
+		for ending := range 3 {
+			cutLiteral(t, raw, cut, ending)
 		}
-		s := mustOpen(t, f.config())
-		r := readAll(t.Context(), s, nil)
-		s.Close()
-		if r.err == nil || slices.Contains(r.uids, 2) {
-			t.Fatalf("cut at %d: %v, %v", cut, r.uids, r.err)
+	}
+	for short := range 60 { // a BYE may come where the literal should have gone on, and be taken for its end
+		cutLiteral(t, raw, len(raw)-1-short, 1)
+	}
+}
+
+// cutLiteral reads a message whose literal ends after cut octets: by a close (0), after a BYE (1), by a reset (2).
+func cutLiteral(t *testing.T, raw string, cut, ending int) {
+	f := newFake(t, 1, 2)
+	f.mails[1].raw = raw
+	f.on["UID FETCH"] = func(c *fakeConn, _, args string) bool {
+		if !strings.Contains(args, "BODY") {
+			return false
 		}
-		f.change(func() { delete(f.on, "UID FETCH") })
-		s = mustOpen(t, f.config())
-		again := readAll(t.Context(), s, r.after)
-		s.Close()
-		wantUIDs(t, again, 2)
-		if string(again.all[len(again.all)-1].Raw) != raw {
-			t.Fatalf("cut at %d: then %d bytes", cut, len(again.all[0].Raw))
+		c.fetch(1, f.mails[0], "BODY")
+		fmt.Fprintf(c.Conn, "* 2 FETCH (UID 2 BODY[] {%d}\r\n%s", len(raw), raw[:cut])
+		if ending == 1 {
+			c.say("\r\n* BYE Session invalidated - AccessTokenExpired")
 		}
+		c.Conn.Close()
+		return true
+	}
+	conf := f.config()
+	if ending == 2 {
+		conf.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := f.dial(ctx, network, addr)
+			return reset{conn}, err
+		}
+	}
+	s := mustOpen(t, conf)
+	r := readAll(t.Context(), s, nil)
+	s.Close()
+	if r.err == nil || slices.Contains(r.uids, 2) {
+		t.Fatalf("cut at %d, ending %d: %v, %v", cut, ending, r.uids, r.err)
+	}
+	f.change(func() { delete(f.on, "UID FETCH") })
+	s = mustOpen(t, f.config())
+	again := readAll(t.Context(), s, r.after)
+	s.Close()
+	wantUIDs(t, again, 2)
+	if string(again.all[len(again.all)-1].Raw) != raw {
+		t.Fatalf("cut at %d, ending %d: then %d bytes", cut, ending, len(again.all[0].Raw))
 	}
 }
 

@@ -1,6 +1,9 @@
 package fetcher
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -92,6 +95,10 @@ func (f *filter) fetching() *command {
 	return nil
 }
 
+// errCut says that what follows a body is not the rest of its response: the body was shorter than announced, and what came
+// next, such as a BYE, was taken for its end.
+var errCut = fmt.Errorf("FETCH response without its end: %w", io.ErrUnexpectedEOF)
+
 // run reads items until the response ends or a body must be streamed.
 func (a *answer) run() error {
 	p := a.p
@@ -99,6 +106,9 @@ func (a *answer) run() error {
 		p.spaces()
 		if p.end() || p.peek() == ')' {
 			return a.finish()
+		}
+		if p.peek() == '(' && a.body != "" {
+			return errCut
 		}
 		streaming, err := a.item(p.key())
 		if err != nil || streaming {
@@ -277,6 +287,9 @@ func (a *answer) head() []byte {
 // finish closes the response for go-imap and keeps the rest.
 func (a *answer) finish() error {
 	f := a.f
+	if end := bytes.TrimSpace(a.p.line[a.p.pos:]); a.body != "" && string(end) != ")" {
+		return errCut
+	}
 	if err := a.p.finishList(); err != nil {
 		return err
 	}
@@ -285,6 +298,7 @@ func (a *answer) finish() error {
 	if a.uid != 0 { // go-imap has the body and waits for the end
 		fa := f.facts[a.uid]
 		if fa != nil {
+			fa.ended = true
 			fa.misnamed = a.items.uid != a.uid
 			fa.items.merge(a.items)
 		}
