@@ -127,3 +127,19 @@ func TestH29OneMessageInManyFolders(t *testing.T) {
 		}
 	}
 }
+
+// What arrives in the very second of the newest that was published is not older than it: INTERNALDATE has whole seconds
+// (RFC 9051, section 2.3.3).
+func TestH1MailOfTheSameSecondIsNew(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	at := time.Date(2026, 3, 1, 0, 0, 7, 0, time.UTC)
+	r.account.Deliver("INBOX", message(1), at)
+	must(t, r.worker().Drain(t.Context()))
+	r.account.BumpUIDValidity("INBOX")
+	r.account.Deliver("INBOX", message(2), at)
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	if n := len(r.stored()); n != 2 || w.Status().Dropped["unknown"] != 0 {
+		t.Errorf("%d events, want 2; dropped %v", n, w.Status().Dropped)
+	}
+}

@@ -111,7 +111,7 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (droppe
 	}
 	// Older than what we published and not in the ledger: it was there before our start point, or retention removed its
 	// event. Publishing it would flood the stream with old mail, so it is counted instead.
-	if m.Relisted && !m.InternalDate.After(l.newest) {
+	if m.Relisted && m.InternalDate.Before(l.newest) {
 		return dropUnknown, nil
 	}
 	// From here on it counts as published: if its batch fails, the chain is claimed anew and the ledger with it.
