@@ -9,6 +9,7 @@ import (
 // resets the backoff.
 const (
 	firstWait  = 2 * time.Second
+	firstOur   = 250 * time.Millisecond
 	longestRun = 5 * time.Minute  // the longest wait for what passes by itself
 	longestOur = 5 * time.Second  // the longest wait for our own stream
 	parkedWait = 15 * time.Minute // how often something that needs a person is tried again
@@ -33,6 +34,9 @@ func (b *backoff) succeeded(now time.Time) {
 		b.stableSince = now
 	}
 }
+
+// cameBack notes that what was waited for is said to be there.
+func (b *backoff) cameBack() { b.ours = 0 }
 
 // judge turns what would pass by itself, but has lasted for too long in a mailbox that never worked, into what its owner
 // must look at.
@@ -60,11 +64,11 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 		b.expected = now
 		return 0
 	}
-	longest, failures := longestRun, &b.failures
+	first, longest, failures := firstWait, longestRun, &b.failures
 	if v.Ours {
-		longest, failures = longestOur, &b.ours
+		first, longest, failures = firstOur, longestOur, &b.ours
 	}
-	bound := min(longest, firstWait<<min(*failures, 16))
+	bound := min(longest, first<<min(*failures, 16))
 	*failures++
 	if v.Class != Passing {
 		bound = parkedWait

@@ -21,7 +21,7 @@ func Retry(ctx context.Context, log *slog.Logger, what string, do func(context.C
 		}
 		wait := min(pause.next(v, time.Now()), 10*time.Second)
 		log.Warn("will try again", "what", what, "error", err, "wait", wait)
-		sleep(ctx, wait)
+		sleep(ctx, wait, nil)
 		if ctx.Err() != nil {
 			return err
 		}

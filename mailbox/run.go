@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
@@ -25,6 +26,7 @@ func (w *Worker) Run(ctx context.Context) {
 		if w.session == nil {
 			w.board.enter(StateConnecting)
 		}
+		back := w.back()
 		err := w.Drain(ctx)
 		if err == nil || w.session != nil && onlyFolder(err) {
 			if (!connected || troubled) && w.recovered(ctx, troubled) {
@@ -44,8 +46,22 @@ func (w *Worker) Run(ctx context.Context) {
 		if v.Class == Person && !troubled {
 			troubled = w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
 		}
-		sleep(ctx, w.pause(v, err, &pause))
+		wait := w.pause(v, err, &pause)
+		if !v.Ours {
+			back = nil
+		}
+		if sleep(ctx, wait, back) {
+			pause.cameBack()
+		}
 	}
+}
+
+// back returns a channel that is closed when the stream is back after an outage that begins from now on.
+func (w *Worker) back() <-chan struct{} {
+	if w.c.Line == nil {
+		return nil
+	}
+	return w.c.Line.Back()
 }
 
 // watching notes that the mailbox is being watched, or which of its folders is not.
@@ -128,15 +144,22 @@ func (w *Worker) announce(ctx context.Context, change event.MailboxChange) error
 	return w.c.Announcer.Announce(ctx, publish.Notice{Mailbox: w.token, What: change.State, ID: e.ID, Data: data})
 }
 
-// sleep waits, or returns early when ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
+// spread is how far apart those that wait for the same thing begin when it comes.
+const spread = 250 * time.Millisecond
+
+// sleep waits, or returns early when ctx ends or, a moment later and with true, when early is closed.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	if d <= 0 {
-		return
+		return false
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
+	case <-early:
+		sleep(ctx, min(d, rand.N(spread)), nil)
+		return true
 	}
+	return false
 }

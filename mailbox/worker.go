@@ -42,6 +42,12 @@ type Bytes interface {
 	MaxPayload() int64
 }
 
+// Line is the connection to the stream; *publish.Publisher is one. Back returns a channel that is closed when the
+// connection comes back the next time.
+type Line interface {
+	Back() <-chan struct{}
+}
+
 // Announcer publishes what happened to a mailbox; *publish.Publisher is one.
 type Announcer interface {
 	Announce(ctx context.Context, n publish.Notice) error
@@ -90,7 +96,7 @@ func (t Turns) giveBack() {
 	}
 }
 
-// Config is one mailbox and what its worker works with. All fields but Turns and Log are required.
+// Config is one mailbox and what its worker works with. All fields but Line, Turns and Log are required.
 type Config struct {
 	Mailbox   event.Mailbox
 	Raw       RawPolicy
@@ -100,6 +106,7 @@ type Config struct {
 	Sent      bool                                                 // what the mailbox's owner sent is published too
 	Open      func(ctx context.Context) (Session, []string, error) // the names of the watched folders come with it
 	Stream    Stream
+	Line      Line // nil: how long to wait for the stream is guessed
 	Bytes     Bytes
 	Announcer Announcer
 	Floor     Floor

@@ -26,9 +26,18 @@ const (
 
 const connectTimeout = 5 * time.Second
 
+// How a server that hangs, or to which the way has vanished, is found out: by pings, of which so many may be unanswered.
+// The library's own settings take six minutes for it, during which every commit times out though other servers of the
+// cluster could take it.
+const (
+	pingInterval = 2 * time.Second
+	maxPings     = 2
+)
+
 // connect opens the one connection of the process. Nothing is buffered while it is down: a send fails at once and the
 // caller, who alone knows what is still right to send, decides. It comes back by itself, for ever.
-func connect(ctx context.Context, c Config, srv *server.Server, d *denials, log *slog.Logger) (*nats.Conn, error) {
+// again is called when it is back.
+func connect(ctx context.Context, c Config, srv *server.Server, d *denials, log *slog.Logger, again func()) (*nats.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -50,7 +59,11 @@ func connect(ctx context.Context, c Config, srv *server.Server, d *denials, log 
 				log.Warn("lost the connection to NATS", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { log.Info("connected to NATS again") }),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			log.Info("connected to NATS again")
+			again()
+		}),
 	}
 	more, err := securityOptions(c)
 	if err != nil {

@@ -54,6 +54,7 @@ type Publisher struct {
 	mu      sync.Mutex        // guards what follows, and is never held during I/O
 	highest map[string]uint64 // mailbox -> highest sequence of its chain that we acked or read
 	born    time.Time         // when the stream was created, to know a new one from an old one
+	back    chan struct{}     // closed when the connection comes back, and then replaced
 
 	commitWait, readWait time.Duration
 }
@@ -67,6 +68,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Publisher, error) {
 	}
 	p := &Publisher{
 		config: c, slots: make(chan struct{}, maxInFlight), closing: make(chan struct{}), highest: map[string]uint64{},
+		back:       make(chan struct{}),
 		commitWait: commitWait, readWait: readWait,
 	}
 	p.maxAge.Store(int64(c.Stream.maxAge()))
@@ -89,9 +91,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Publisher, error) {
 
 func (p *Publisher) connect(ctx context.Context, log *slog.Logger) (err error) {
 	if p.server != nil {
-		p.nc, err = connect(ctx, p.config, p.server.srv, &p.denied, log)
+		p.nc, err = connect(ctx, p.config, p.server.srv, &p.denied, log, p.reconnected)
 	} else {
-		p.nc, err = connect(ctx, p.config, nil, &p.denied, log)
+		p.nc, err = connect(ctx, p.config, nil, &p.denied, log, p.reconnected)
 	}
 	if err != nil {
 		return err
@@ -122,6 +124,21 @@ func (p *Publisher) Close(ctx context.Context) (err error) {
 		}
 	})
 	return err
+}
+
+// Back returns a channel that is closed when the connection comes back the next time, so that whoever waits for that need
+// not wait longer.
+func (p *Publisher) Back() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.back
+}
+
+func (p *Publisher) reconnected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.back)
+	p.back = make(chan struct{})
 }
 
 // JetStream returns the JetStream of the connection, for what package state keeps in the same server. It closes with the

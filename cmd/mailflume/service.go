@@ -257,7 +257,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			return open(ctx, fetch, source)
 		},
-		Stream: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Turns: shared.turns, Log: s.log,
+		Stream: c.publisher, Line: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Turns: shared.turns, Log: s.log,
 	}), nil
 }
 
