@@ -21,10 +21,11 @@ func (p Place) String() string {
 // Published is an event on the stream, as far as it is judged.
 type Published struct {
 	Place
-	Seq    uint64 // in the stream
-	ID     string // of the event
-	SHA256 string // of the raw bytes in the object store
-	Dead   string // why it is dead; empty if it is not
+	Seq      uint64 // in the stream
+	ID       string // of the event
+	SHA256   string // of the raw bytes in the object store
+	Position string // of the folder, once this event is stored
+	Dead     string // why it is dead; empty if it is not
 }
 
 // Verdict is what Check found. Each fault is one line.
@@ -34,6 +35,10 @@ type Verdict struct {
 	Duplicate []string // more than one event of a place, or of an event id
 	Disorder  []string // UIDs of a folder not ascending
 	Wrong     []string // bytes that are not the server's, and events of no message
+	Position  []string // positions that moved back, or led what was stored
+	Intruder  []string // no fault by itself: events of a process that did not own the mailbox any more; see CheckOwners
+	Saved     int      // how many revisions of the records of positions were looked at
+	Owned     int      // and of the records of owners
 	Dead      []string // no fault: messages that were published as dead
 }
 
@@ -66,6 +71,7 @@ func Check(server map[Place]string, stream []Published) Verdict {
 		}
 		newest[folder] = e
 	}
+	v.Position = positionsOf(stream)
 	for place := range server {
 		if _, there := seen[place]; !there {
 			v.Lost = append(v.Lost, place.String())
@@ -77,13 +83,18 @@ func Check(server map[Place]string, stream []Published) Verdict {
 
 // Err is nil if nothing was found.
 func (v Verdict) Err() error {
-	all := slices.Concat(v.Lost, v.Duplicate, v.Disorder, v.Wrong)
+	all := slices.Concat(v.Lost, v.Duplicate, v.Disorder, v.Wrong, v.Position)
 	if len(all) == 0 {
 		return nil
 	}
 	if len(all) > 20 {
 		all = append(all[:20], "...")
 	}
-	return fmt.Errorf("%d lost, %d duplicate, %d out of order, %d wrong:\n%s",
-		len(v.Lost), len(v.Duplicate), len(v.Disorder), len(v.Wrong), strings.Join(all, "\n"))
+	return fmt.Errorf("%v:\n%s", v, strings.Join(all, "\n"))
+}
+
+func (v Verdict) String() string {
+	return fmt.Sprintf("%d events (%d dead): %d lost, %d duplicate, %d out of order, %d wrong, %d positions back or ahead, "+
+		"%d by a stranger; %d records of positions and %d of owners were seen", v.Events, len(v.Dead), len(v.Lost), len(v.Duplicate),
+		len(v.Disorder), len(v.Wrong), len(v.Position), len(v.Intruder), v.Saved, v.Owned)
 }

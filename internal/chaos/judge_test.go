@@ -8,9 +8,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
 )
 
 // The way from a real stream and a real mail server to the verdict is checked too: events published by hand, with a
@@ -56,7 +58,10 @@ func TestJudgeSeesFaultsOnARealStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.js.Publish(ctx, "mail."+p.Mailbox+"."+p.Folder+".received", data); err != nil {
+		m := nats.NewMsg("mail." + p.Mailbox + "." + p.Folder + ".received")
+		m.Data = data
+		m.Header.Set("Mailflume-Position", fetcher.Position{UIDValidity: p.UIDValidity, Low: p.UID, N: uint64(p.UID)}.String())
+		if _, err := w.js.PublishMsg(ctx, m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +85,15 @@ func TestJudgeSeesFaultsOnARealStream(t *testing.T) {
 		t.Errorf("all are there: %v", v.Err())
 	}
 	publish(places[0], "once more")
-	if v := judge(); len(v.Duplicate) != 1 || len(v.Disorder) != 1 {
-		t.Errorf("one is there twice: %v", v.Err())
+	if v := judge(); len(v.Duplicate) != 1 || len(v.Disorder) != 1 || len(v.Position) != 1 {
+		t.Errorf("one is there twice, and moves its position back: %v", v.Err())
+	}
+	damaged := bytesOf[served[places[1]]]
+	damaged[len(damaged)/2]++
+	if _, err := bucket.PutBytes(ctx, places[1].Mailbox+"/"+fmt.Sprint(places[1]), damaged); err != nil {
+		t.Fatal(err)
+	}
+	if v := judge(); len(v.Wrong) != 1 {
+		t.Errorf("the bytes of one are damaged: %v", v.Err())
 	}
 }

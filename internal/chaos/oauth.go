@@ -3,11 +3,15 @@ package chaos
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	mrand "math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // tokens is an OAuth token endpoint and the registry behind it. Like Microsoft's, it hands out a new refresh token with
@@ -18,6 +22,36 @@ type tokens struct {
 	access    map[string]string // access token -> user
 	exchanges int
 }
+
+// endpoint is a server whose address stays the same when it is stopped and started again.
+type endpoint struct {
+	addr    string
+	handler http.Handler
+	server  *http.Server
+}
+
+// listen starts an endpoint on a free port.
+func listen(handler http.Handler) (*endpoint, error) {
+	port, err := process.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	e := &endpoint{addr: "127.0.0.1:" + port, handler: handler}
+	return e, e.start()
+}
+
+func (e *endpoint) start() error {
+	l, err := net.Listen("tcp", e.addr)
+	if err != nil {
+		return fmt.Errorf("listen for token requests: %w", err)
+	}
+	e.server = &http.Server{Handler: e.handler, ReadHeaderTimeout: 10 * time.Second}
+	go e.server.Serve(l) // ends with ErrServerClosed
+	return nil
+}
+
+// stop cuts the connections, those under way too.
+func (e *endpoint) stop() error { return e.server.Close() }
 
 // googlePath is where google's clients ask; all others are microsoft's.
 const googlePath = "/google/token"

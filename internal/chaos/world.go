@@ -1,12 +1,12 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +23,15 @@ import (
 type Options struct {
 	Binary    string        // mailflume
 	NATS      string        // nats-server; empty: the embedded server is used
+	Brokers   int           // how many of them; 1 if zero
+	Sync      string        // their sync_interval: "always" if empty, "default" for their own default
+	Broker    string        // more of their configuration
+	Store     string        // the directory of the first one's files, if it must be a certain one
+	Lines     bool          // everything goes through a proxy; see World.Lines
+	Login     string        // what the binary logs in to NATS with, as keys of the configuration
+	Stream    string        // more keys of nats.stream
 	Mailboxes int           // 2 if zero
+	Logins    int           // logins per second; 1000 if zero
 	Lease     time.Duration // the default if zero
 	Seed      uint64        // of everything random
 }
@@ -31,17 +39,20 @@ type Options struct {
 // World is the machinery around the binary under test.
 type World struct {
 	Dovecot *dovecot.Server
-	Config  string // the configuration file
+	Config  string   // the configuration file
+	Brokers *Brokers // nil: embedded
+	Lines   *Lines   // nil unless asked for
 
-	o      Options
-	dir    string
-	rng    *rand.Rand // of the goroutine that uses the World; the feeder has its own
-	boxes  []mailbox
-	tokens *tokens
-	oauth  *http.Server
-	broker *process.Process // nil: embedded
-	conn   *nats.Conn
-	js     jetstream.JetStream
+	o        Options
+	dir      string
+	rng      *rand.Rand // of the goroutine that uses the World; the feeder has its own
+	boxes    []mailbox
+	tokens   *tokens
+	oauth    *endpoint
+	observer *observer // nil: embedded
+	unsteady bool      // the mail server may be away
+	conn     *nats.Conn
+	js       jetstream.JetStream
 }
 
 // mailbox is a mailbox of the configuration.
@@ -76,91 +87,118 @@ func (w *World) setUp(ctx context.Context) (err error) {
 	if w.Dovecot, err = dovecot.Run(ctx, dovecot.Options{Lookup: w.tokens.lookup}); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen for token requests: %w", err)
+	if w.oauth, err = listen(w.tokens); err != nil {
+		return err
 	}
-	w.oauth = &http.Server{Handler: w.tokens, ReadHeaderTimeout: 10 * time.Second}
-	go w.oauth.Serve(listener) // ends with ErrServerClosed
 	port, err := process.FreePort()
 	if err != nil {
 		return err
 	}
+	embedded := "127.0.0.1:" + port
+	watched := "nats://" + embedded
 	if w.o.NATS != "" {
-		if err := w.startBroker(ctx, port); err != nil {
+		if err := w.startBrokers(ctx); err != nil {
+			return err
+		}
+		watched = w.Brokers.url()
+	}
+	if w.o.Lines {
+		if w.Lines, err = newLines(w.Brokers.addrs(), w.Dovecot.TLSAddr, w.oauth.addr); err != nil {
 			return err
 		}
 	}
-	if err := w.writeConfig("http://"+listener.Addr().String(), port); err != nil {
+	if err := w.writeConfig(embedded); err != nil {
 		return err
 	}
 	// With the embedded server there is nothing to connect to as yet, and later it comes and goes.
-	w.conn, err = nats.Connect("nats://127.0.0.1:"+port, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1))
+	w.conn, err = nats.Connect(watched, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1),
+		nats.UserInfo("observer", "observer"), nats.IgnoreAuthErrorAbort())
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
-	w.js, err = jetstream.New(w.conn)
-	return err
+	if w.js, err = jetstream.New(w.conn); err != nil {
+		return err
+	}
+	if w.Brokers != nil {
+		w.observer = observe(context.WithoutCancel(ctx), w.js)
+	}
+	return nil
 }
 
-// startBroker starts a nats-server of its own process that syncs every write.
-func (w *World) startBroker(ctx context.Context, port string) error {
-	file := filepath.Join(w.dir, "nats.conf")
-	text := fmt.Sprintf("listen: 127.0.0.1:%s\njetstream {store_dir: %q, sync_interval: always}\n", port, filepath.Join(w.dir, "nats"))
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
+// startBrokers starts nats-servers, processes of their own.
+func (w *World) startBrokers(ctx context.Context) (err error) {
+	sync := cmp.Or(w.o.Sync, "always")
+	if sync == "default" {
+		sync = ""
 	}
-	var err error
-	w.broker, err = process.Start(context.WithoutCancel(ctx), w.dir, nil, w.o.NATS, "-c", file)
+	w.Brokers, err = newBrokers(w.o.NATS, filepath.Join(w.dir, "nats"), cmp.Or(w.o.Brokers, 1), sync, w.o.Broker, w.o.Store)
 	if err != nil {
 		return err
 	}
-	for {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			return conn.Close()
-		}
-		if err := errors.Join(ctx.Err(), w.broker.Running()); err != nil {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	return w.Brokers.startAll(ctx)
 }
 
 // The secrets of the configuration.
 var secrets = []string{
 	"CHAOS_CLIENT_SECRET=a client secret",
 	"CHAOS_SEALING_KEY=k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	"CHAOS_NATS_PASSWORD=worker",
 }
 
-func (w *World) writeConfig(oauth, port string) error {
+func (w *World) writeConfig(embedded string) error {
+	imap, oauth := w.Dovecot.TLSAddr, w.oauth.addr
+	if w.Lines != nil {
+		imap, oauth = w.Lines.IMAP.Listen, w.Lines.OAuth.Listen
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\n")
+	fmt.Fprintf(&b, "data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\nlimits: {logins_per_second: %d}\n",
+		cmp.Or(w.o.Logins, 1000))
 	if w.o.Lease != 0 {
 		fmt.Fprintf(&b, "replica: {lease: %v}\n", w.o.Lease)
 	}
-	if w.broker == nil {
-		fmt.Fprintf(&b, "nats: {embedded: {listen: \"127.0.0.1:%s\"}}\n", port)
+	if w.Brokers == nil {
+		fmt.Fprintf(&b, "nats: {embedded: {listen: %q}}\n", embedded)
 	} else {
-		fmt.Fprintf(&b, "nats: {url: \"nats://127.0.0.1:%s\", stream: {replicas: 1}}\nsealing_key: env:CHAOS_SEALING_KEY\n", port)
+		fmt.Fprintf(&b, "nats:\n  url: %q\n  stream: {replicas: %d%s}\n%ssealing_key: env:CHAOS_SEALING_KEY\n",
+			w.natsURL(), w.Brokers.Len(), w.o.Stream, w.o.Login)
 	}
 	fmt.Fprintf(&b, `clients:
   - {name: google, provider: google, id: google-id, secret: env:CHAOS_CLIENT_SECRET, endpoints: {token: %q}}
   - {name: microsoft, provider: microsoft, id: microsoft-id, authority: %q}
 mailboxes:
-`, oauth+googlePath, oauth)
-	_, imapPort, _ := net.SplitHostPort(w.Dovecot.TLSAddr)
+`, "http://"+oauth+googlePath, "http://"+oauth)
+	_, port, _ := net.SplitHostPort(imap)
 	for _, box := range w.boxes {
-		file := filepath.Join(w.dir, box.name+".refresh-token")
-		if err := os.WriteFile(file, []byte(w.tokens.grant(box.address)), 0o600); err != nil {
-			return fmt.Errorf("write grant: %w", err)
+		if err := w.writeMailbox(&b, box, port); err != nil {
+			return err
 		}
-		client, folders := "google", "[INBOX]"
-		if box.provider == "outlook" {
-			client, folders = "microsoft", `[INBOX, '\Junk']`
-		}
-		fmt.Fprintf(&b, `  - name: %s
+	}
+	w.Config = filepath.Join(w.dir, "mailflume.yaml")
+	if err := os.WriteFile(w.Config, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+// natsURL returns where the binary connects.
+func (w *World) natsURL() string {
+	if w.Lines != nil {
+		return w.Lines.url()
+	}
+	return w.Brokers.url()
+}
+
+func (w *World) writeMailbox(b *strings.Builder, box mailbox, port string) error {
+	file := filepath.Join(w.dir, box.name+".refresh-token")
+	if err := os.WriteFile(file, []byte(w.tokens.grant(box.address)), 0o600); err != nil {
+		return fmt.Errorf("write grant: %w", err)
+	}
+	client, folders := "google", "[INBOX]"
+	if box.provider == "outlook" {
+		client, folders = "microsoft", `[INBOX, '\Junk']`
+	}
+	fmt.Fprintf(b, `  - name: %s
     address: %s
     provider: %s
     host: 127.0.0.1
@@ -170,12 +208,8 @@ mailboxes:
     folders: %s
     start: all
     idle_refresh: 5s
-`, box.name, box.address, box.provider, imapPort, w.Dovecot.CAFile, client, file, folders)
-	}
-	w.Config = filepath.Join(w.dir, "mailflume.yaml")
-	if err := os.WriteFile(w.Config, []byte(b.String()), 0o600); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
+    poll: 1s
+`, box.name, box.address, box.provider, port, w.Dovecot.CAFile, client, file, folders)
 	return nil
 }
 
@@ -227,14 +261,20 @@ func (w *World) Served(ctx context.Context) (map[Place]string, error) {
 // Close stops what New started and removes the files.
 func (w *World) Close() error {
 	var errs []error
+	if w.observer != nil {
+		w.observer.stop()
+	}
 	if w.conn != nil {
 		w.conn.Close()
 	}
-	if w.broker != nil {
-		w.broker.Kill()
+	if w.Lines != nil {
+		w.Lines.close()
+	}
+	if w.Brokers != nil {
+		w.Brokers.killAll()
 	}
 	if w.oauth != nil {
-		errs = append(errs, w.oauth.Close())
+		errs = append(errs, w.oauth.stop())
 	}
 	if w.Dovecot != nil {
 		errs = append(errs, w.Dovecot.Close())

@@ -92,13 +92,16 @@ func (p *Process) Kill() {
 	<-p.gone
 }
 
-// Terminate is SIGTERM. Wait tells how it ended.
-func (p *Process) Terminate() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("terminate %s: %w", p.cmd.Path, err)
+// Signal sends a signal to the process alone; one that has ended takes none, which is no error.
+func (p *Process) Signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to %s: %w", s, p.cmd.Path, err)
 	}
 	return nil
 }
+
+// Terminate is SIGTERM. Wait tells how it ended.
+func (p *Process) Terminate() error { return p.Signal(syscall.SIGTERM) }
 
 // Wait waits until the process ends by itself and returns its exit code.
 func (p *Process) Wait(ctx context.Context) (int, error) {
