@@ -6,6 +6,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 # How long each fuzz target runs.
 T       ?= 30s
+# How many changes churn makes.
+N       ?= 200000
 # Where the vulnerability database is, when the network is not: file:///path.
 VULNDB  ?=
 
@@ -56,6 +58,18 @@ storm: ## 10,000 token rotations with replicas killed and stopped at random, and
 oidc: ## the code flow against npm's certified oidc-provider, with rotation and reuse detection; needs node
 	cd internal/oidc && npm ci --ignore-scripts --no-audit --no-fund
 	OIDC=1 $(GO) test -race -count=1 -timeout 2m -v ./internal/oidc
+
+.PHONY: days
+days: ## 30 days of 50 mailboxes with all their troubles, in seconds
+	$(GO) test -count=1 -timeout 5m -v -run TestThirtyDays ./mailbox
+
+.PHONY: churn
+churn: ## N (200000) changes by eight writers to a Dovecot mailbox that is being read: each message once
+	MAILFLUME_CHURN=$(N) $(GO) test -count=1 -timeout 40m -v -run TestChurn ./mailbox
+
+.PHONY: hostile
+hostile: ## what 60 hostile servers cost the mailbox beside theirs; needs a quiet machine
+	MAILFLUME_TIMED=1 $(GO) test -count=1 -timeout 5m -v -run 'TestHostile' ./fetcher
 
 .PHONY: bench
 bench: ## the benchmarks, compared by benchstat

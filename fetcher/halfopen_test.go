@@ -34,7 +34,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestHalfOpenIdle is bar 18: a connection that went half open in IDLE is noticed within the refresh and 30 seconds, and
+// TestHalfOpenIdle: a connection that went half open in IDLE is noticed within the refresh and 30 seconds, and
 // the mail of the meantime comes with the next one.
 func TestHalfOpenIdle(t *testing.T) {
 	for _, refresh := range []time.Duration{10 * time.Second, fetcher.DefaultIdleRefresh} {

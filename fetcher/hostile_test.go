@@ -62,7 +62,7 @@ func TestH20Progress(t *testing.T) {
 		pause time.Duration
 		ok    bool
 	}{
-		{"16 KB a second", 25 << 20, 16 << 10, time.Second, true}, // bar 19
+		{"16 KB a second", 25 << 20, 16 << 10, time.Second, true},
 		{"pauses", 1 << 20, 100 << 10, 40 * time.Second, true},
 		{"long pauses", 1 << 20, 100 << 10, 55 * time.Second, true},
 		{"drips", 1 << 20, 1, time.Second, false},

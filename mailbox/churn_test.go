@@ -85,8 +85,8 @@ func (c *churn) gone(uid uint32) {
 	}
 }
 
-// TestChurn is bar 9: while eight writers append, expunge, move and flag, every message that is there for one pass is
-// published once. MAILFLUME_CHURN says how many operations; the figure of the bar is 200000.
+// TestChurn: while eight writers append, expunge, move and flag, every message that is there for one pass is
+// published once. MAILFLUME_CHURN says how many operations.
 func TestChurn(t *testing.T) {
 	ops := 1500
 	if n, err := strconv.Atoi(os.Getenv("MAILFLUME_CHURN")); err == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/mailflume/mailflume/internal/sim"
 )
 
-// TestHerd is bar 32: when the servers come back, a thousand mailboxes log in no faster than was set, with no more than
+// TestHerd: when the servers come back, a thousand mailboxes log in no faster than was set, with no more than
 // two connections each, and all are well within 90 seconds; the mailboxes of another server do not wait for them.
 func TestHerd(t *testing.T) {
 	mailboxes, rate := 1000, 20
