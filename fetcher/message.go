@@ -36,6 +36,10 @@ type Message struct {
 	Sent     bool // the mailbox's owner sent it: it lies in the folder for that, or is labelled so and not in INBOX
 	Live     bool // it came while this Session was open
 
+	// Boundary is the time before which all that arrived in the folder was dealt with; zero if that cannot be said. Of what
+	// is Relisted it is that of the folder before its UIDVALIDITY changed.
+	Boundary time.Time
+
 	// Position is that of the folder once this message is dealt with, and not before.
 	Position Position
 

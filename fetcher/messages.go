@@ -38,12 +38,18 @@ func (s *Session) Messages(ctx context.Context, after map[string]Position) iter.
 			yield(Message{}, s.dead)
 			return
 		}
+		s.halted.Store(false)
 		var missing *FolderError
 		for _, f := range s.folders {
+			if s.halted.Load() {
+				return
+			}
 			p := &pass{s: s, f: f, pos: after[f.name], yield: yield}
 			err := p.run(ctx)
 			switch {
 			case err == nil:
+			case errors.Is(err, errHalted):
+				return
 			case errors.Is(err, errStopped):
 				s.end(err)
 				return
@@ -115,7 +121,7 @@ func (p *pass) begin(ctx context.Context) error {
 	}
 	crash.At("uidvalidity.changed")
 	was := p.pos
-	p.pos = Position{UIDValidity: validity, Next: next, N: was.N + 1, since: was.since, relist: true}
+	p.pos = Position{UIDValidity: validity, Next: next, N: was.N + 1, known: was.known, seen: was.seen, since: was.since, relist: true}
 	p.f.first = next
 	return p.emit(Message{Kind: KindReset, Was: was.UIDValidity})
 }
@@ -132,6 +138,7 @@ func (p *pass) start(ctx context.Context, validity uint32) error {
 		p.pos.since = dayOf(start.Since)
 	default:
 		p.pos.Low = next - 1
+		p.pos.note(time.Now(), time.Now())
 	}
 	return p.emit(Message{Kind: KindMark})
 }
@@ -171,7 +178,9 @@ func (p *pass) emit(m Message) error {
 
 // settle yields a message and moves the Position past it.
 func (p *pass) settle(m Message) error {
+	m.Boundary = p.pos.boundary()
 	p.pos.settle(m.UID)
+	p.pos.note(m.InternalDate, time.Now())
 	p.s.repolls, p.s.fruitless = nil, 0
 	return p.emit(m)
 }
@@ -254,6 +263,9 @@ func (p *pass) readWindow(ctx context.Context, w window) (n int, err error) {
 
 func (p *pass) fetchAll(ctx context.Context, uids []uint32) error {
 	for chunk := range slices.Chunk(uids, fetchChunk) {
+		if p.s.halted.Load() {
+			return errHalted
+		}
 		start := time.Now()
 		if err := p.fetch(ctx, chunk); err != nil {
 			return err

@@ -32,6 +32,8 @@ type Position struct {
 	N           uint64 // grows with every change: of two Positions, the higher N is the newer
 
 	relist bool  // what lies below Next is listed again, because UIDVALIDITY changed
+	known  int64 // Unix seconds: what arrived before that was dealt with; 0 if that cannot be said
+	seen   int64 // Unix seconds: when the newest settled message arrived; it becomes known once all below Next is settled
 	since  int32 // days from 1970: what lies below Next and arrived earlier is not wanted; 0 if all of it is
 	window [windowSize / 64]uint64
 	lost   string // the lost messages as String writes them, "" for none: a Position stays small and comparable
@@ -252,6 +254,22 @@ func (p *Position) forget(uid uint32) {
 	}
 }
 
+// note notes when a settled message arrived. A date that is yet to come counts as now.
+func (p *Position) note(date, now time.Time) {
+	p.seen = max(p.seen, min(date.Unix(), now.Unix()))
+	if uint64(p.Low)+1 >= uint64(p.Next) {
+		p.known = max(p.known, p.seen)
+	}
+}
+
+// boundary returns the time before which all that arrived was dealt with, zero if that cannot be said.
+func (p Position) boundary() time.Time {
+	if p.known == 0 {
+		return time.Time{}
+	}
+	return time.Unix(p.known, 0).UTC()
+}
+
 // wanted returns the day from which on backfill is wanted, zero if all of it is.
 func (p Position) wanted() time.Time {
 	if p.since == 0 {
@@ -269,10 +287,10 @@ const positionVersion = "p1"
 
 // String returns p as a compact text without spaces, for ParsePosition:
 //
-//	p1;<uidvalidity>;<low>;<next>;<n>;<since>;<relist>;<window>;<lost>
+//	p1;<uidvalidity>;<low>;<next>;<n>;<since>;<relist>;<window>;<lost>;<known>;<seen>
 //
 // relist is 0 or 1; window is base64url of its bytes, the lowest UID in the lowest bit of the first, without trailing zero bytes; lost is
-// uid.tries.first of each, with commas between. Numbers are decimal.
+// uid.tries.first of each, with commas between. The last two are left out if both are 0. Numbers are decimal.
 func (p Position) String() string {
 	var win []byte
 	for _, w := range p.window {
@@ -287,8 +305,12 @@ func (p Position) String() string {
 	if p.relist {
 		relist = 1
 	}
-	return fmt.Sprintf("%s;%d;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since, relist,
+	text := fmt.Sprintf("%s;%d;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since, relist,
 		base64.RawURLEncoding.EncodeToString(win), p.lost)
+	if p.known == 0 && p.seen == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s;%d;%d", text, p.known, p.seen)
 }
 
 // ParsePosition reads what String wrote. It refuses everything else.
@@ -298,7 +320,7 @@ func ParsePosition(s string) (Position, error) {
 	if fields[0] != positionVersion {
 		return p, fmt.Errorf("position %q: unknown version", clip(s))
 	}
-	if len(fields) != 9 {
+	if len(fields) != 9 && len(fields) != 11 {
 		return p, fmt.Errorf("position %q: %d fields", clip(s), len(fields))
 	}
 	var errs []error
@@ -324,6 +346,9 @@ func ParsePosition(s string) (Position, error) {
 	}
 	all, err := parseLost(fields[8])
 	errs = append(errs, err)
+	if len(fields) == 11 {
+		p.known, p.seen = int64(num(fields[9], 62)), int64(num(fields[10], 62))
+	}
 	p.setLost(all)
 	if err := errors.Join(errs...); err != nil {
 		return Position{}, fmt.Errorf("position %q: %w", clip(s), err)

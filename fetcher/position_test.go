@@ -12,6 +12,9 @@ func TestPosition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start := rapid.Uint32Range(0, 1<<20).Draw(t, "start")
 		p := Position{UIDValidity: rapid.Uint32().Draw(t, "validity"), Low: start, Next: start + 1, since: 20000, relist: rapid.Bool().Draw(t, "relist")}
+		if rapid.Bool().Draw(t, "dated") {
+			p.note(time.Unix(rapid.Int64Range(-1e9, 2e9).Draw(t, "date"), 0), time.Unix(1e9, 0))
+		}
 		settled := map[uint32]bool{}
 		next := start
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
@@ -63,10 +66,26 @@ func TestParsePositionRefuses(t *testing.T) {
 	for _, s := range []string{
 		"", "p1", "p0;1;2;3;4;0;0;;", "p1;1;2;3;4;0;0;;;", "p1;1;2;3;4;0;0;", "p1;-1;2;3;4;0;0;;", "p1;1;4294967296;3;4;0;0;;",
 		"p1;01;2;3;4;0;0;;", "p1;1;2;3;4;0;0;AA;", "p1;1;2;3;4;0;0;!;", "p1;1;2;3;4;0;0;;5.1", "p1;1;2;3;4;0;0;;0.1.1", " p1;1;2;3;4;0;0;;",
-		"p1;1;2;3;4;0;2;;",
+		"p1;1;2;3;4;0;2;;", "p1;1;2;3;4;0;0;;;0;0", "p1;1;2;3;4;0;0;;;5", "p1;1;2;3;4;0;0;;;-5;5", "p1;1;2;3;4;0;0;;;5;5;5",
 	} {
 		if p, err := ParsePosition(s); err == nil || !p.IsZero() {
 			t.Errorf("ParsePosition(%q) = %v, %v", s, p, err)
+		}
+	}
+}
+
+// What arrived before the boundary was dealt with: while older mail is being read, nothing can be said yet.
+func TestPositionBoundary(t *testing.T) {
+	now := time.Unix(1000, 0)
+	p := Position{UIDValidity: 1, Next: 4}
+	for i, step := range []struct {
+		uid            uint32
+		date, boundary int64
+	}{{1, 900, 0}, {2, 700, 0}, {3, 800, 900}, {4, 850, 900}, {5, 2000, 1000}} {
+		p.settle(step.uid)
+		p.note(time.Unix(step.date, 0), now)
+		if got := p.boundary(); step.boundary == 0 != got.IsZero() || step.boundary != 0 && got.Unix() != step.boundary {
+			t.Errorf("step %d: the boundary is %v, want %d", i, got, step.boundary)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -26,6 +27,7 @@ type Session struct {
 	alone    bool // answers come in disorder, or cannot be told apart: ask for one message at a time
 	folders  []*folder
 	dead     error // the session has ended, and why
+	halted   atomic.Bool
 
 	selected   *folder // by EXAMINE
 	examinedAt time.Time

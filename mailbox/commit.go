@@ -55,6 +55,11 @@ func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
 			rest, size = nil, 0
 		}
 		s, err := w.stage(ctx, m)
+		if errors.Is(err, errUndecided) {
+			if sendErr := w.send(ctx, rest); sendErr != nil {
+				return sendErr
+			}
+		}
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ const DefectTruncated = "event_truncated"
 func (d *draft) encode(maxPayload int64, binary bool) (*publish.Event, error) {
 	e := &publish.Event{
 		Folder: event.Token(d.folder), Route: d.route, ID: d.event.ID, Position: d.position,
-		Fingerprint: d.fingerprint, EmailID: d.emailID, Received: d.event.Time,
+		UID: d.event.Data.IMAP.UID, Fingerprint: d.fingerprint, EmailID: d.emailID, Received: d.event.Time,
 	}
 	var body any = &d.event
 	if binary {

@@ -130,6 +130,8 @@ type Worker struct {
 	last      map[string]publish.Last // the last event of each folder, by folder token
 	positions map[string]fetcher.Position
 	ledger    *ledger
+	questions map[string]span   // of a halted pass: by folder, where to look for what may have been moved
+	seen      map[string]uint32 // in a halted pass: by folder token, the highest UID
 	drops     map[string]uint64 // by reason, since the last position that is kept
 
 	saved         map[string]string // what the floor holds
@@ -167,7 +169,16 @@ func (w *Worker) Drain(ctx context.Context) error {
 		}
 	}
 	w.board.enter(StateReading)
-	return w.pass(ctx)
+	for {
+		halted, err := w.pass(ctx)
+		if !halted || err != nil {
+			return err
+		}
+		if err := w.lookUp(ctx); err != nil {
+			w.Close()
+			return err
+		}
+	}
 }
 
 // Close ends the connection to the mailbox.
@@ -284,8 +295,10 @@ func (w *Worker) saveIfMoved(ctx context.Context) error {
 const window = 256
 
 // pass fetches in one goroutine and commits in this one, so that the next messages are on their way while the last ones
-// are being stored.
-func (w *Worker) pass(ctx context.Context) (err error) {
+// are being stored. It is halted if it met a message that it cannot decide upon: then it is to be repeated after a look at
+// the folders in question. A pass that follows decides upon one message more at least.
+func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
+	w.questions, w.seen = make(map[string]span), make(map[string]uint32)
 	if w.ledger != nil && time.Since(w.ledger.read) > ledgerAge {
 		w.ledger = nil
 	}
@@ -296,28 +309,35 @@ func (w *Worker) pass(ctx context.Context) (err error) {
 		ended <- fetch(fetching, w.session.Messages(fetching, maps.Clone(w.positions)), fetched)
 	}()
 	commitErr := w.commitAll(ctx, fetched)
-	stop()
-	for m := range fetched { // only after a failed commit
+	if halted = errors.Is(commitErr, errUndecided); halted {
+		w.halt()
+		commitErr = nil
+	} else {
+		stop()
+	}
+	for m := range fetched { // only after a failed commit, or a halt
+		w.overlook(*m)
 		m.Release()
 	}
 	fetchErr := <-ended
+	stop()
 	if fetchErr != nil && !onlyFolder(fetchErr) {
 		w.Close()
 	}
 	if commitErr != nil {
 		w.claimed = false
-		return commitErr
+		return false, commitErr
 	}
 	// What was committed stays committed when we are asked to stop: the floor is written all the same.
 	saving, cancel := withGrace(ctx)
 	defer cancel()
 	if err := w.saveIfMoved(saving); err != nil {
-		return errors.Join(fetchErr, err)
+		return false, errors.Join(fetchErr, err)
 	}
-	if fetchErr == nil {
+	if fetchErr == nil && !halted {
 		w.board.checked()
 	}
-	return fetchErr
+	return halted && (fetchErr == nil || onlyFolder(fetchErr)), fetchErr
 }
 
 // onlyFolder says whether an error concerns one folder: the others were read, and the session lives.
@@ -350,6 +370,9 @@ func (w *Worker) commitAll(ctx context.Context, fetched <-chan *fetcher.Message)
 		batch, more := take(fetched, publish.MaxBatch)
 		err := w.commit(ctx, batch)
 		for _, m := range batch {
+			if err != nil {
+				w.overlook(m)
+			}
 			m.Release()
 		}
 		if err != nil {

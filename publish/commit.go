@@ -29,6 +29,7 @@ type Event struct {
 
 	ID          string    // deterministic; the same message gets the same in every attempt
 	Position    string    // of its folder, once this event is stored: printable ASCII
+	UID         uint32    // of the message, under the UIDVALIDITY of Position, for the ledger; 0 if unknown
 	Fingerprint string    // of the message's stable headers, for the ledger
 	EmailID     string    // the server's id of the message, if it has one, for the ledger
 	Received    time.Time // INTERNALDATE of the message, for the ledger; zero if unknown
@@ -54,6 +55,7 @@ type Receipt struct {
 const (
 	headerID          = "Mailflume-Id"
 	headerPosition    = "Mailflume-Position"
+	headerUID         = "Mailflume-Uid"
 	headerFingerprint = "Mailflume-Fingerprint"
 	headerEmailID     = "Mailflume-Email-Id"
 	headerReceived    = "Mailflume-Received"
@@ -151,6 +153,9 @@ func (e Event) message(mailbox string) (*nats.Msg, error) {
 	h[headerContentType] = []string{e.ContentType}
 	if e.ContentType == "" {
 		h[headerContentType] = []string{event.ContentType}
+	}
+	if e.UID != 0 {
+		h[headerUID] = []string{strconv.FormatUint(uint64(e.UID), 10)}
 	}
 	if e.Fingerprint != "" {
 		h[headerFingerprint] = []string{e.Fingerprint}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,6 +18,7 @@ type Entry struct {
 	Folder, Route string // tokens
 	ID            string
 	Position      string
+	UID           uint32 // under the UIDVALIDITY of Position; 0 if unknown
 	Fingerprint   string
 	EmailID       string
 	Received      time.Time // INTERNALDATE of the message; zero if unknown
@@ -119,12 +121,16 @@ func entry(m jetstream.Msg, meta *jetstream.MsgMetadata) Entry {
 	if err != nil {
 		id = h.Get(headerEmailID) // not written by us
 	}
+	uid, err := strconv.ParseUint(h.Get(headerUID), 10, 32)
+	if err != nil {
+		uid = 0 // there is none
+	}
 	received, err := time.Parse(time.RFC3339, h.Get(headerReceived))
 	if err != nil {
 		received = time.Time{} // there is none
 	}
 	return Entry{
-		Seq: meta.Sequence.Stream, Folder: folder, Route: route, ID: h.Get(headerID), Position: h.Get(headerPosition),
+		Seq: meta.Sequence.Stream, Folder: folder, Route: route, ID: h.Get(headerID), Position: h.Get(headerPosition), UID: uint32(uid),
 		Fingerprint: h.Get(headerFingerprint), EmailID: id, Received: received, Time: meta.Timestamp,
 	}
 }

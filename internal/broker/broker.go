@@ -103,7 +103,7 @@ func (b *Broker) Commit(ctx context.Context, batch publish.Batch) (publish.Recei
 		b.seq++
 		b.chains[batch.Mailbox] = append(b.chains[batch.Mailbox], Stored{
 			Entry: publish.Entry{
-				Seq: b.seq, Folder: e.Folder, Route: e.Route, ID: e.ID, Position: e.Position, Fingerprint: e.Fingerprint,
+				Seq: b.seq, Folder: e.Folder, Route: e.Route, ID: e.ID, Position: e.Position, UID: e.UID, Fingerprint: e.Fingerprint,
 				EmailID: e.EmailID, Received: e.Received, Time: time.Now(),
 			},
 			Data: bytes.Clone(e.Data),

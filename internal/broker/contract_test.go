@@ -123,7 +123,7 @@ func batch(after uint64, folder string, from, to int) publish.Batch {
 	for i := from; i <= to; i++ {
 		b.Events = append(b.Events, publish.Event{
 			Folder: folder, Route: "received", ID: fmt.Sprint("id-", i), Position: fmt.Sprint("position-", i),
-			Fingerprint: fmt.Sprint("print-", i), EmailID: fmt.Sprint("email-", i), Data: fmt.Append(nil, i),
+			UID: uint32(i) + 1, Fingerprint: fmt.Sprint("print-", i), EmailID: fmt.Sprint("email-", i), Data: fmt.Append(nil, i),
 		})
 	}
 	return b
@@ -222,9 +222,9 @@ func TestLedgerEndsAtTheTailThatWasTold(t *testing.T) {
 		var got []string
 		for e, err := range s.Ledger(t.Context(), "box", r.Seq) {
 			must(t, err)
-			got = append(got, e.ID+" "+e.Folder+" "+e.Route+" "+e.Position+" "+e.Fingerprint+" "+e.EmailID)
+			got = append(got, e.ID+" "+e.Folder+" "+e.Route+" "+e.Position+" "+e.Fingerprint+" "+e.EmailID+" "+fmt.Sprint(e.UID))
 		}
-		if len(got) != 3 || got[2] != "id-3 INBOX received position-3 print-3 email-3" {
+		if len(got) != 3 || got[2] != "id-3 INBOX received position-3 print-3 email-3 4" {
 			t.Errorf("%q", got)
 		}
 		for range s.Ledger(t.Context(), "box", 0) {

@@ -1,0 +1,155 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
+)
+
+// Where a provider has no identity for messages, one that appears in a folder is known by its fingerprint. If there is an
+// event with the same one, the message was moved, and is published already, if it is gone from where that event found it;
+// if it is still there, this is a copy, and published. So the folder where it lay must be looked at. That happens between
+// two passes: the pass that meets such a message is halted, what it may hang on is looked up, and the next pass decides.
+
+// errUndecided halts a pass: a message may be one that was moved.
+var errUndecided = errors.New("a message may have been moved")
+
+// Surveyor is what a Session may be too: it tells what is in a folder. Where it is not, every message is a new one.
+type Surveyor interface {
+	Halt()
+	Survey(ctx context.Context, folder string, from, to uint32) (validity uint32, uids []uint32, err error)
+}
+
+// standing is whether an event's message still lies where the event found it.
+type standing int
+
+const (
+	standsThere standing = iota
+	standsUnknown
+	standsGone
+)
+
+// survey is what a folder held when it was looked at: uids are those that existed from the UID from up to to.
+type survey struct {
+	validity, from, to uint32
+	uids               []uint32
+	position           fetcher.Position  // of the folder: what is not settled may not have been there yet
+	before             map[string]uint32 // by folder token: the highest UID that had been seen there
+}
+
+// span is a range of UIDs to look at.
+type span struct{ from, to uint32 }
+
+// sameAs looks for an event whose message this one is: its trace, and standsGone; or standsUnknown, if there may be one.
+func (w *Worker) sameAs(m fetcher.Message, d *draft) (i int32, s standing) {
+	if d.fingerprint == "" {
+		return -1, standsThere
+	}
+	l, best := w.ledger, standsThere
+	found := int32(-1)
+	for i := l.last(d.fingerprint); i >= 0; i = l.traces[i].before {
+		t := l.traces[i]
+		own := l.folders[t.folder] == event.Token(m.Folder)
+		if own && (m.Relisted && t.validity != m.UIDValidity || t.validity == m.UIDValidity && t.uid == m.UID) {
+			return i, standsGone // it is what the folder is listed again for, or the very same
+		}
+		// A header with a Message-ID is that of one message. Without one, messages that a program makes may have the same.
+		if len(d.mail.Email.MessageID) == 0 && (t.received == 0 || t.received != m.InternalDate.Unix()) {
+			continue
+		}
+		if s := w.stands(t, m); s > best {
+			found, best = i, s
+		}
+	}
+	return found, best
+}
+
+// last returns the newest trace with a fingerprint, -1 if there is none.
+func (l *ledger) last(fingerprint string) int32 {
+	if i, ok := l.newest[markOf(fingerprint)]; ok {
+		return i
+	}
+	return -1
+}
+
+// stands says whether the message of a trace is still where it was when m had arrived, and notes the question if nobody has
+// looked.
+func (w *Worker) stands(t trace, m fetcher.Message) standing {
+	l := w.ledger
+	token := l.folders[t.folder]
+	if token == event.Token(m.Folder) && t.validity != m.UIDValidity {
+		return standsGone
+	}
+	i := slices.IndexFunc(w.folders, func(f string) bool { return event.Token(f) == token })
+	if i < 0 {
+		return standsGone // from a folder that is not watched any more
+	}
+	if _, can := w.session.(Surveyor); !can || t.uid == 0 {
+		return standsThere
+	}
+	seen, looked := l.surveys[token]
+	validity := w.positions[w.folders[i]].UIDValidity
+	if looked {
+		validity = seen.validity
+	}
+	if validity != t.validity {
+		return standsGone
+	}
+	if looked && seen.from <= t.uid && t.uid <= seen.to && seen.position.Settled(t.uid) {
+		if _, there := slices.BinarySearch(seen.uids, t.uid); !there {
+			return standsGone
+		}
+		if m.UID <= seen.before[event.Token(m.Folder)] {
+			return standsThere
+		}
+	}
+	ask, asked := w.questions[w.folders[i]]
+	if !asked {
+		ask = span{t.uid, t.uid}
+	}
+	w.questions[w.folders[i]] = span{min(ask.from, t.uid), max(ask.to, t.uid)}
+	return standsUnknown
+}
+
+// move notes that a message lies elsewhere now.
+func (t *trace) move(m fetcher.Message, folder uint16) {
+	t.folder, t.validity, t.uid = folder, m.UIDValidity, m.UID
+}
+
+// aside is how many UIDs around those in question are looked at too: what is moved is often moved with its neighbours.
+const aside = 5000
+
+// overlook notes that a message of a halted pass was there before the folders are looked at.
+func (w *Worker) overlook(m fetcher.Message) {
+	token := event.Token(m.Folder)
+	w.seen[token] = max(w.seen[token], m.UID)
+}
+
+// halt halts the pass.
+func (w *Worker) halt() {
+	if surveyor, can := w.session.(Surveyor); can {
+		surveyor.Halt()
+	}
+}
+
+// lookUp looks at the folders in question.
+func (w *Worker) lookUp(ctx context.Context) error {
+	surveyor, can := w.session.(Surveyor)
+	if !can || w.ledger == nil {
+		return nil
+	}
+	for folder, ask := range w.questions {
+		from, to := max(ask.from, aside)-aside, min(ask.to, ^uint32(0)-aside)+aside
+		validity, uids, err := surveyor.Survey(ctx, folder, max(from, 1), to)
+		var missing *fetcher.FolderError
+		if err != nil && !(errors.As(err, &missing) && onlyFolder(err)) {
+			return err
+		}
+		// Of one that is missing nothing is left.
+		w.ledger.surveys[event.Token(folder)] = survey{validity, from, to, uids, w.positions[folder], w.seen}
+	}
+	return nil
+}

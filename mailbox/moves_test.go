@@ -1,0 +1,360 @@
+package mailbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/dovecot"
+	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// A message that lies in another watched folder than before is the same one if it is gone from where it was. Where the
+// provider has an identity for messages that tells; these tests are about those without.
+
+// wantEach fails unless the stream has each of the messages 0 to n-1 so many times.
+func (r *rig) wantEach(n, times int) {
+	r.t.Helper()
+	got := r.subjects()
+	for i := range n {
+		if c := got[fmt.Sprintf("number %d", i)]; c != times {
+			r.t.Errorf("message %d is on the stream %d times, want %d", i, c, times)
+		}
+	}
+}
+
+func TestMovedMessageIsTheSame(t *testing.T) {
+	for name, move := range map[string]func(t *testing.T, r *rig, w *mailbox.Worker){
+		"moved": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			r.account.Move("INBOX", 2, "Archive")
+		},
+		"moved back": func(t *testing.T, r *rig, w *mailbox.Worker) {
+			uid := r.account.Move("INBOX", 2, "Archive")
+			must(t, w.Drain(t.Context()))
+			r.account.Move("Archive", uid, "INBOX")
+		},
+		"moved to and fro between two passes": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			r.account.Move("Archive", r.account.Move("INBOX", 2, "Archive"), "INBOX")
+		},
+		"all moved": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			for _, uid := range r.account.UIDs("INBOX") {
+				r.account.Move("INBOX", uid, "Archive")
+			}
+		},
+		"moved from both": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			r.account.Move("INBOX", 1, "Archive")
+			r.account.Move("Archive", 1, "INBOX")
+		},
+		"moved, and the folder deleted": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			r.account.Move("Archive", 1, "INBOX")
+			r.account.DeleteFolder("Archive")
+			r.account.CreateFolder("Archive")
+		},
+		"renamed over the other": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			for _, uid := range r.account.UIDs("Archive") {
+				r.account.Move("Archive", uid, "INBOX")
+			}
+			r.account.DeleteFolder("Archive")
+			r.account.CreateFolder("Archive")
+			for _, uid := range r.account.UIDs("INBOX") {
+				r.account.Move("INBOX", uid, "Archive")
+			}
+		},
+		"moved and renumbered": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+			r.account.Move("INBOX", 2, "Archive")
+			r.account.BumpUIDValidity("INBOX")
+			r.account.BumpUIDValidity("Archive")
+		},
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %v", name, restart), func(t *testing.T) {
+				r := newRig(t, sim.Exchange, "INBOX", "Archive")
+				r.account.Set(func(q *sim.Quirks) { q.NewBoundary = true })
+				r.deliver("INBOX", 0, 6)
+				r.deliver("Archive", 6, 3)
+				w := r.worker()
+				must(t, w.Drain(t.Context()))
+				move(t, r, w)
+				if restart {
+					w.Close()
+					w = r.worker()
+				}
+				r.deliver("Archive", 9, 1)
+				r.deliver("INBOX", 10, 1)
+				if err := w.Drain(t.Context()); err != nil { // a session ends with its UIDs
+					must(t, w.Drain(t.Context()))
+				}
+				must(t, w.Drain(t.Context()))
+				r.wantEach(11, 1)
+				if v := r.account.Stats().Violations; len(v) > 0 {
+					t.Errorf("the server saw %q", v)
+				}
+			})
+		}
+	}
+}
+
+// What is still where it was is a copy, and what came twice is two: each of them is published.
+func TestCopiedMessageIsAnother(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		r := newRig(t, sim.Exchange, "INBOX", "Archive")
+		r.deliver("INBOX", 0, 5)
+		w := r.worker()
+		must(t, w.Drain(t.Context()))
+		if restart {
+			w = r.worker()
+		}
+		r.deliver("Archive", 0, 5) // the same bytes, the same dates
+		must(t, w.Drain(t.Context()))
+		r.wantEach(5, 2)
+		r.deliver("Archive", 5, 5)
+		r.deliver("INBOX", 5, 5)
+		must(t, w.Drain(t.Context()))
+		r.wantEach(10, 2)
+		must(t, w.Drain(t.Context()))
+		r.wantEach(10, 2)
+	}
+}
+
+// One event accounts for one message: of two copies and an original that went away, one is the original.
+func TestOneEventAccountsForOneMessage(t *testing.T) {
+	r := newRig(t, sim.Exchange, "INBOX", "Archive")
+	r.deliver("INBOX", 0, 1)
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	r.deliver("Archive", 0, 2)
+	r.deliver("Archive", 0, 1)
+	r.account.Expunge("INBOX", 1)
+	must(t, w.Drain(t.Context()))
+	if got := r.subjects(); got["number 0"] != 2 || got["number 1"] != 1 {
+		t.Errorf("the stream has %v, want number 0 twice and number 1 once", got)
+	}
+}
+
+// Messages that no Message-ID tells apart are the same only if they arrived in the same second.
+func TestWithoutMessageIDTheDateTells(t *testing.T) {
+	r := newRig(t, sim.Exchange, "INBOX", "Archive")
+	scan := []byte("From: scanner@example.test\r\nSubject: number 0\r\n\r\nA page.\r\n")
+	r.account.Deliver("INBOX", scan, minute(0))
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	uid := r.account.Move("INBOX", 1, "Archive")
+	must(t, w.Drain(t.Context()))
+	r.wantEach(1, 1)
+	r.account.Expunge("Archive", uid)
+	r.account.Deliver("INBOX", scan, minute(5))
+	must(t, w.Drain(t.Context()))
+	r.wantEach(1, 2)
+}
+
+// Thousands that are moved at once cost a question or two and little more than their bytes.
+func TestManyMovedAtOnce(t *testing.T) {
+	const n = 1500
+	r := newRig(t, sim.Exchange, "INBOX", "Archive")
+	r.deliver("INBOX", 0, n)
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	before := r.account.Stats()
+	for _, uid := range r.account.UIDs("INBOX") {
+		r.account.Move("INBOX", uid, "Archive")
+	}
+	must(t, w.Drain(t.Context()))
+	r.wantEach(n, 1)
+	after := r.account.Stats()
+	if first, again := before.BodyOctets, after.BodyOctets-before.BodyOctets; again > first*3/2 {
+		t.Errorf("read %d bytes the first time and %d to know them again", first, again)
+	}
+	if asked := after.Commands["SEARCH"] - before.Commands["SEARCH"]; asked > 20 {
+		t.Errorf("%d SEARCHes", asked)
+	}
+	if got := w.Status().Dropped["already_published"]; got != n {
+		t.Errorf("%d are counted as published before, want %d", got, n)
+	}
+}
+
+// Moves, renumbered folders, restarts and faults in any order: each message is on the stream once.
+func TestMovesAndFaultsInAnyOrder(t *testing.T) {
+	for seed := range uint64(16) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 2))
+			folders := []string{"INBOX", "Archive", "Work"}
+			r := newRig(t, sim.Exchange, folders...)
+			r.account.CreateFolder("Work")
+			r.account.Set(func(q *sim.Quirks) { q.NewBoundary = seed%2 == 0 })
+			var log []string
+			n, w := 0, (*mailbox.Worker)(nil)
+			restart := func() {
+				if w != nil {
+					w.Close()
+				}
+				f := &faulty{Publisher: r.publisher, floor: r.store, fail: int64(rng.IntN(40)), after: rng.IntN(2) == 0}
+				c := r.config()
+				c.Stream, c.Bytes, c.Floor = f, f, f
+				w = mailbox.NewWorker(c)
+			}
+			restart()
+			for range 40 {
+				from, to := folders[rng.IntN(3)], folders[rng.IntN(3)]
+				switch rng.IntN(8) {
+				case 0, 1:
+					for range 1 + rng.IntN(4) {
+						log = append(log, fmt.Sprintf("number %d comes to %s", n, to))
+						r.account.Deliver(to, message(n), minute(n))
+						n++
+					}
+				case 2, 3, 4:
+					if uids := r.account.UIDs(from); len(uids) > 0 && from != to {
+						uid := uids[rng.IntN(len(uids))]
+						log = append(log, fmt.Sprintf("%d of %s goes to %s", uid, from, to))
+						r.account.Move(from, uid, to)
+					}
+				case 5:
+					if err := w.Drain(t.Context()); err == nil { // what was not read yet and is older than the last would be counted
+						log = append(log, "drain; "+to+" is renumbered")
+						r.account.BumpUIDValidity(to)
+						restart()
+					}
+				case 6:
+					log = append(log, "restart")
+					restart()
+				default:
+					log = append(log, fmt.Sprint("drain: ", w.Drain(t.Context())))
+				}
+			}
+			w.Close()
+			must(t, r.worker().Drain(t.Context()))
+			r.wantEach(n, 1)
+			if t.Failed() {
+				t.Log(strings.Join(log, "\n"))
+			}
+		})
+	}
+}
+
+// The same on a real Dovecot, with its own MOVE and COPY.
+func TestMovedMessageIsTheSameOnDovecot(t *testing.T) {
+	d := dovecot.Start(t, dovecot.Options{})
+	r := newDovecotRig(t, d, "INBOX", "Archive")
+	_, err := d.Append(t.Context(), r.fetch.User, "INBOX", time.Time{}, message(0), message(1), message(2), message(3))
+	must(t, err)
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	do := func(folder string, commands ...string) {
+		t.Helper()
+		_, err := d.Exec(t.Context(), r.fetch.User, folder, commands...)
+		must(t, err)
+	}
+	do("INBOX", "UID MOVE 1 Archive")
+	must(t, w.Drain(t.Context()))
+	r.wantEach(4, 1)
+	do("Archive", "UID MOVE 1 INBOX")
+	must(t, w.Drain(t.Context()))
+	r.wantEach(4, 1)
+	w.Close()
+	do("INBOX", "UID MOVE 2:3 Archive")
+	w = r.worker()
+	must(t, w.Drain(t.Context()))
+	r.wantEach(4, 1)
+	do("INBOX", "UID COPY 4 Archive")
+	must(t, w.Drain(t.Context()))
+	if got := r.subjects(); got["number 3"] != 2 || got["number 0"] != 1 {
+		t.Errorf("the stream has %v, want the copied one twice", got)
+	}
+	_, err = d.BumpUIDValidity(t.Context(), r.fetch.User, "Archive")
+	must(t, err)
+	if err := w.Drain(t.Context()); err != nil {
+		must(t, w.Drain(t.Context()))
+	}
+	if n := len(r.stored()); n != 5 {
+		t.Errorf("%d events, want 5", n)
+	}
+}
+
+// Mail that has been there before us is not published because its folder is renumbered before anything was.
+func TestStartNowIsRememberedByAnEmptyChain(t *testing.T) {
+	for _, provider := range []sim.Provider{sim.Gmail, sim.Exchange} {
+		r := newRig(t, provider)
+		r.fetch.Start = fetcher.Start{}
+		r.deliver("INBOX", 0, 10)
+		w := r.worker()
+		must(t, w.Drain(t.Context()))
+		w.Close()
+		r.account.BumpUIDValidity("INBOX")
+		r.account.Deliver("INBOX", message(10), time.Now().Add(time.Second))
+		w = r.worker()
+		must(t, w.Drain(t.Context()))
+		if got := r.subjects(); len(got) != 1 || got["number 10"] != 1 {
+			t.Errorf("%s: the stream has %v, want only what is new", provider, got)
+		}
+		if got := w.Status().Dropped["before_reset"]; got != 10 {
+			t.Errorf("%s: %d are counted, want 10", provider, got)
+		}
+	}
+}
+
+// A reset in the middle of a backfill leaves nothing out, in whatever order the mail arrived.
+func TestResetDuringABackfill(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	for i := range 300 {
+		r.account.Deliver("INBOX", message(i), minute(1000-i))
+	}
+	c := r.config()
+	c.Stream = &failing{Publisher: r.publisher, from: 2}
+	w := mailbox.NewWorker(c)
+	if err := w.Drain(t.Context()); !errors.Is(err, errFault) {
+		t.Fatal(err)
+	}
+	w.Close()
+	if n := len(r.stored()); n == 0 || n == 300 {
+		t.Fatalf("%d events: that is not the middle", n)
+	}
+	r.account.BumpUIDValidity("INBOX")
+	must(t, r.worker().Drain(t.Context()))
+	r.wantEach(300, 1)
+}
+
+// After retention has removed the events of a folder, its old mail stays old.
+func TestResetAfterRetention(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	r.deliver("INBOX", 0, 20)
+	must(t, r.worker().Drain(t.Context()))
+	stream, err := r.publisher.JetStream().Stream(t.Context(), "MAIL")
+	must(t, err)
+	must(t, stream.Purge(t.Context()))
+	r.account.BumpUIDValidity("INBOX")
+	r.deliver("INBOX", 20, 1)
+	must(t, r.worker().Drain(t.Context()))
+	if got := r.stored(); len(got) > 2 { // the last of the old ones arrived in the second that counts
+		t.Errorf("%d events after the purge, want the new one and at most the last of the old", len(got))
+	}
+}
+
+// failing is a stream that takes no batch from the given one on.
+type failing struct {
+	*publish.Publisher
+	from, commits int
+}
+
+func (f *failing) Commit(ctx context.Context, b publish.Batch) (publish.Receipt, error) {
+	if f.commits++; f.commits >= f.from {
+		return publish.Receipt{}, errFault
+	}
+	return f.Publisher.Commit(ctx, b)
+}
+
+// newDovecotRig is a rig whose mailbox is a real Dovecot's.
+func newDovecotRig(t *testing.T, d *dovecot.Server, folders ...string) *rig {
+	t.Helper()
+	r := newRig(t, sim.Exchange, folders...)
+	d.Allow("good", r.fetch.User)
+	r.fetch.Addr = d.Addr
+	r.token = func() (string, error) { return "good", nil }
+	return r
+}
