@@ -43,6 +43,7 @@ ci: ## the longer families in their short form
 	$(MAKE) chaos SHORT=1
 	$(MAKE) storm
 	$(MAKE) oidc
+	$(MAKE) browser
 	$(MAKE) container
 	$(MAKE) fuzz T=10s
 
@@ -70,6 +71,11 @@ churn: ## N (200000) changes by eight writers to a Dovecot mailbox that is being
 .PHONY: hostile
 hostile: ## what 60 hostile servers cost the mailbox beside theirs; needs a quiet machine
 	MAILFLUME_TIMED=1 $(GO) test -count=1 -timeout 5m -v -run 'TestHostile' ./fetcher
+
+.PHONY: browser
+browser: ## a mailbox is connected in a real browser, without scripts; installs Chromium where it is missing
+	scripts/test-deps.sh chromium
+	BROWSER=1 $(GO) test -count=1 -timeout 2m -v -run TestBrowser ./cmd/mailflume
 
 .PHONY: bench
 bench: ## the benchmarks, compared by benchstat

@@ -27,7 +27,8 @@ type Log struct {
 
 // HTTP is the status page, health and metrics.
 type HTTP struct {
-	Listen string `mapstructure:"listen"` // host:port, or "none"
+	Listen string `mapstructure:"listen"`     // host:port, or "none"
+	Public string `mapstructure:"public_url"` // empty: http://localhost and the port
 }
 
 // Address is where to listen: "" if nowhere.

@@ -79,10 +79,16 @@ var fields = []field{
 	},
 	{
 		key: "http", active: true, doc: "Status page, /healthz, /readyz and /metrics.",
-		group: []field{{
-			key: "listen", kind: listen, def: "127.0.0.1:8080",
-			doc: "Where to listen. The page has no login, so keep it to this machine or a private network. none: nowhere.",
-		}},
+		group: []field{
+			{
+				key: "listen", kind: listen, def: "127.0.0.1:8080",
+				doc: "Where to listen. The page has no login, so keep it to this machine or a private network. none: nowhere.",
+			},
+			{
+				key: "public_url", kind: endpoint, show: "https://mailflume.example.com",
+				doc: "The URL of the page in a browser, if a proxy on this machine serves it under another: one that asks for a login, since mailboxes can be connected there. Providers send browsers back to it. Default: http://localhost and the port.",
+			},
+		},
 	},
 	{
 		key: "log", active: true, doc: "The log, on standard error.",

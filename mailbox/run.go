@@ -23,6 +23,10 @@ func (w *Worker) Run(ctx context.Context) {
 	troubled := false // somebody was told that the mailbox fails
 	connected := false
 	for ctx.Err() == nil {
+		select {
+		case <-w.woken: // by what this pass will see
+		default:
+		}
 		if w.session == nil {
 			w.board.enter(StateConnecting)
 		}
@@ -46,13 +50,31 @@ func (w *Worker) Run(ctx context.Context) {
 		if v.Class == Person && !troubled {
 			troubled = w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
 		}
-		wait := w.pause(v, err, &pause)
-		if !v.Ours {
-			back = nil
-		}
-		if sleep(ctx, wait, back) {
+		switch wait := w.pause(v, err, &pause); {
+		case !v.Ours:
+			w.rest(ctx, wait)
+		case sleep(ctx, wait, back):
 			pause.cameBack()
 		}
+	}
+}
+
+// Wake has a mailbox that waits after a failure tried again at once: somebody has done what it waits for.
+func (w *Worker) Wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// rest waits after a failure, until it is woken or ctx ends.
+func (w *Worker) rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(max(d, 0))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.woken:
+	case <-ctx.Done():
 	}
 }
 

@@ -124,6 +124,7 @@ type Worker struct {
 	board   *board
 	session Session // nil: not connected
 	folders []string
+	woken   chan struct{} // one slot
 
 	claimed   bool // the chain was read, and every field below is from it
 	tail      uint64
@@ -146,7 +147,7 @@ func NewWorker(c Config) *Worker {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Worker{
-		c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox),
+		c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox), woken: make(chan struct{}, 1),
 		address: regexp.MustCompile("(?i)" + regexp.QuoteMeta(c.Mailbox.Address)),
 	}
 }

@@ -13,6 +13,7 @@ const (
 	tableMailboxes = "m" // m.<mailbox>: the name and address that the mailbox was last configured with
 	tableSessions  = "s" // s.<session>: a replica's claim to be alive
 	tableOwners    = "o" // o.<mailbox>: the session that may carry the mailbox
+	tableSignIns   = "c" // c.<key>:     a sign-in while the browser is away at the provider
 )
 
 // key returns the key of a record. Characters that a key or a subject cannot hold are encoded, so any id will do.

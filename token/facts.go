@@ -27,7 +27,7 @@ type fact struct {
 const (
 	adminRetry = time.Hour // how often to look whether an administrator has fixed it
 
-	signInAgain = "Sign in again: mailflume connect {mailbox}. (Or put a new refresh token where the configuration of the mailbox points.) It is picked up without a restart."
+	signInAgain = "Sign in again, on the status page or with mailflume connect {mailbox}. (Or put a new refresh token where the configuration of the mailbox points.) It is picked up without a restart."
 	askAdmin    = "Ask the administrator of {mailbox}'s organisation. It is tried again every hour; no new sign-in is needed unless they say so."
 )
 
@@ -81,7 +81,7 @@ var microsoftFacts = []fact{
 	{aadsts: 900144, who: operator, problem: "The request lacks a parameter, often the scope.", hint: "Set the scopes of client {client} to https://outlook.office.com/IMAP.AccessAsUser.All offline_access."},
 	{aadsts: 901002, who: operator, problem: "The endpoint does not take the parameter resource.", hint: "Use the v2.0 token endpoint for client {client}, and scopes."},
 	{aadsts: 65001, who: owner, retry: adminRetry, problem: "Nobody has consented that this app reads the mail of {mailbox}.", hint: "Consent by signing in again, or as administrator: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
-	{aadsts: 65004, who: owner, problem: "{mailbox} declined to consent.", hint: signInAgain},
+	{aadsts: 65004, who: owner, problem: "Whoever signed in for {mailbox} declined to consent.", hint: signInAgain},
 	{aadsts: 90094, who: owner, retry: adminRetry, problem: "An administrator must consent to this app.", hint: "Admin consent: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
 	{aadsts: 90095, who: owner, retry: adminRetry, problem: "An administrator must consent to this app.", hint: "Admin consent: https://{host}/{tenant}/adminconsent?client_id={client_id}"},
 	{aadsts: 50105, who: owner, retry: adminRetry, problem: "{mailbox} is not assigned to the application.", hint: "Ask the administrator to assign {mailbox} to the enterprise application {client_id}."},

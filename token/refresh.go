@@ -116,7 +116,7 @@ func (m *Manager) load(ctx context.Context, a Account) (*grant, error) {
 	case configured.IsZero() && g.State == Absent:
 		return nil, &GrantError{Mailbox: a.Mailbox, Problem: Problem{
 			Code: "no_grant", At: time.Now(), Sentence: "Mailbox " + a.Mailbox + " was never connected.",
-			Hint: "Run mailflume connect " + a.Mailbox + ", or mailflume token import " + a.Mailbox + " if you have a refresh token.",
+			Hint: "Connect it on the status page, or run mailflume connect " + a.Mailbox + " (or mailflume token import " + a.Mailbox + " if you have a refresh token).",
 		}}
 	case configured.IsZero():
 	default:

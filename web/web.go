@@ -1,7 +1,8 @@
 // Package web shows what the mailboxes are doing and connects them: page, JSON, health, metrics.
 //
-// It only reads: it has no login of its own and changes nothing, so it listens on loopback unless the configuration says
-// otherwise. It shows no mail, and names mailboxes by what the configuration calls them.
+// It has no login of its own, so it listens on loopback unless the configuration says otherwise, and only from there lets
+// anybody do more than look: connect a mailbox, and test the way to one. It shows no mail, and names mailboxes by what the
+// configuration calls them.
 package web
 
 import (
@@ -13,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -34,6 +36,7 @@ type Sources struct {
 	Ready     func() error  // nil, or why this replica cannot do its work
 	Broker    func() string // one line about the broker, for the page
 	Grants    func() Grants // for the metrics; may be nil
+	Connect   Connect       // without a Desk no mailbox can be connected
 	Replica   string
 	Version   string
 }
@@ -49,6 +52,10 @@ func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the status page on %s (setting http.listen): %w", c.Listen, err)
+	}
+	if s.Connect.Public == "" {
+		_, port, _ := net.SplitHostPort(listener.Addr().String()) //nolint:errcheck // a listener's address has a port
+		s.Connect.Public = "http://localhost:" + port
 	}
 	return &Server{
 		listener: listener,
@@ -86,9 +93,10 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Handler returns the routes: /, its /style.css, /healthz, /readyz and /metrics.
+// Handler returns the routes: /, its /style.css, /healthz, /readyz and /metrics, and those to connect mailboxes.
 func Handler(s Sources) http.Handler {
 	mux := http.NewServeMux()
+	s.routes(mux)
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /style.css", style)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -97,11 +105,13 @@ func Handler(s Sources) http.Handler {
 	return secure(mux)
 }
 
+const policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
 // secure sets the headers that keep a browser from doing anything but showing the page.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
@@ -139,6 +149,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"span":    span,
 	"words":   words,
 	"sum":     sum,
+	"path":    url.PathEscape,
 	"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).Parse(pageHTML))
 
@@ -155,8 +166,9 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 		NotReady                 string // why, or empty
 		Rows                     []mailbox.Status
 		Summary                  string
-		Attention                int // mailboxes that need someone to act
-	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: rows}
+		Attention                int  // mailboxes that need someone to act
+		Linked                   bool // each mailbox has a page of its own
+	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: rows, Linked: s.Connect.Desk != nil}
 	if err := s.Ready(); err != nil {
 		data.NotReady = err.Error()
 	}

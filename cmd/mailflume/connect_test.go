@@ -229,7 +229,7 @@ func TestTokenImportAndRevoke(t *testing.T) {
 	// The account cannot be told from Google's token, so it must open the mailbox before anything is stored.
 	other := r.world.AddAccount(sim.Gmail, "mallory@mail.test").RefreshToken("the-client")
 	code, out, errs = typed(t, func(string) (string, bool) { return other + "\n", true }, "token", "import", "-c", path, "box")
-	if code != exitFailed || !strings.Contains(errs, "nothing was stored") {
+	if code != exitFailed || !strings.Contains(errs, "Nothing was stored") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
 	}
 	for _, bad := range []string{"\n", "two words\n"} {

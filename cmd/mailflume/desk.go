@@ -177,13 +177,38 @@ func tryOut(ctx context.Context, config *configs.Config, m configs.Mailbox, t fe
 func (d *desk) adopt(ctx context.Context, m configs.Mailbox, a token.Account, g *token.Granted) error {
 	opens := tryOut(ctx, d.config, m, g)
 	if opens != nil && g.Account == "" {
-		return fmt.Errorf("nothing was stored, since nobody says whose account it is and it does not open the mailbox: %w", withAdvice(opens))
+		return &unopenedError{"Nothing was stored, since nobody says whose account it is and it does not open the mailbox: ", opens}
 	}
 	if err := d.tokens.Save(ctx, a, g); err != nil {
 		return withAdvice(err)
 	}
 	if opens != nil {
-		return fmt.Errorf("mailbox %s is connected, but it cannot be opened yet: %w", m.Name, withAdvice(opens))
+		return &unopenedError{"Mailbox " + m.Name + " is connected, but it cannot be opened yet: ", opens}
 	}
 	return nil
 }
+
+// unopenedError says what became of a grant that does not open its mailbox.
+type unopenedError struct {
+	what string
+	err  error
+}
+
+func (e *unopenedError) Error() string {
+	sentence, hint := e.Advice()
+	return sentence + "\n  to do: " + hint
+}
+
+func (e *unopenedError) Unwrap() error { return e.err }
+
+// Who must act is whoever must act on why it does not open.
+func (e *unopenedError) Who() string { return string(mailbox.Classify(e.err).Class) }
+
+// Advice returns what became of it and what to do about it.
+func (e *unopenedError) Advice() (sentence, hint string) {
+	v := mailbox.Classify(e.err)
+	return e.what + v.Sentence, v.Hint
+}
+
+// RetryIn is 0: it is begun anew.
+func (e *unopenedError) RetryIn() time.Duration { return 0 }

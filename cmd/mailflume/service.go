@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,7 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 	if listen := config.HTTP.Address(); listen != "" {
 		server, err := web.Listen(web.Config{Listen: listen}, web.Sources{
 			Mailboxes: s.statuses, Grants: s.grants, Ready: s.ready, Broker: s.broker, Replica: replicaName(config), Version: version(),
+			Connect: web.Connect{Desk: frontDesk{s}, Doctor: frontDesk{s}, Keys: func() *token.Keyring { return s.keys }, Public: config.HTTP.Public},
 		}, log)
 		if err != nil {
 			return nil, usage(err)
@@ -130,11 +132,12 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 	}
 	s.log.Info("reading", "nats", publisher.Status().Where)
 	looking, stop := context.WithCancel(ctx)
-	looked := make(chan struct{})
-	go func() { defer close(looked); c.foresight.run(looking, c.tokens) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { c.foresight.run(looking, c.tokens) })
+	beside.Go(func() { c.watchGrants(looking) })
 	err = c.group.Run(ctx, c.replica)
 	stop()
-	<-looked
+	beside.Wait()
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	return errors.Join(err, c.tokens.Close(closing))

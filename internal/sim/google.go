@@ -58,7 +58,14 @@ func (o *OAuthServer) googleAuthorize(rw http.ResponseWriter, r *http.Request) {
 	case q.Get("response_type") != "code", q.Get("code_challenge") != "" && q.Get("code_challenge_method") != "S256":
 		errorPage(rw, http.StatusBadRequest, "invalid_request")
 		return
-	case user == nil, user.quirk().DenyConsent:
+	case user == nil:
+		sendBack(rw, r, "error", "access_denied")
+		return
+	}
+	switch o.decide(rw, r, user) {
+	case asked:
+		return
+	case declined:
 		sendBack(rw, r, "error", "access_denied")
 		return
 	}

@@ -79,9 +79,16 @@ func (o *OAuthServer) microsoftAuthorize(rw http.ResponseWriter, r *http.Request
 		page(MicrosoftError(50011))
 	case q.Get("response_type") != "code", q.Get("scope") == "":
 		page(MicrosoftError(900144))
-	case user == nil, user.quirk().DenyConsent:
-		sendBack(rw, r, "error", "access_denied", "error_description", "AADSTS65004: "+MicrosoftError(65004).Description)
+	case user == nil:
+		o.microsoftDeclined(rw, r)
 	default:
+		switch o.decide(rw, r, user) {
+		case asked:
+			return
+		case declined:
+			o.microsoftDeclined(rw, r)
+			return
+		}
 		scope := q.Get("scope")
 		if granted := user.quirk().GrantScope; granted != "" {
 			scope = granted
@@ -91,6 +98,10 @@ func (o *OAuthServer) microsoftAuthorize(rw http.ResponseWriter, r *http.Request
 			scope: scope, refresh: offline(scope),
 		})
 	}
+}
+
+func (o *OAuthServer) microsoftDeclined(rw http.ResponseWriter, r *http.Request) {
+	sendBack(rw, r, "error", "access_denied", "error_description", "AADSTS65004: "+MicrosoftError(65004).Description)
 }
 
 // offline reports whether a refresh token is asked for.

@@ -32,6 +32,7 @@ type OAuthServer struct {
 	lifetime  time.Duration // of access tokens; 0 means the provider's
 	clients   map[string]Client
 	signedIn  string // the user in the browser
+	screen    bool   // who is asked on a page
 	consented map[string]bool
 	codes     map[string]*authCode
 	devices   map[string]*device

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
+)
+
+// watchGrants has a mailbox tried at once when somebody has connected it, here, on another replica or by a command, and
+// keeps what the metrics say of its grant in step. It ends with ctx.
+func (c *core) watchGrants(ctx context.Context) {
+	taken := make(map[string]time.Time)
+	_ = mailbox.Retry(ctx, c.foresight.service.log, "watch the grants", func(ctx context.Context) error { // it ends with ctx alone
+		return c.store.WatchGrants(ctx, func(id string) {
+			i := slices.Index(c.foresight.ids, id)
+			if i < 0 || c.foresight.workers[i].Status().State == mailbox.StateElsewhere {
+				return
+			}
+			s, err := c.tokens.Status(ctx, id)
+			if err != nil {
+				return // whoever needs the grant says it
+			}
+			c.foresight.heard(s)
+			// A renewal is no news to a worker that waits: it may be its own, and be refused again.
+			if s.State != token.NeedsPerson && !s.ConnectedAt.Equal(taken[id]) {
+				taken[id] = s.ConnectedAt
+				c.foresight.workers[i].Wake()
+			}
+		})
+	})
+}
+
+// heard takes over how a grant stands.
+func (f *foresight) heard(s token.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := slices.Clone(f.grants.List)
+	at := slices.IndexFunc(list, func(o token.Status) bool { return o.Mailbox == s.Mailbox })
+	if at < 0 {
+		f.grants.List = append(list, s)
+		return
+	}
+	s.Warnings = list[at].Warnings
+	list[at] = s
+	f.grants.List = list
+}

@@ -1,0 +1,348 @@
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
+)
+
+// Desk lets the owners of mailboxes sign in. Its errors say themselves what to do about them (see mailbox.Classify).
+type Desk interface {
+	// Login says how a mailbox logs in, and how its grant stands; ok is false if there is no mailbox of that id.
+	Login(ctx context.Context, id string) (l Login, ok bool)
+
+	// Begin begins a sign-in whose answer is to come to redirect: where the browser goes, and the state that comes back.
+	Begin(ctx context.Context, id, redirect string) (link string, state token.Secret, err error)
+
+	// Finish exchanges the answer that came to redirect, checks it and keeps the grant. id is empty if nobody knows which
+	// mailbox the answer is for.
+	Finish(ctx context.Context, redirect string, answer url.Values) (id string, err error)
+}
+
+// Doctor goes the way to a mailbox step by step.
+type Doctor interface {
+	Examine(ctx context.Context, id string) Examination
+}
+
+// Connect is what connecting mailboxes from the page takes.
+type Connect struct {
+	Desk   Desk
+	Doctor Doctor
+	Keys   func() *token.Keyring // seal what a browser keeps for us
+
+	// Public is the URL under which browsers reach the page. The provider sends them back there, so it never comes from
+	// what a request says. Empty: Listen makes it http://localhost and the port.
+	Public string
+}
+
+// Login is how a mailbox logs in.
+type Login struct {
+	Name     string
+	Provider string // of the mailbox: gmail, outlook or imap
+	Client   string // the OAuth client; empty if there is none of ours
+	Callback string // the path that the provider sends browsers back to: one for each provider
+	Why      string // nobody can sign in for this mailbox here, and why; empty if somebody can
+	Grant    token.Status
+	Problem  string // why nobody knows how the grant stands
+}
+
+// Examination is what a Doctor found.
+type Examination struct {
+	OK             bool
+	Sentence, Hint string // what is wrong and what to do
+	Steps          []Step
+}
+
+// Step is one step of the way to a mailbox.
+type Step struct {
+	Name, Detail string
+	OK           bool
+}
+
+// connecting serves the pages of single mailboxes.
+type connecting struct {
+	Connect
+	sources Sources
+	public  *url.URL
+	tests   chan struct{} // slots
+}
+
+const (
+	testsAtOnce = 4
+	testWithin  = 100 * time.Second // of the request; the way to a mailbox has its own limit below that
+	flashLife   = time.Minute
+	signInLife  = 10 * time.Minute
+)
+
+// routes adds the pages of single mailboxes.
+func (s Sources) routes(mux *http.ServeMux) {
+	if s.Connect.Desk == nil {
+		return
+	}
+	c := &connecting{Connect: s.Connect, sources: s, tests: make(chan struct{}, testsAtOnce)}
+	c.Public = strings.TrimSuffix(c.Public, "/")
+	var err error
+	if c.public, err = url.Parse(c.Public); err != nil {
+		return // the configuration was checked for it
+	}
+	mux.HandleFunc("GET /mailboxes/{id}", c.mailbox)
+	mux.HandleFunc("GET /oauth/{provider}/callback", c.callback)
+	mux.HandleFunc("GET /oauth/other/{client}/callback", c.callback)
+	mux.HandleFunc("GET /oauth/answer", c.answer)
+	own := http.NewCrossOriginProtection() // nobody else's page may act here in the name of its reader
+	mux.Handle("POST /mailboxes/{id}/connect", own.Handler(c.ours(c.begin)))
+	mux.Handle("POST /mailboxes/{id}/test", own.Handler(c.ours(c.test)))
+}
+
+// local reports whether a request comes from this machine. The page has no login: whoever can open a connection from here
+// is taken for the operator.
+func local(r *http.Request) bool {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && addr.Addr().Unmap().IsLoopback()
+}
+
+// ours refuses requests from elsewhere, and those under another name than the page's own: a name that somebody had
+// resolve to us is no proof of who asks.
+func (c *connecting) ours(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !local(r):
+			c.refuse(w, http.StatusForbidden, "Mailboxes are connected and tested from the machine that mailflume runs on only, since the page has no login.",
+				"Open the page there, or use mailflume connect and mailflume check.")
+		case !strings.EqualFold(r.Host, c.public.Host):
+			c.refuse(w, http.StatusMisdirectedRequest, "This page was asked for under another name than its own.",
+				"Open "+c.Public+"/ instead. If the page is reached under another address, set http.public_url to it.")
+		default:
+			next(w, r)
+		}
+	})
+}
+
+// refuse answers with a page that belongs to no mailbox.
+func (c *connecting) refuse(w http.ResponseWriter, status int, sentence, hint string) {
+	c.show(w, status, view{Home: c.Public + "/", Flash: &flash{Sentence: sentence, Hint: hint}})
+}
+
+func (c *connecting) mailbox(w http.ResponseWriter, r *http.Request) {
+	if local(r) && !strings.EqualFold(r.Host, c.public.Host) {
+		// The same machine under another name: cookies would not come back.
+		http.Redirect(w, r, c.Public+"/mailboxes/"+url.PathEscape(r.PathValue("id")), http.StatusSeeOther)
+		return
+	}
+	l, ok := c.Desk.Login(r.Context(), r.PathValue("id"))
+	if !ok {
+		c.refuse(w, http.StatusNotFound, "The configuration has no such mailbox.", "See the list.")
+		return
+	}
+	c.show(w, http.StatusOK, view{Home: "../", ID: r.PathValue("id"), Login: &l, Here: local(r), Flash: c.flash(w, r), Now: time.Now(), State: c.state(r.PathValue("id"))})
+}
+
+// state is what the mailbox's worker is doing, if it is on this replica.
+func (c *connecting) state(id string) *mailbox.Status {
+	for _, s := range c.sources.Mailboxes() {
+		if s.Mailbox.ID == id {
+			return &s
+		}
+	}
+	return nil
+}
+
+// begin sends the browser to the provider. It does so by a page, not by a redirect: a policy for forms covers every
+// redirect that follows one, and the provider's own are not ours to know.
+func (c *connecting) begin(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	l, ok := c.Desk.Login(r.Context(), id)
+	if !ok {
+		c.refuse(w, http.StatusNotFound, "The configuration has no such mailbox.", "See the list.")
+		return
+	}
+	link, state, err := c.Desk.Begin(r.Context(), id, c.Public+l.Callback)
+	if err != nil {
+		c.show(w, http.StatusOK, view{Home: "../../", ID: id, Login: &l, Here: true, Flash: failed(err), Now: time.Now(), Below: true})
+		return
+	}
+	c.keep(w, stateCookie(state.Reveal()), state.Reveal(), "/oauth/", signInLife)
+	w.Header().Set("Refresh", "0;url="+link)
+	c.show(w, http.StatusOK, view{Home: "../../", Login: &l, Link: link})
+}
+
+// callback takes the answer of a provider, and sends the browser on, so that no code stays in its address bar. Whatever
+// is wrong with the answer, it is said on the page that follows.
+func (c *connecting) callback(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet { // a HEAD would use the answer up
+		w.Header().Set("Allow", http.MethodGet)
+		http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		return
+	}
+	c.ours(c.finish).ServeHTTP(w, r)
+}
+
+func (c *connecting) finish(w http.ResponseWriter, r *http.Request) {
+	answer := r.URL.Query()
+	id, err := "", c.foreign(r, answer)
+	if err == nil {
+		c.keep(w, stateCookie(answer.Get("state")), "", "/oauth/", -1)
+		long(w)
+		// The browser may be gone by the time, and what was granted must not be lost.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), testWithin)
+		defer cancel()
+		id, err = c.Desk.Finish(ctx, c.Public+r.URL.EscapedPath(), answer)
+	}
+	f := &flash{OK: true, Sentence: "Connected.", Hint: "The account is the mailbox's own, access to mail was granted, the mail server lets us in, and the grant is sealed and stored."}
+	if err != nil {
+		f = failed(err)
+	}
+	path := "/oauth/answer"
+	if id != "" {
+		path = "/mailboxes/" + url.PathEscape(id)
+	}
+	if text, err := json.Marshal(f); err == nil {
+		c.keep(w, flashCookie, c.Keys().Seal(flashCookie, string(text)), path, flashLife)
+	}
+	http.Redirect(w, r, c.Public+path, http.StatusSeeOther)
+}
+
+// foreign refuses an answer that was not meant for a sign-in that this browser began.
+func (c *connecting) foreign(r *http.Request, answer url.Values) error {
+	states := answer["state"]
+	if len(states) != 1 || states[0] == "" {
+		return &token.ConsentError{Problem: token.Problem{
+			Code: "malformed_answer", Sentence: "The answer does not say which sign-in it belongs to, or says it twice.", Hint: "Begin again, with the button of the mailbox.",
+		}}
+	}
+	cookie, err := r.Cookie(stateCookie(states[0]))
+	if err != nil || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(states[0])) != 1 {
+		return &token.ConsentError{Problem: token.Problem{
+			Code:     "wrong_state",
+			Sentence: "This browser has no such sign-in under way: it was finished before, was begun in another browser or more than ten minutes ago, or somebody sent you a link of theirs.",
+			Hint:     "Begin again, with the button of the mailbox. If you did not begin a sign-in, close this page: nothing was changed.",
+		}}
+	}
+	return nil
+}
+
+// answer shows how a sign-in ended that belongs to no mailbox.
+func (c *connecting) answer(w http.ResponseWriter, r *http.Request) {
+	f := c.flash(w, r)
+	if f == nil {
+		f = &flash{Sentence: "Nobody has signed in just now.", Hint: "Begin with the button of a mailbox."}
+	}
+	c.show(w, http.StatusOK, view{Home: "../", Flash: f})
+}
+
+// test goes the way to the mailbox and shows each step.
+func (c *connecting) test(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	select {
+	case c.tests <- struct{}{}:
+		defer func() { <-c.tests }()
+	default:
+		c.refuse(w, http.StatusTooManyRequests, "Other mailboxes are being tested at the moment.", "Try again in a minute.")
+		return
+	}
+	if _, ok := c.Desk.Login(r.Context(), id); !ok {
+		c.refuse(w, http.StatusNotFound, "The configuration has no such mailbox.", "See the list.")
+		return
+	}
+	long(w)
+	found := c.Doctor.Examine(r.Context(), id)
+	l, _ := c.Desk.Login(r.Context(), id) // the way there may have renewed the grant
+	c.show(w, http.StatusOK, view{Home: "../../", ID: id, Login: &l, Here: true, Found: &found, Now: time.Now(), Below: true, State: c.state(id)})
+}
+
+// long gives an answer more time than others have. A writer that cannot has no limit.
+func long(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(testWithin + 10*time.Second))
+}
+
+// flash is what the next page says once.
+type flash struct {
+	OK       bool   `json:"ok"`
+	Sentence string `json:"sentence"`
+	Hint     string `json:"hint"`
+}
+
+func failed(err error) *flash {
+	v := mailbox.Classify(err)
+	return &flash{Sentence: v.Sentence, Hint: v.Hint}
+}
+
+const flashCookie = "mailflume-answer"
+
+// stateCookie is the name of the cookie of one sign-in: several may be under way.
+func stateCookie(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return "mailflume-sign-in-" + hex.EncodeToString(sum[:8])
+}
+
+// keep sets a cookie, or removes it. Lax: it has to come along when the provider sends the browser back.
+func (c *connecting) keep(w http.ResponseWriter, name, value, path string, life time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name: name, Value: value, Path: strings.TrimSuffix(c.public.Path, "/") + path, MaxAge: int(life / time.Second),
+		HttpOnly: true, Secure: c.public.Scheme == "https", SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// flash takes what there is to be said once. What we did not seal is not shown.
+func (c *connecting) flash(w http.ResponseWriter, r *http.Request) *flash {
+	cookie, err := r.Cookie(flashCookie)
+	if err != nil {
+		return nil
+	}
+	c.keep(w, flashCookie, "", r.URL.Path, -1)
+	text, err := c.Keys().Open(flashCookie, cookie.Value)
+	var f flash
+	if err != nil || json.Unmarshal([]byte(text), &f) != nil {
+		return nil
+	}
+	return &f
+}
+
+// view is what the page of a mailbox shows.
+type view struct {
+	Home  string // the way to the first page
+	ID    string
+	Below bool // the page's address is one below that of the mailbox
+	Here  bool // the reader may act
+	Login *Login
+	State *mailbox.Status
+	Flash *flash
+	Found *Examination
+	Link  string // to the provider
+	Now   time.Time
+}
+
+// At is the address of the mailbox's page, from this one.
+func (v view) At() string {
+	if v.Below {
+		return "../" + url.PathEscape(v.ID)
+	}
+	return url.PathEscape(v.ID)
+}
+
+//go:embed connect.html
+var connectHTML embed.FS
+
+var connectTemplate = template.Must(template.New("connect.html").Funcs(template.FuncMap{
+	"span": span, "words": words, "left": left, "account": account, "grant": grantWords,
+}).ParseFS(connectHTML, "connect.html"))
+
+func (c *connecting) show(w http.ResponseWriter, status int, v view) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", strings.Replace(policy, "form-action 'none'", "form-action 'self'", 1))
+	w.WriteHeader(status)
+	_ = connectTemplate.Execute(w, v) // the header is out already; the connection says the rest
+}

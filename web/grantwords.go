@@ -1,0 +1,59 @@
+package web
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mailflume/mailflume/token"
+)
+
+// badge is how a grant stands, in words and in the colour of a mailbox's state.
+type badge struct{ Class, Words string }
+
+// grantWords says how a login's grant stands.
+func grantWords(l Login, now time.Time) badge {
+	s := l.Grant
+	switch {
+	case l.Problem != "":
+		return badge{"waiting", "not known"}
+	case s.State == token.NeedsPerson:
+		return badge{"parked", "reconnect needed"}
+	case s.State == token.Absent && l.Why != "":
+		return badge{"elsewhere", "none needed"}
+	case s.State == token.Absent:
+		return badge{"parked", "not connected"}
+	case s.State == token.Refreshing:
+		return badge{"reading", "being renewed"}
+	case s.Expiry.After(now):
+		return badge{"watching", "token valid"}
+	default:
+		return badge{"waiting", "token expired, renewed at the next login"}
+	}
+}
+
+// left says for how long something is still good.
+func left(t, now time.Time) string {
+	d := t.Sub(now)
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", max(int(d.Seconds()), 0))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+}
+
+// account says what is connected to a mailbox of that provider.
+func account(provider string) string {
+	switch provider {
+	case "gmail":
+		return "your Gmail account"
+	case "outlook":
+		return "your Outlook account"
+	default:
+		return "your account"
+	}
+}
