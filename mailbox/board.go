@@ -43,12 +43,20 @@ type Status struct {
 	Dropped     map[string]uint64 // messages that became no event, by reason
 	Failures    uint64            // failed passes and logins
 	Positions   map[string]string // by folder
+
+	Notice     string    // which promise could not be kept, for a person; shown for a week
+	NoticeHint string    // what to do about it
+	NoticeAt   time.Time // when that was seen
+
+	StaleSince time.Time // the last pass, if there was none for too long
 }
 
 // board is where a worker writes what it does and others read it.
 type board struct {
-	mu sync.Mutex
-	s  Status
+	mu   sync.Mutex
+	s    Status
+	pass time.Time // the end of the last pass, even if a folder could not be read
+	told bool      // that the mailbox is stale
 }
 
 func newBoard(m event.Mailbox) *board {
@@ -105,6 +113,16 @@ func (b *board) dropped(n map[string]uint64) {
 	b.update(func(s *Status) {
 		for reason, n := range n {
 			s.Dropped[reason] += n
+		}
+	})
+}
+
+// noticed shows a notice, or none for nil.
+func (b *board) noticed(n *notice) {
+	b.update(func(s *Status) {
+		s.Notice, s.NoticeHint, s.NoticeAt = "", "", time.Time{}
+		if n != nil {
+			s.Notice, s.NoticeHint, s.NoticeAt = n.Sentence, n.Hint, n.At
 		}
 	})
 }

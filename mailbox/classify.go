@@ -129,10 +129,18 @@ type floorError struct{ err error }
 func (e *floorError) Error() string { return "positions: " + e.err.Error() }
 func (e *floorError) Unwrap() error { return e.err }
 
+// positionError says that a position is not what we wrote. Nobody but the operator can tell what it was.
+type positionError struct{ text, hint string }
+
+func (e *positionError) Error() string { return e.text }
+
 // fromFloor knows the position store: a lost race means that another replica has claimed the mailbox.
 func fromFloor(err error) (Verdict, bool) {
 	var floor *floorError
+	var position *positionError
 	switch {
+	case errors.As(err, &position):
+		return Verdict{Class: Operator, Sentence: position.text, Hint: position.hint}, true
 	case errors.Is(err, fs.ErrExist):
 		return Verdict{Class: Passing, Sentence: "Another replica has claimed the mailbox.", Ours: true}, true
 	case errors.As(err, &floor):

@@ -113,6 +113,9 @@ func (w *Worker) advance(done []staged) {
 			}
 			w.board.published(s.event.Route)
 			w.countDrops()
+			if s.event.Received.After(w.memo.Newest) {
+				w.memo.Newest = s.event.Received
+			}
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
 		}
 		if s.dropped != "" {
@@ -127,8 +130,13 @@ func (w *Worker) settle(ctx context.Context, b publish.Batch, cause error) (publ
 	if err != nil {
 		return publish.Receipt{}, errors.Join(cause, err)
 	}
-	if chain.Seq == b.After || chain.Seq == 0 { // 0: retention has removed the tail that we knew, and all before it
-		b.After = chain.Seq
+	if chain.Seq == 0 { // all that we knew is gone
+		if err := w.compareNow(ctx, chain); err != nil {
+			return publish.Receipt{}, errors.Join(cause, err)
+		}
+		b.After = 0
+	}
+	if chain.Seq == b.After {
 		return w.c.Stream.Commit(ctx, b)
 	}
 	landed := maps.Clone(w.last)

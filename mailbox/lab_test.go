@@ -89,9 +89,9 @@ func (l *lab) add(provider sim.Provider, id string, folders ...string) *subject 
 	return s
 }
 
-// run starts the worker; the returned function stops it.
-func (s *subject) run() (stop func()) {
-	s.w = mailbox.NewWorker(mailbox.Config{
+// config returns what the worker works with.
+func (s *subject) config() mailbox.Config {
+	return mailbox.Config{
 		Mailbox: event.Mailbox{ID: s.id, Name: s.id, Address: s.fetch.User}, Raw: mailbox.RawNever, Sent: s.sent,
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			session, err := fetcher.Open(ctx, s.fetch, s.grant)
@@ -101,7 +101,12 @@ func (s *subject) run() (stop func()) {
 			return session, session.Folders(), nil
 		},
 		Stream: s.broker, Bytes: s.broker, Announcer: s.broker, Floor: s.broker,
-	})
+	}
+}
+
+// run starts the worker; the returned function stops it.
+func (s *subject) run() (stop func()) {
+	s.w = mailbox.NewWorker(s.config())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); s.w.Run(ctx) }()

@@ -165,10 +165,10 @@ func TestStreamWinsOverTheFloor(t *testing.T) {
 	must(t, r.scripted(&script{passes: [][]fetcher.Message{{
 		mail(t, "INBOX", 71, 1, 0, minute(0), "p1;71;1;2;2;0;0;;"),
 	}}}, "INBOX").Drain(t.Context()))
-	_, revision, err := r.store.Positions(t.Context(), "anna")
+	_, note, revision, err := r.store.Positions(t.Context(), "anna")
 	must(t, err)
 	// What an owner saved that had not seen the message, and whose predecessor woke up and published it.
-	_, err = r.store.SavePositions(t.Context(), "anna", map[string]string{"INBOX": "p1;71;0;2;2;0;0;;"}, revision)
+	_, err = r.store.SavePositions(t.Context(), "anna", map[string]string{"INBOX": "p1;71;0;2;2;0;0;;"}, note, revision)
 	must(t, err)
 	s := &asked{}
 	must(t, r.scripted(s, "INBOX").Drain(t.Context()))
@@ -339,11 +339,11 @@ func TestClassifyTheFloor(t *testing.T) {
 
 type deaf struct{}
 
-func (deaf) Positions(context.Context, string) (map[string]string, uint64, error) {
-	return nil, 0, errors.New("nats: timeout")
+func (deaf) Positions(context.Context, string) (map[string]string, string, uint64, error) {
+	return nil, "", 0, errors.New("nats: timeout")
 }
 
-func (deaf) SavePositions(context.Context, string, map[string]string, uint64) (uint64, error) {
+func (deaf) SavePositions(context.Context, string, map[string]string, string, uint64) (uint64, error) {
 	return 0, errors.New("nats: timeout")
 }
 

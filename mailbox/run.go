@@ -18,6 +18,7 @@ import (
 func (w *Worker) Run(ctx context.Context) {
 	defer w.board.enter(StateElsewhere)
 	defer w.Close()
+	defer w.watchSilence(ctx)()
 	w.claimed = false // while it was not ours, others may have carried it
 	var pause backoff
 	troubled := false // somebody was told that the mailbox fails
@@ -33,11 +34,15 @@ func (w *Worker) Run(ctx context.Context) {
 		back := w.back()
 		err := w.Drain(ctx)
 		if err == nil || w.session != nil && onlyFolder(err) {
-			if (!connected || troubled) && w.recovered(ctx, troubled) {
+			w.board.passed()
+			ill := troubled || w.board.ill()
+			if (!connected || ill) && w.recovered(ctx, ill) {
 				connected, troubled = true, false
+				w.board.well()
 			}
 			pause.succeeded(time.Now())
 			w.watching(err)
+			w.tellFolder(ctx, err)
 			if err = w.session.Wait(ctx); err == nil {
 				continue
 			}

@@ -8,7 +8,6 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -53,11 +52,12 @@ type Announcer interface {
 	Announce(ctx context.Context, n publish.Notice) error
 }
 
-// Floor keeps the positions that retention may have removed from the stream; *state.Store is one. A lost race is an error
-// that wraps fs.ErrExist.
+// Floor keeps the positions that retention may have removed from the stream, with a note of ours; *state.Store is one. A lost
+// race is an error that wraps fs.ErrExist, and a record that is not what was saved one that wraps fs.ErrInvalid; its revision
+// comes with it all the same.
 type Floor interface {
-	Positions(ctx context.Context, mailbox string) (positions map[string]string, revision uint64, err error)
-	SavePositions(ctx context.Context, mailbox string, positions map[string]string, revision uint64) (uint64, error)
+	Positions(ctx context.Context, mailbox string) (positions map[string]string, note string, revision uint64, err error)
+	SavePositions(ctx context.Context, mailbox string, positions map[string]string, note string, revision uint64) (uint64, error)
 }
 
 // RawPolicy says when the untouched bytes of a message are kept. Those of a dead message always are.
@@ -96,7 +96,7 @@ func (t Turns) giveBack() {
 	}
 }
 
-// Config is one mailbox and what its worker works with. All fields but Line, Turns and Log are required.
+// Config is one mailbox and what its worker works with. All fields but Line, Turns, Log and StaleAfter are required.
 type Config struct {
 	Mailbox   event.Mailbox
 	Raw       RawPolicy
@@ -112,6 +112,8 @@ type Config struct {
 	Floor     Floor
 	Turns     Turns
 	Log       *slog.Logger
+
+	StaleAfter time.Duration // how long no pass may be complete before that is announced; 0 means DefaultStaleAfter
 }
 
 // Worker carries the mail of one mailbox to the stream. Drain and Run are for one goroutine at a time; Status may be called
@@ -125,6 +127,7 @@ type Worker struct {
 	session Session // nil: not connected
 	folders []string
 	woken   chan struct{} // one slot
+	unread  string        // the folder that was announced as one that cannot be read
 
 	claimed   bool // the chain was read, and every field below is from it
 	tail      uint64
@@ -135,6 +138,9 @@ type Worker struct {
 	seen      map[string]uint32 // in a halted pass: by folder token, the highest UID
 	drops     map[string]uint64 // by reason, since the last position that is kept
 
+	stream        publish.Extent    // as it was when the chain was read
+	memo          memo              // what the floor holds beside the positions
+	backwards     time.Time         // since when the stream ends before what we know of
 	saved         map[string]string // what the floor holds
 	savedRevision uint64
 	savedAt       time.Time
@@ -200,96 +206,6 @@ func (w *Worker) connect(ctx context.Context) error {
 	}
 	w.session, w.folders = session, folders
 	return nil
-}
-
-// claim reads where the chain stands: its tail, the last event of each folder and the floor. The position with the higher N
-// wins. Saving the floor, even unchanged, is both a read that cannot be stale and a fence against an owner before us.
-func (w *Worker) claim(ctx context.Context) error {
-	chain, err := w.c.Stream.Recover(ctx, w.token, w.tokens())
-	if err != nil {
-		return err
-	}
-	floor, revision, err := w.c.Floor.Positions(ctx, w.c.Mailbox.ID)
-	if err != nil {
-		return fmt.Errorf("read of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
-	}
-	published := make(map[string]string)
-	for _, folder := range w.folders {
-		if last, ok := chain.Folders[event.Token(folder)]; ok {
-			published[folder] = last.Position
-		}
-	}
-	positions, err := merge(floor, published)
-	if err != nil {
-		return fmt.Errorf("mailbox %s: %w", w.c.Mailbox.ID, err)
-	}
-	w.tail, w.last, w.positions = chain.Seq, chain.Folders, positions
-	w.saved, w.savedRevision, w.ledger, w.drops = floor, revision, nil, make(map[string]uint64)
-	if err := w.save(ctx); err != nil {
-		return err
-	}
-	w.claimed = true
-	return nil
-}
-
-// tokens returns the subject tokens of the watched folders.
-func (w *Worker) tokens() []string {
-	tokens := make([]string, 0, len(w.folders))
-	for _, folder := range w.folders {
-		tokens = append(tokens, event.Token(folder))
-	}
-	return tokens
-}
-
-// merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event. Of
-// two that are as new as each other the chain's counts, since what it has is published.
-func merge(floor, chain map[string]string) (map[string]fetcher.Position, error) {
-	positions := make(map[string]fetcher.Position)
-	for _, source := range []map[string]string{floor, chain} { // in this order
-		for folder, text := range source {
-			p, err := fetcher.ParsePosition(text)
-			if err != nil {
-				return nil, fmt.Errorf("position of folder %q: %w", folder, err)
-			}
-			if old, ok := positions[folder]; !ok || p.N >= old.N {
-				positions[folder] = p
-			}
-		}
-	}
-	return positions, nil
-}
-
-// save writes the positions to the floor.
-func (w *Worker) save(ctx context.Context) error {
-	text := make(map[string]string, len(w.positions))
-	for folder, p := range w.positions {
-		text[folder] = p.String()
-	}
-	revision, err := w.c.Floor.SavePositions(ctx, w.c.Mailbox.ID, text, w.savedRevision)
-	if err != nil {
-		w.claimed = false
-		return fmt.Errorf("save of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
-	}
-	w.saved, w.savedRevision, w.savedAt = text, revision, time.Now()
-	w.board.positions(text)
-	w.countDrops()
-	return nil
-}
-
-// floorInterval is how far the floor may lag behind the chain during a long pass. It matters only where retention removes
-// events younger than that.
-const floorInterval = 5 * time.Second
-
-// saveIfMoved saves the positions if they moved since the last time.
-func (w *Worker) saveIfMoved(ctx context.Context) error {
-	moved := len(w.saved) != len(w.positions)
-	for folder, p := range w.positions {
-		moved = moved || w.saved[folder] != p.String()
-	}
-	if !moved {
-		return nil
-	}
-	return w.save(ctx)
 }
 
 // window bounds how many messages are fetched ahead of the commit. Their bytes are bounded by the fetcher's budget.

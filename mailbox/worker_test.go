@@ -138,13 +138,13 @@ func (f *faulty) Put(ctx context.Context, mailbox, sum string, size int64, r io.
 	return ref, err
 }
 
-func (f *faulty) Positions(ctx context.Context, mailbox string) (p map[string]string, revision uint64, err error) {
-	err = f.strike(func() error { p, revision, err = f.floor.Positions(ctx, mailbox); return err })
-	return p, revision, err
+func (f *faulty) Positions(ctx context.Context, mailbox string) (p map[string]string, note string, revision uint64, err error) {
+	err = f.strike(func() error { p, note, revision, err = f.floor.Positions(ctx, mailbox); return err })
+	return p, note, revision, err
 }
 
-func (f *faulty) SavePositions(ctx context.Context, mailbox string, p map[string]string, was uint64) (revision uint64, err error) {
-	err = f.strike(func() error { revision, err = f.floor.SavePositions(ctx, mailbox, p, was); return err })
+func (f *faulty) SavePositions(ctx context.Context, mailbox string, p map[string]string, note string, was uint64) (revision uint64, err error) {
+	err = f.strike(func() error { revision, err = f.floor.SavePositions(ctx, mailbox, p, note, was); return err })
 	return revision, err
 }
 

@@ -15,6 +15,14 @@ import (
 type Chain struct {
 	Seq     uint64          // of its last message: what the next batch comes after
 	Folders map[string]Last // by token, of the folders that were asked for and have a message
+	Stream  Extent          // what the stream held just afterwards
+}
+
+// Extent says what a stream holds. With what one knew before, it tells why a message is gone.
+type Extent struct {
+	Born        time.Time // when the stream was created
+	First, Last uint64    // sequences; the stream of Born has given out every sequence up to Last
+	MaxAge      time.Duration
 }
 
 // Last is the last message of a folder.
@@ -55,7 +63,7 @@ func (p *Publisher) recover(ctx context.Context, mailbox string, folders []strin
 		if !still {
 			continue
 		}
-		if err := p.notBackwards(ctx, mailbox, c.Seq); err != nil {
+		if err := p.notBackwards(ctx, mailbox, &c); err != nil {
 			return Chain{}, err
 		}
 		p.saw(mailbox, c.Seq)
@@ -99,27 +107,35 @@ func (p *Publisher) readChain(ctx context.Context, mailbox string, folders []str
 	return c, again.Seq == tail.Seq, nil
 }
 
-// notBackwards refuses an answer that is older than what we know: it came from a leader that has been replaced and has
-// not noticed. An answer may be lower for good reasons too: retention or an operator removed the messages, or the
-// stream is a new one.
-func (p *Publisher) notBackwards(ctx context.Context, mailbox string, seq uint64) error {
+// notBackwards looks at what the stream holds, and refuses an answer that is older than what we know: it came from a leader
+// that has been replaced and has not noticed. An answer may be lower for good reasons too: retention or an operator removed
+// the messages, or the stream is a new one.
+func (p *Publisher) notBackwards(ctx context.Context, mailbox string, c *Chain) (err error) {
 	p.mu.Lock()
 	highest := p.highest[mailbox]
 	p.mu.Unlock()
-	if seq >= highest {
-		return nil
-	}
-	info, err := p.streamInfo(ctx, p.config.Stream.Name)
-	if err != nil {
+	if c.Stream, err = p.extent(ctx); err != nil {
 		return err
 	}
-	if !p.bornAt(info.Created) && info.State.LastSeq < highest {
-		return fmt.Errorf("%w: the answer ends at %d and we know of %d: it came from a former leader", ErrUnavailable, seq, highest)
+	another := p.bornAt(c.Stream.Born)
+	if c.Seq >= highest {
+		return nil
+	}
+	if !another && c.Stream.Last < highest {
+		return fmt.Errorf("%w: the answer ends at %d and we know of %d: it came from a former leader", ErrUnavailable, c.Seq, highest)
 	}
 	p.mu.Lock()
-	p.highest[mailbox] = seq
+	p.highest[mailbox] = c.Seq
 	p.mu.Unlock()
 	return nil
+}
+
+func (p *Publisher) extent(ctx context.Context) (Extent, error) {
+	info, err := p.streamInfo(ctx, p.config.Stream.Name)
+	if err != nil {
+		return Extent{}, err
+	}
+	return Extent{Born: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq, MaxAge: info.Config.MaxAge}, nil
 }
 
 // bornAt notes when the stream was created. If it is another one than before, what we knew of the chains is void.

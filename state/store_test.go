@@ -137,27 +137,27 @@ func TestAWriteWithoutAnAnswerIsAmbiguous(t *testing.T) {
 func TestPositionsAreWrittenEvenIfEqual(t *testing.T) {
 	b := newBroker(t)
 	s, ctx := b.store(b.url()), t.Context()
-	got, revision, err := s.Positions(ctx, "sales")
+	got, _, revision, err := s.Positions(ctx, "sales")
 	if len(got) != 0 || revision != 0 || err != nil {
 		t.Fatalf("Positions of nothing: %v, %d, %v", got, revision, err)
 	}
 	want := map[string]string{"INBOX": "1:2:3", "Entwürfe/[Gmail]": "4"}
-	first, err := s.SavePositions(ctx, "sales", want, 0)
+	first, err := s.SavePositions(ctx, "sales", want, "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := s.SavePositions(ctx, "sales", want, first)
+	second, err := s.SavePositions(ctx, "sales", want, "what was noted", first)
 	if err != nil || second <= first {
 		t.Fatalf("a claim must write: %d, %v", second, err)
 	}
-	if _, err := s.SavePositions(ctx, "sales", map[string]string{"INBOX": "0"}, first); !errors.Is(err, fs.ErrExist) {
+	if _, err := s.SavePositions(ctx, "sales", map[string]string{"INBOX": "0"}, "", first); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("the owner before the claim: %v", err)
 	}
-	got, revision, err = s.Positions(ctx, "sales")
-	if !maps.Equal(got, want) || revision != second || err != nil {
+	got, note, revision, err := s.Positions(ctx, "sales")
+	if !maps.Equal(got, want) || note != "what was noted" || revision != second || err != nil {
 		t.Errorf("Positions: %v, %d, %v", got, revision, err)
 	}
-	if _, err := s.SavePositions(ctx, "sales", map[string]string{"\xff": "0"}, second); err == nil {
+	if _, err := s.SavePositions(ctx, "sales", map[string]string{"\xff": "0"}, "", second); err == nil {
 		t.Error("a folder name that JSON would change was saved")
 	}
 }

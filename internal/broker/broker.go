@@ -43,10 +43,12 @@ type Broker struct {
 	notices map[string][]string
 	objects map[string][]byte // by name
 	floors  map[string]floor
+	born    time.Time
 }
 
 type floor struct {
 	positions map[string]string
+	note      string
 	revision  uint64
 }
 
@@ -54,6 +56,7 @@ type floor struct {
 func New() *Broker {
 	return &Broker{
 		chains: map[string][]Stored{}, notices: map[string][]string{}, objects: map[string][]byte{}, floors: map[string]floor{},
+		born: time.Now(),
 	}
 }
 
@@ -64,7 +67,7 @@ func (b *Broker) Recover(ctx context.Context, mailbox string, folders []string) 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := publish.Chain{Seq: b.tail(mailbox), Folders: map[string]publish.Last{}}
+	c := publish.Chain{Seq: b.tail(mailbox), Folders: map[string]publish.Last{}, Stream: publish.Extent{Born: b.born, First: 1, Last: b.seq}}
 	for _, s := range b.chains[mailbox] {
 		if slices.Contains(folders, s.Folder) {
 			c.Folders[s.Folder] = publish.Last{Seq: s.Seq, ID: s.ID, Position: s.Position, Time: s.Time}
@@ -161,18 +164,18 @@ func (b *Broker) Announce(ctx context.Context, n publish.Notice) error {
 }
 
 // Positions is state.Store.Positions.
-func (b *Broker) Positions(ctx context.Context, mailbox string) (map[string]string, uint64, error) {
+func (b *Broker) Positions(ctx context.Context, mailbox string) (map[string]string, string, uint64, error) {
 	if ctx.Err() != nil {
-		return nil, 0, context.Cause(ctx)
+		return nil, "", 0, context.Cause(ctx)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f := b.floors[mailbox]
-	return maps.Clone(f.positions), f.revision, nil
+	return maps.Clone(f.positions), f.note, f.revision, nil
 }
 
 // SavePositions is state.Store.SavePositions.
-func (b *Broker) SavePositions(ctx context.Context, mailbox string, positions map[string]string, revision uint64) (uint64, error) {
+func (b *Broker) SavePositions(ctx context.Context, mailbox string, positions map[string]string, note string, revision uint64) (uint64, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -182,7 +185,7 @@ func (b *Broker) SavePositions(ctx context.Context, mailbox string, positions ma
 		return 0, fmt.Errorf("the record is at revision %d, not %d: %w", was, revision, fs.ErrExist)
 	}
 	b.seq++
-	b.floors[mailbox] = floor{maps.Clone(positions), b.seq}
+	b.floors[mailbox] = floor{maps.Clone(positions), note, b.seq}
 	return b.seq, nil
 }
 

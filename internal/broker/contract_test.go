@@ -235,24 +235,24 @@ func TestLedgerEndsAtTheTailThatWasTold(t *testing.T) {
 
 func TestFloorIsSavedByCompareAndSet(t *testing.T) {
 	contract(t, func(t *testing.T, s system) {
-		none, revision, err := s.Positions(t.Context(), "box")
+		none, _, revision, err := s.Positions(t.Context(), "box")
 		must(t, err)
 		if len(none) != 0 || revision != 0 {
 			t.Errorf("at first: %v at %d", none, revision)
 		}
-		first, err := s.SavePositions(t.Context(), "box", map[string]string{"INBOX": "a"}, 0)
+		first, err := s.SavePositions(t.Context(), "box", map[string]string{"INBOX": "a"}, "", 0)
 		must(t, err)
 		for _, stale := range []uint64{0, first + 1} {
-			if _, err := s.SavePositions(t.Context(), "box", map[string]string{"INBOX": "b"}, stale); !errors.Is(err, fs.ErrExist) {
+			if _, err := s.SavePositions(t.Context(), "box", map[string]string{"INBOX": "b"}, "", stale); !errors.Is(err, fs.ErrExist) {
 				t.Errorf("saved at revision %d: %v", stale, err)
 			}
 		}
 		want := map[string]string{"INBOX": "c", "Größe/&": "d"}
-		second, err := s.SavePositions(t.Context(), "box", want, first)
+		second, err := s.SavePositions(t.Context(), "box", want, "noted", first)
 		must(t, err)
-		got, revision, err := s.Positions(t.Context(), "box")
+		got, note, revision, err := s.Positions(t.Context(), "box")
 		must(t, err)
-		if !maps.Equal(got, want) || revision != second || second <= first {
+		if !maps.Equal(got, want) || note != "noted" || revision != second || second <= first {
 			t.Errorf("%v at %d, want %v at %d", got, revision, want, second)
 		}
 	})
