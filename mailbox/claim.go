@@ -92,11 +92,15 @@ func (w *Worker) compare(ctx context.Context, chain publish.Chain, m memo, revis
 	n := m.missing(chain, now)
 	switch {
 	case damage != nil:
-		n = &notice{Code: noticeDamaged, At: now.UTC(), Sentence: "The record of positions was damaged and is made anew from what the stream says.",
-			Hint: "Nothing to do for the folders that are watched; one that is watched again later begins as the mailbox's start says. Look for what damaged the KV bucket."}
+		n = &notice{
+			Code: noticeDamaged, At: now.UTC(), Sentence: "The record of positions was damaged and is made anew from what the stream says.",
+			Hint: "Nothing to do for the folders that are watched; one that is watched again later begins as the mailbox's start says. Look for what damaged the KV bucket.",
+		}
 	case revision == 0 && chain.Seq > 0:
-		n = &notice{Code: noticeRecordLost, At: now.UTC(), Sentence: "There is no record of positions, although events of this mailbox were published.",
-			Hint: "Folders of which the stream holds an event go on after it; others begin as the mailbox's start says."}
+		n = &notice{
+			Code: noticeRecordLost, At: now.UTC(), Sentence: "There is no record of positions, although events of this mailbox were published.",
+			Hint: "Folders of which the stream holds an event go on after it; others begin as the mailbox's start says.",
+		}
 	case n == nil:
 	case n.Code == noticeRolledBack && w.backwards.IsZero():
 		w.backwards = now

@@ -53,7 +53,9 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		v := pause.judge(Classify(err), time.Now())
 		if v.Class == Person && !troubled {
-			troubled = w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint})
+			if troubled = w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint}); troubled {
+				w.board.toldStale() // that says it too
+			}
 		}
 		switch wait := w.pause(v, err, &pause); {
 		case !v.Ours:
