@@ -35,7 +35,7 @@ func (w *Worker) watchSilence(ctx context.Context) (stop func()) {
 				wait = sayAgain
 				w.silent(ctx, silent)
 			}
-			sleep(ctx, wait)
+			sleep(ctx, wait, nil)
 		}
 	}()
 	return func() { cancel(); <-ended }
