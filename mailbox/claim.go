@@ -114,7 +114,7 @@ func (w *Worker) compare(ctx context.Context, chain publish.Chain, m memo, revis
 		if err := w.announce(ctx, event.MailboxChange{State: "stale", Detail: n.Sentence, Hint: n.Hint}); err != nil {
 			return err
 		}
-		m.Notice, m.Before = n, m.Newest
+		m.Notice = n
 	}
 	m.follow(chain.Seq, chain.Stream, now)
 	w.memo = m

@@ -113,9 +113,6 @@ func (w *Worker) advance(done []staged) {
 			}
 			w.board.published(s.event.Route)
 			w.countDrops()
-			if s.event.Received.After(w.memo.Newest) {
-				w.memo.Newest = s.event.Received
-			}
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
 		}
 		if s.dropped != "" {

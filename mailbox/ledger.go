@@ -92,9 +92,6 @@ func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
 		}
 		l.add(entry.Fingerprint, entry.Folder, trace{received: unix(entry.Received), validity: p.UIDValidity, uid: entry.UID})
 	}
-	if l.newest.IsZero() {
-		l.newest = w.memo.Before
-	}
 	return l, nil
 }
 

@@ -11,11 +11,9 @@ import (
 // memo is what the floor keeps beside the positions: what we knew of the chain, so that the next owner of the mailbox can see
 // what became of it.
 type memo struct {
-	Tail   uint64    `json:"tail"`            // the last sequence of the chain
-	TailAt time.Time `json:"tailAt"`          // when we first saw it there
-	Born   time.Time `json:"born"`            // when the stream was created that it is of
-	Newest time.Time `json:"newest,omitzero"` // the latest INTERNALDATE that was published
-	Before time.Time `json:"before,omitzero"` // Newest, when events were last found missing: older mail may have been published
+	Tail   uint64    `json:"tail"`   // the last sequence of the chain
+	TailAt time.Time `json:"tailAt"` // when we first saw it there
+	Born   time.Time `json:"born"`   // when the stream was created that it is of
 	Notice *notice   `json:"notice,omitempty"`
 }
 
