@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"time"
@@ -71,6 +72,8 @@ type Config struct {
 	Name, Version string       // sent in ID
 	Log           *slog.Logger // quirks met on the way, at debug level; never content, never credentials
 
+	// Random draws from [0, n) where clients should not act in step; rand.Int64N does if it is nil.
+	Random func(n int64) int64
 	// Dial opens the connection; a net.Dialer does if it is nil.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -123,6 +126,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 60 * time.Second}).DialContext
+	}
+	if c.Random == nil {
+		c.Random = rand.Int64N
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

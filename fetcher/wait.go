@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"time"
 )
 
@@ -50,7 +49,7 @@ func (s *Session) ready(ctx context.Context) (news bool, err error) {
 
 // nextLook returns how long to wait at most.
 func (s *Session) nextLook() time.Duration {
-	d := s.cfg.IdleRefresh - time.Duration(rand.Int64N(int64(s.cfg.IdleRefresh)/10+1))
+	d := s.cfg.IdleRefresh - time.Duration(s.cfg.Random(int64(s.cfg.IdleRefresh)/10+1))
 	if s.noIdle || len(s.folders) > 1 {
 		d = min(d, s.cfg.Poll)
 	}

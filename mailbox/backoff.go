@@ -18,6 +18,7 @@ const (
 
 // backoff is exponential with full jitter (each wait is drawn evenly from zero to the current bound).
 type backoff struct {
+	random      func(n int64) int64 // rand.Int64N if nil
 	failures    int
 	ours        int       // failures of our own stream, which say nothing about the server
 	throttled   int       // failures that asked for a wait which doubles
@@ -25,6 +26,13 @@ type backoff struct {
 	stableSince time.Time
 	worked      bool
 	lastingFrom time.Time // when what must not last was first seen
+}
+
+func (b *backoff) draw(n int64) int64 {
+	if b.random == nil {
+		return rand.Int64N(n)
+	}
+	return b.random(n)
 }
 
 // succeeded notes that a pass was complete at the given time.
@@ -73,7 +81,7 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 	if v.Class != Passing {
 		bound = parkedWait
 	}
-	wait := time.Duration(rand.Int64N(int64(bound)))
+	wait := time.Duration(b.draw(int64(bound)))
 	if v.Class != Passing {
 		wait = bound*4/5 + wait*2/5
 	}
@@ -84,7 +92,7 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 			wait = min(v.Longest, v.Wait<<min(b.throttled, 10))
 			b.throttled++
 		}
-		wait += time.Duration(rand.Int64N(int64(wait)/10 + 1))
+		wait += time.Duration(b.draw(int64(wait)/10 + 1))
 	}
 	return wait
 }

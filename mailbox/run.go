@@ -20,7 +20,7 @@ func (w *Worker) Run(ctx context.Context) {
 	defer w.Close()
 	defer w.watchSilence(ctx)()
 	w.claimed = false // while it was not ours, others may have carried it
-	var pause backoff
+	pause := backoff{random: w.c.Random}
 	troubled := false // somebody was told that the mailbox fails
 	connected := false
 	for ctx.Err() == nil {

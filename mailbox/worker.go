@@ -96,7 +96,7 @@ func (t Turns) giveBack() {
 	}
 }
 
-// Config is one mailbox and what its worker works with. All fields but Line, Turns, Log and StaleAfter are required.
+// Config is one mailbox and what its worker works with. All fields but Line, Turns, Log, Random and StaleAfter are required.
 type Config struct {
 	Mailbox   event.Mailbox
 	Raw       RawPolicy
@@ -112,6 +112,7 @@ type Config struct {
 	Floor     Floor
 	Turns     Turns
 	Log       *slog.Logger
+	Random    func(n int64) int64 // draws from [0, n) for the backoff; rand.Int64N does if it is nil
 
 	StaleAfter time.Duration // how long no pass may be complete before that is announced; 0 means DefaultStaleAfter
 }

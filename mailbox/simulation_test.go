@@ -1,0 +1,523 @@
+package mailbox_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/broker"
+	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// errCrashed is what a killed replica gets to hear of everything that it still tries.
+var errCrashed = errors.New("the process was killed")
+
+// line is a replica's way to the broker. It fails as networks and servers do, and is dead once the replica was killed.
+type line struct {
+	*broker.Broker
+	world *simulation
+
+	mu     sync.Mutex
+	rng    *rand.Rand // of what goes wrong
+	jitter *rand.Rand
+	dead   bool
+}
+
+// call carries out do, or does what goes wrong with it.
+func (l *line) call(ctx context.Context, do func() error) error {
+	before, after, wait, err := l.fate()
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if before {
+		return err
+	}
+	if l.isDead() {
+		return errCrashed
+	}
+	if failed := do(); failed != nil {
+		return failed
+	}
+	if after || l.isDead() {
+		return publish.ErrUncertain
+	}
+	return nil
+}
+
+// fate draws what becomes of a call: it fails before it did anything, or after, or is late.
+func (l *line) fate() (before, after bool, wait time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return true, false, 0, errCrashed
+	}
+	if l.world.isOut() {
+		return true, false, 5 * time.Second, publish.ErrUnavailable
+	}
+	// No two calls take the same time: what comes first is drawn, and not left to the scheduler.
+	usual := l.world.h.Stream + time.Duration(1+l.rng.IntN(1000))
+	if l.rng.IntN(100) >= l.world.odds() {
+		return false, false, usual, nil
+	}
+	switch l.rng.IntN(6) {
+	case 0:
+		return true, false, usual, publish.ErrUnavailable
+	case 1:
+		return true, false, 5*time.Second + usual, publish.ErrUncertain // lost on the way there
+	case 2:
+		return true, false, usual, publish.ErrFull
+	case 3:
+		return false, true, 5*time.Second + usual, nil // lost on the way back
+	case 4:
+		return false, true, usual, nil
+	default:
+		return false, false, time.Duration(l.rng.Int64N(int64(3 * time.Second))), nil
+	}
+}
+
+// random is for the replica's jitter.
+func (l *line) random(n int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.jitter.Int64N(n)
+}
+
+func (l *line) kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = true
+}
+
+func (l *line) isDead() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead
+}
+
+func (l *line) Recover(ctx context.Context, mailbox string, folders []string) (c publish.Chain, err error) {
+	err = l.call(ctx, func() error { c, err = l.Broker.Recover(ctx, mailbox, folders); return err })
+	return c, err
+}
+
+func (l *line) Commit(ctx context.Context, b publish.Batch) (r publish.Receipt, err error) {
+	err = l.call(ctx, func() error { r, err = l.Broker.Commit(ctx, b); return err })
+	return r, err
+}
+
+func (l *line) Ledger(ctx context.Context, mailbox string, tail uint64) iter.Seq2[publish.Entry, error] {
+	if err := l.call(ctx, func() error { return nil }); err != nil {
+		return func(yield func(publish.Entry, error) bool) { yield(publish.Entry{}, err) }
+	}
+	return l.Broker.Ledger(ctx, mailbox, tail)
+}
+
+func (l *line) Put(ctx context.Context, mailbox, sum string, size int64, r io.Reader) (ref event.Ref, err error) {
+	err = l.call(ctx, func() error { ref, err = l.Broker.Put(ctx, mailbox, sum, size, r); return err })
+	return ref, err
+}
+
+func (l *line) Announce(ctx context.Context, n publish.Notice) error {
+	return l.call(ctx, func() error { return l.Broker.Announce(ctx, n) })
+}
+
+func (l *line) Positions(ctx context.Context, mailbox string) (p map[string]string, revision uint64, err error) {
+	err = l.call(ctx, func() error { p, revision, err = l.Broker.Positions(ctx, mailbox); return err })
+	return p, revision, err
+}
+
+func (l *line) SavePositions(ctx context.Context, mailbox string, p map[string]string, was uint64) (revision uint64, err error) {
+	err = l.call(ctx, func() error { revision, err = l.Broker.SavePositions(ctx, mailbox, p, was); return err })
+	return revision, err
+}
+
+// replica is a process that believes that the mailbox is its own.
+type replica struct {
+	line   *line
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+// simulation is a history while it runs.
+type simulation struct {
+	h        history
+	world    *sim.World
+	account  *sim.Account
+	grant    *grant
+	broker   *broker.Broker
+	rng      *rand.Rand
+	replicas [2]*replica
+	mails    map[string]string // sha256 by subject, of every message that was delivered
+	late     map[string]bool   // by subject: the server showed it later than others that came after it
+	serial   uint64
+
+	mu      sync.Mutex
+	trouble bool
+	out     time.Time // until then the broker is away
+}
+
+func (s *simulation) odds() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.trouble {
+		return 0
+	}
+	return s.h.Trouble
+}
+
+func (s *simulation) isOut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.out)
+}
+
+func (s *simulation) set(trouble bool, out time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble, s.out = trouble, time.Now().Add(out)
+}
+
+// play runs a history in a bubble, and then until everything has come to rest.
+func play(t *testing.T, h history) (s *simulation) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) {
+		s = &simulation{
+			h: h, world: sim.New(sim.Options{Seed: h.Seed}), broker: broker.New(), rng: rand.New(rand.NewPCG(h.Seed, 1)),
+			mails: map[string]string{}, late: map[string]bool{},
+		}
+		defer s.world.Close()
+		s.account = s.world.AddAccount(h.Provider, "anna@example.test")
+		s.account.Set(func(q *sim.Quirks) { q.WireChunk, q.WireDelay = 500, h.Wire })
+		s.grant = &grant{a: s.account}
+		s.start(0)
+		for _, step := range h.Steps {
+			s.take(step)
+			synctest.Wait() // what happens in no time is over, so that a history has one outcome
+			time.Sleep(step.Then)
+		}
+		s.rest()
+	})
+	return s
+}
+
+// rest ends all trouble, and gives one replica the time that the longest wait takes.
+func (s *simulation) rest() {
+	s.set(false, 0)
+	s.account.ClearFaults()
+	s.stop(1)
+	s.start(0)
+	time.Sleep(3 * time.Hour)
+	s.stop(0)
+}
+
+func (s *simulation) take(step step) {
+	uids := s.account.UIDs("INBOX")
+	which := step.Count % 2
+	switch step.What {
+	case "deliver":
+		s.deliver("INBOX", step.Count, sim.Message{})
+	case "deliver elsewhere":
+		s.deliver(archiveName(s.h.Provider), step.Count, sim.Message{})
+	case "deliver late":
+		s.deliver("INBOX", 1, sim.Message{Hide: step.Count % 4})
+	case "deliver with holes":
+		s.deliver("INBOX", 1, sim.Message{Holes: step.Count % 3})
+	case "expunge":
+		if len(uids) > 0 {
+			s.account.Expunge("INBOX", uids[s.rng.IntN(len(uids))])
+		}
+	case "move":
+		if len(uids) > 0 && s.h.Provider == sim.Gmail {
+			s.account.Move("INBOX", uids[s.rng.IntN(len(uids))], archiveName(s.h.Provider))
+		}
+	case "kill":
+		s.kill(which)
+	case "kill and restart":
+		s.kill(which)
+		s.start(which)
+	case "stop":
+		s.stop(which)
+	case "start":
+		s.start(which)
+	case "trouble":
+		s.set(true, 0)
+	case "calm":
+		s.set(false, 0)
+	case "outage":
+		s.set(false, time.Duration(step.Count)*10*time.Minute)
+	default:
+		s.annoy(step)
+	}
+}
+
+// annoy does what the provider or the way to it does.
+func (s *simulation) annoy(step step) {
+	switch step.What {
+	case "drop connections":
+		s.account.DropConnections()
+	case "expire tokens":
+		s.account.ExpireTokens()
+	case "renumber":
+		s.set(false, 0)
+		s.account.ClearFaults()
+		s.start(0)
+		time.Sleep(3 * time.Hour)
+		s.account.BumpUIDValidity("INBOX")
+		time.Sleep(2 * time.Second)
+	case "stall":
+		s.account.Inject(sim.Stall([]string{"SEARCH", "FETCH", "EXAMINE"}[step.Count%3], -1))
+	case "cut":
+		s.account.Inject(sim.CutLiteral(step.Count * 10))
+	case "throttle":
+		s.account.Throttle(time.Duration(step.Count) * time.Minute)
+	case "unavailable":
+		s.account.Inject(sim.Unavailable())
+	case "idle dies":
+		s.account.Inject(sim.IdleDies(time.Duration(step.Count) * time.Minute))
+	}
+}
+
+func (s *simulation) deliver(folder string, n int, m sim.Message) {
+	for range n {
+		number := len(s.mails)
+		s.late[fmt.Sprintf("number %d", number)] = m.Hide > 0 || m.Holes > 0
+		m.Raw = message(number)
+		sum := sha256.Sum256(m.Raw)
+		s.mails[fmt.Sprintf("number %d", number)] = hex.EncodeToString(sum[:])
+		s.account.DeliverMessage(folder, m)
+	}
+}
+
+// start starts a replica, unless it runs.
+func (s *simulation) start(i int) {
+	if s.replicas[i] != nil {
+		return
+	}
+	s.serial++
+	l := &line{Broker: s.broker, world: s, rng: rand.New(rand.NewPCG(s.h.Seed, 10+s.serial)), jitter: rand.New(rand.NewPCG(s.h.Seed, 1000+s.serial))}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &replica{l, cancel, make(chan struct{})}
+	fetch := fetcher.Config{
+		Addr: "localhost:143", Security: fetcher.Plain, User: s.account.Address(), Folders: s.h.Folders, Start: fetcher.Start{All: true},
+		Random: l.random,
+		Dial:   func(context.Context, string, string) (net.Conn, error) { return s.world.IMAP(s.h.Provider).Pipe(), nil },
+	}
+	w := mailbox.NewWorker(mailbox.Config{
+		Mailbox: event.Mailbox{ID: "anna", Name: "anna", Address: s.account.Address()}, Raw: mailbox.RawAlways,
+		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
+			session, err := fetcher.Open(ctx, fetch, s.grant)
+			if err != nil {
+				return nil, nil, err
+			}
+			return session, session.Folders(), nil
+		},
+		Stream: l, Bytes: l, Announcer: l, Floor: l, Random: l.random,
+	})
+	go func() { defer close(r.ended); w.Run(ctx) }()
+	s.replicas[i] = r
+}
+
+// kill is kill -9: from now on nothing of what the replica does has an effect.
+func (s *simulation) kill(i int) {
+	if r := s.replicas[i]; r != nil {
+		r.line.kill()
+		s.stop(i)
+	}
+}
+
+// stop stops a replica politely.
+func (s *simulation) stop(i int) {
+	if r := s.replicas[i]; r != nil {
+		r.cancel()
+		<-r.ended
+		s.replicas[i] = nil
+	}
+}
+
+// outcome is an event as the judge sees it.
+type outcome struct {
+	id, subject, folder, route, sum string
+	validity, uid                   uint32
+}
+
+func (s *simulation) outcomes(t *testing.T) (all []outcome) {
+	for _, e := range s.broker.Events("anna") {
+		m := decode(t, e)
+		o := outcome{id: e.ID, folder: m.Data.IMAP.Folder, route: e.Route, validity: m.Data.IMAP.UIDValidity, uid: m.Data.IMAP.UID}
+		if m.Data.Email.Subject != nil {
+			o.subject = *m.Data.Email.Subject
+		}
+		if m.Data.Raw != nil {
+			if raw, ok := s.broker.Object(m.Data.Raw.Name); ok {
+				sum := sha256.Sum256(raw)
+				o.sum = hex.EncodeToString(sum[:])
+			}
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// judge says what is wrong with what a history left behind.
+func (s *simulation) judge(all []outcome) (wrong []string) {
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	times, ids := map[string]int{}, map[string]int{}
+	for _, o := range all {
+		times[o.subject]++
+		ids[o.id]++
+		if sum, ok := s.mails[o.subject]; !ok {
+			complain("%q was never delivered", o.subject)
+		} else if sum != o.sum {
+			complain("%q has other bytes", o.subject)
+		}
+		if o.route != "received" {
+			complain("%q is %s", o.subject, o.route)
+		}
+	}
+	for id, n := range ids {
+		if n > 1 {
+			complain("event %s is there %d times", id, n)
+		}
+	}
+	for subject, n := range times {
+		if n > 1 {
+			complain("%q is there %d times", subject, n)
+		}
+	}
+	for _, folder := range []string{"INBOX", archiveName(s.h.Provider)} {
+		if folder != "INBOX" && len(s.h.Folders) == 1 {
+			continue
+		}
+		for _, uid := range s.account.UIDs(folder) {
+			if subject := subjectOf(s.account.Raw(folder, uid)); times[subject] == 0 {
+				complain("%q is in %s and not on the stream", subject, folder)
+			}
+		}
+	}
+	last := map[string]uint32{}
+	for _, o := range all {
+		if where := fmt.Sprintf("%s/%d", o.folder, o.validity); s.late[o.subject] {
+			continue // seen after those that came later
+		} else if o.uid <= last[where] {
+			complain("%q comes after UID %d of %s", o.subject, last[where], where)
+		} else {
+			last[where] = o.uid
+		}
+	}
+	for _, v := range s.world.Violations() {
+		complain("against the rules of the house: %s", v)
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+func subjectOf(raw []byte) string {
+	_, rest, _ := strings.Cut(string(raw), "\r\nSubject: ")
+	subject, _, _ := strings.Cut(rest, "\r\n")
+	return subject
+}
+
+// log is what a history left behind, as text.
+func (s *simulation) log(t *testing.T) string {
+	var b strings.Builder
+	for _, o := range s.outcomes(t) {
+		fmt.Fprintf(&b, "%s %s/%d/%d %s %s\n", o.route, o.folder, o.validity, o.uid, o.id, o.sum)
+	}
+	return b.String() + strings.Join(s.broker.Notices("anna"), " ")
+}
+
+// TestSimulation plays histories that are drawn at random: mail that comes, moves and goes, replicas that are killed, restarted
+// and active at the same time, a broker that is away, late, or answers nothing, and a server with all its moods. Each
+// message is on the stream once, with its bytes. SIMULATION says how many histories; what fails is shrunk, and rapid prints
+// the seed that shows it again.
+func TestSimulation(t *testing.T) {
+	n := 300
+	if raced {
+		n = 60
+	}
+	if want, err := strconv.Atoi(os.Getenv("SIMULATION")); err == nil {
+		n = want
+	}
+	must(t, flag.Set("rapid.checks", strconv.Itoa(n/2)))
+	began := time.Now()
+	var events atomic.Int64
+	t.Run("histories", func(t *testing.T) {
+		for half := range 2 {
+			t.Run(strconv.Itoa(half), func(t *testing.T) {
+				t.Parallel()
+				rapid.Check(t, func(rt *rapid.T) {
+					s := play(t, histories.Draw(rt, "history"))
+					all := s.outcomes(t)
+					events.Add(int64(len(all)))
+					if wrong := s.judge(all); len(wrong) > 0 {
+						rt.Fatalf("%s\n%s", strings.Join(wrong, "\n"), s.log(t))
+					}
+				})
+			})
+		}
+	})
+	t.Logf("%d histories, %d events in %v", n, events.Load(), time.Since(began).Round(time.Millisecond))
+}
+
+// The same history ends the same way: the same events, in the same order, and the same notices.
+func TestSameHistorySameLog(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // else two replicas race
+	for i := range 100 {
+		h := histories.Example(i)
+		if first, second := play(t, h).log(t), play(t, h).log(t); first != second {
+			t.Errorf("history %d, %+v:\n%s\nand then\n%s", i, h, first, second)
+		}
+	}
+}
+
+// A judge that sees nothing would pass everything.
+func TestTheJudgeOfHistoriesSeesWhatIsWrong(t *testing.T) {
+	s := play(t, history{
+		Provider: sim.Exchange, Folders: []string{"INBOX"}, Seed: 1, Steps: []step{{"deliver", 5, time.Minute}, {"deliver", 3, time.Minute}},
+	})
+	all := s.outcomes(t)
+	if wrong := s.judge(all); len(all) != 8 || len(wrong) > 0 {
+		t.Fatalf("%d events, %q", len(all), wrong)
+	}
+	for name, change := range map[string]func(all []outcome) []outcome{
+		"one is lost":           func(all []outcome) []outcome { return all[1:] },
+		"one is there twice":    func(all []outcome) []outcome { return append(all, all[3]) },
+		"two are one":           func(all []outcome) []outcome { all[2] = all[3]; return all },
+		"two in another order":  func(all []outcome) []outcome { all[2], all[3] = all[3], all[2]; return all },
+		"one has other bytes":   func(all []outcome) []outcome { all[2].sum = all[3].sum; return all },
+		"one is dead":           func(all []outcome) []outcome { all[2].route = "dead"; return all },
+		"one was never sent":    func(all []outcome) []outcome { return append(all, outcome{id: "x", subject: "x", route: "received"}) },
+		"two have the same id":  func(all []outcome) []outcome { all[2].id = all[3].id; return all },
+		"one without its bytes": func(all []outcome) []outcome { all[0].sum = ""; return all },
+	} {
+		if wrong := s.judge(change(slices.Clone(all))); len(wrong) == 0 {
+			t.Errorf("%s, and the judge does not see it", name)
+		}
+	}
+}
