@@ -147,14 +147,14 @@ func (l *line) Announce(ctx context.Context, n publish.Notice) error {
 	return l.call(ctx, func() error { return l.Broker.Announce(ctx, n) })
 }
 
-func (l *line) Positions(ctx context.Context, mailbox string) (p map[string]string, revision uint64, err error) {
-	err = l.call(ctx, func() error { p, revision, err = l.Broker.Positions(ctx, mailbox); return err })
-	return p, revision, err
+func (l *line) Positions(ctx context.Context, mailbox string) (p map[string]string, note string, revision uint64, err error) {
+	err = l.call(ctx, func() error { p, note, revision, err = l.Broker.Positions(ctx, mailbox); return err })
+	return p, note, revision, err
 }
 
-func (l *line) SavePositions(ctx context.Context, mailbox string, p map[string]string, was uint64) (revision uint64, err error) {
-	err = l.call(ctx, func() error { revision, err = l.Broker.SavePositions(ctx, mailbox, p, was); return err })
-	return revision, err
+func (l *line) SavePositions(ctx context.Context, mailbox string, p map[string]string, note string, was uint64) (is uint64, err error) {
+	err = l.call(ctx, func() error { is, err = l.Broker.SavePositions(ctx, mailbox, p, note, was); return err })
+	return is, err
 }
 
 // replica is a process that believes that the mailbox is its own.
@@ -253,7 +253,7 @@ func (s *simulation) take(step step) {
 			s.account.Expunge("INBOX", uids[s.rng.IntN(len(uids))])
 		}
 	case "move":
-		if len(uids) > 0 && s.h.Provider == sim.Gmail {
+		if len(uids) > 0 {
 			s.account.Move("INBOX", uids[s.rng.IntN(len(uids))], archiveName(s.h.Provider))
 		}
 	case "kill":
@@ -284,12 +284,7 @@ func (s *simulation) annoy(step step) {
 	case "expire tokens":
 		s.account.ExpireTokens()
 	case "renumber":
-		s.set(false, 0)
-		s.account.ClearFaults()
-		s.start(0)
-		time.Sleep(3 * time.Hour)
 		s.account.BumpUIDValidity("INBOX")
-		time.Sleep(2 * time.Second)
 	case "stall":
 		s.account.Inject(sim.Stall([]string{"SEARCH", "FETCH", "EXAMINE"}[step.Count%3], -1))
 	case "cut":
