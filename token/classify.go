@@ -87,11 +87,8 @@ type verdict struct {
 // classify says who must act on a failure. Throttling and failures of the endpoint itself come first, whatever their body
 // says: they are never taken for bad credentials.
 func classify(a Account, g *grant, f *failure, now time.Time) verdict {
-	v := verdict{err: f.err, refused: f.code == "invalid_grant", problem: Problem{Code: f.code, Detail: f.text, TraceID: f.traceID, At: now}}
+	v := verdict{err: f.err, refused: f.code == "invalid_grant", problem: Problem{Code: f.name(), Detail: f.text, TraceID: f.traceID, At: now}}
 	known, ok := lookUp(f)
-	if f.aadsts != 0 {
-		v.problem.Code = "AADSTS" + strconv.Itoa(f.aadsts)
-	}
 	switch {
 	case f.status == 429 || f.status >= 500:
 		if !ok || known.who != nobody {

@@ -3,8 +3,10 @@ package token
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,11 +46,41 @@ func (m *Manager) redeem(ctx context.Context, a Account, params url.Values) (*Gr
 		return nil, &ClientError{Client: a.Client.Name, Err: err, Problem: unreadable(a.Client, now)}
 	}
 	got, failed := post(ctx, m.http, a.Client, secret, params)
-	if failed != nil {
+	switch {
+	case failed != nil && params.Has("code") && failed.refusesCode():
+		return nil, &ConsentError{Problem: Problem{
+			Code: failed.name(), At: now, Detail: failed.text, TraceID: failed.traceID,
+			Sentence: "The provider does not accept the code of this sign-in: it was used before, is some minutes old, or belongs to another sign-in.",
+			Hint:     "Begin again: each link is good once. If it happens again, somebody else may have had the answer first.",
+		}}
+	case failed != nil:
 		return nil, failed.explain(a, now)
 	}
 	crash.At("oauth.callback")
 	return newGranted(got, now), nil
+}
+
+// refusesCode reports whether the provider refuses a code for being that one. Of other causes it has numbers of their own,
+// and its words for a code are those for a refresh token.
+func (f *failure) refusesCode() bool {
+	if f.code != "invalid_grant" || f.status == http.StatusTooManyRequests || f.status >= 500 {
+		return false
+	}
+	switch f.aadsts {
+	case 0, 70008:
+		return true
+	case 70000:
+		return !strings.Contains(f.text, "service abuse")
+	}
+	return false
+}
+
+// name is what the provider calls the failure.
+func (f *failure) name() string {
+	if f.aadsts != 0 {
+		return "AADSTS" + strconv.Itoa(f.aadsts)
+	}
+	return f.code
 }
 
 func newGranted(got answer, now time.Time) *Granted {
