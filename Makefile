@@ -48,8 +48,9 @@ ci: ## the longer families in their short form
 	$(MAKE) fuzz T=10s
 
 .PHONY: chaos
-chaos: ## kill -9 on the way, two replicas, a broker outside: nothing lost, nothing twice
+chaos: ## kill -9 on the way and at every crash point, two replicas, a broker outside: nothing lost, nothing twice
 	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout 20m -v ./internal/chaos
+	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout 20m -v ./internal/crashtest
 
 .PHONY: storm
 storm: ## 10,000 token rotations with replicas killed and stopped at random, and 10,000 grants sealed anew

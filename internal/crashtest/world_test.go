@@ -1,0 +1,484 @@
+package crashtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/process"
+	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/token"
+)
+
+// patience bounds the wait for anything. It is long because the machine may be busy; nothing is measured by it.
+const patience = 90 * time.Second
+
+// setting is a way to run mailflume.
+type setting struct {
+	replicas int
+	builtIn  bool // the NATS server is in the process, and dies with it
+}
+
+func (s setting) String() string {
+	if s.builtIn {
+		return fmt.Sprintf("%d replica, built-in server", s.replicas)
+	}
+	return fmt.Sprintf("%d replicas, external server", s.replicas)
+}
+
+// death is what CRASH says: at the n-th hit of a point. The zero value kills nobody.
+type death struct {
+	point string
+	n     int
+}
+
+func (d death) String() string { return fmt.Sprintf("%s:%d", d.point, d.n) }
+
+// mailbox is one of the configuration.
+type mailbox struct {
+	*sim.Account
+	name    string
+	folders []string
+}
+
+// world is everything around the binary.
+type world struct {
+	t       *testing.T
+	ctx     context.Context
+	setting setting
+	death   death
+	dir     string
+	hits    string // the directory of CRASH_HITS
+	sim     *sim.World
+	boxes   []*mailbox
+	config  string
+	port    string // of the NATS server
+	js      jetstream.JetStream
+
+	served map[string]*served // all that was delivered, by the sum of its bytes
+
+	replicas []*process.Process // nil where one has died and is not started yet
+	died     bool
+}
+
+// newWorld prepares everything and starts no mailflume.
+func newWorld(t *testing.T, s setting, d death) *world {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &world{
+		t: t, ctx: ctx, setting: s, death: d, dir: t.TempDir(), sim: sim.New(sim.Options{}),
+		served: map[string]*served{}, replicas: make([]*process.Process, s.replicas),
+	}
+	t.Cleanup(w.sim.Close)
+	t.Cleanup(func() {
+		cancel()
+		for _, p := range w.replicas {
+			if p != nil {
+				p.Kill()
+			}
+		}
+	})
+	w.hits = filepath.Join(w.dir, "hits")
+	w.must(os.Mkdir(w.hits, 0o700))
+	var err error
+	w.port, err = process.FreePort()
+	w.must(err)
+	if !s.builtIn {
+		w.startBroker()
+	}
+	w.configure()
+	conn, err := nats.Connect("nats://127.0.0.1:"+w.port, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1))
+	w.must(err)
+	t.Cleanup(conn.Close)
+	w.js, err = jetstream.New(conn)
+	w.must(err)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// startBroker starts a NATS server that syncs every write: the external one, or one over what the built-in one has left.
+func (w *world) startBroker() {
+	opts, dir := &server.Options{}, filepath.Join(w.dir, "nats")
+	if w.setting.builtIn {
+		dir = filepath.Join(w.dir, "data", "nats")
+		opts.JetStreamKey, opts.JetStreamCipher = storeKey, server.ChaCha
+	}
+	w.must(opts.ProcessConfigString(fmt.Sprintf("listen: 127.0.0.1:%s\njetstream {store_dir: %q, sync_interval: always}\n", w.port, dir)))
+	opts.NoSigs = true
+	srv, err := server.NewServer(opts)
+	w.must(err)
+	srv.Start()
+	w.t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(patience) {
+		w.t.Fatal("the NATS server does not become ready")
+	}
+}
+
+// storeKey is what the built-in server's store is encrypted with.
+const storeKey = "the key of the built-in server's store"
+
+func (w *world) write(name, text string) {
+	w.must(os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600))
+}
+
+// configure makes the accounts and writes the configuration. The last mailbox is not connected yet.
+func (w *world) configure() {
+	ca, err := w.sim.CertPEM()
+	w.must(err)
+	w.write("ca.pem", string(ca))
+	w.write("secret", "the client's secret")
+	w.write("store-key", storeKey)
+	bases, imap := map[sim.Provider]string{}, map[sim.Provider]string{}
+	for _, p := range []sim.Provider{sim.Gmail, sim.Exchange} {
+		w.sim.OAuth(p).AddClient(sim.Client{ID: "client", Secret: "the client's secret"})
+		bases[p], err = w.sim.OAuth(p).Listen()
+		w.must(err)
+		imap[p], err = w.sim.IMAP(p).ListenTLS()
+		w.must(err)
+	}
+	var b strings.Builder
+	b.WriteString("data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\n")
+	if w.setting.builtIn {
+		fmt.Fprintf(&b, "nats: {embedded: {listen: \"127.0.0.1:%s\", key: \"file:store-key\"}}\n", w.port)
+	} else {
+		fmt.Fprintf(&b, "replica: {lease: 2s}\nnats: {url: \"nats://127.0.0.1:%s\", stream: {replicas: 1}}\nsealing_key: file:data/sealing-key\n", w.port)
+		w.must(os.Mkdir(filepath.Join(w.dir, "data"), 0o700))
+		w.write("data/sealing-key", token.NewKey())
+	}
+	google := bases[sim.Gmail]
+	fmt.Fprintf(&b, `clients:
+  - {name: google, provider: google, id: client, secret: file:secret, endpoints: {token: %q, authorize: %q, revoke: %q}}
+  - {name: microsoft, provider: microsoft, id: client, secret: file:secret, authority: %q}
+mailboxes:
+`, google+"/token", google+"/o/oauth2/v2/auth", google+"/revoke", bases[sim.Exchange])
+	for _, box := range []struct {
+		name     string
+		provider sim.Provider
+		client   string
+		preset   string
+		folders  []string
+	}{
+		{"one", sim.Gmail, "google", "gmail", []string{"INBOX"}},
+		{"two", sim.Exchange, "microsoft", "outlook", []string{"INBOX", "Junk Email"}},
+		{"three", sim.Gmail, "google", "gmail", []string{"INBOX"}},
+	} {
+		a := w.sim.AddAccount(box.provider, box.name+"@mail.test")
+		a.Set(func(q *sim.Quirks) { q.WireChunk = 4096 }) // so that a message comes in pieces
+		login := "client: " + box.client
+		if box.name != "three" {
+			w.write("refresh-"+box.name, a.RefreshToken("client"))
+			login += ", refresh_token: file:refresh-" + box.name
+		}
+		host, at, err := net.SplitHostPort(imap[box.provider])
+		w.must(err)
+		fmt.Fprintf(&b, "  - {name: %s, address: %s, provider: %s, host: %s, port: %s, ca: ca.pem, start: all, login: {%s}, folders: [%s]}\n",
+			box.name, a.Address(), box.preset, host, at, login, strings.Join(box.folders, ", "))
+		w.boxes = append(w.boxes, &mailbox{a, box.name, box.folders})
+	}
+	w.config = filepath.Join(w.dir, "mailflume.yaml")
+	w.write("mailflume.yaml", b.String())
+}
+
+// served is a message that was delivered.
+type served struct {
+	box, folder string
+	uids        []uint32 // that it had, the last one now
+}
+
+func sumOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// deliver puts messages into a folder.
+func (w *world) deliver(box *mailbox, folder string, mails ...[]byte) {
+	for _, raw := range mails {
+		w.served[sumOf(raw)] = &served{box.name, folder, []uint32{box.Deliver(folder, raw, time.Now())}}
+	}
+}
+
+// renumber changes the UIDVALIDITY of a folder and all UIDs in it.
+func (w *world) renumber(box *mailbox, folder string) {
+	box.BumpUIDValidity(folder)
+	for _, uid := range box.UIDs(folder) {
+		m := w.served[sumOf(box.Raw(folder, uid))]
+		m.uids = append(m.uids, uid)
+	}
+}
+
+// env is the environment of a program that may die at the point, until one has.
+func (w *world) env() []string {
+	env := []string{"CRASH_HITS=" + w.hits}
+	if !w.died && w.death.n > 0 {
+		env = append(env, "CRASH="+w.death.String())
+	}
+	return env
+}
+
+// hitsOf counts the hits of a point so far.
+func (w *world) hitsOf(point string) int {
+	info, err := os.Stat(filepath.Join(w.hits, point))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
+	w.must(err)
+	return int(info.Size())
+}
+
+// struck takes in that a program has ended by a signal: it must have died at the point, and only one may.
+func (w *world) struck(s syscall.Signal, output string) {
+	w.t.Helper()
+	switch {
+	case w.died, w.death.n == 0:
+		w.t.Fatalf("a process was killed by %v and nobody did it\n%s", s, output)
+	case s != syscall.SIGKILL, w.hitsOf(w.death.point) < w.death.n:
+		w.t.Fatalf("killed by %v after %d hits of %v\n%s", s, w.hitsOf(w.death.point), w.death, output)
+	}
+	w.died = true
+}
+
+// start starts the replicas that do not run.
+func (w *world) start() {
+	w.t.Helper()
+	for i, p := range w.replicas {
+		if p == nil {
+			var err error
+			w.replicas[i], err = process.Start(w.ctx, w.dir, w.env(), binary(w.t), "run", "--config", w.config)
+			w.must(err)
+		}
+	}
+}
+
+// look takes in which replicas have died, and starts again if none is left. Where one is left, it has to manage alone.
+func (w *world) look() {
+	w.t.Helper()
+	left := 0
+	for i, p := range w.replicas {
+		if p == nil {
+			continue
+		}
+		if p.Running() == nil {
+			left++
+			continue
+		}
+		s, killed := p.KilledBy()
+		if !killed {
+			w.t.Fatal(p.Running())
+		}
+		w.struck(s, p.Output())
+		w.replicas[i] = nil
+	}
+	if left == 0 {
+		w.start()
+	}
+}
+
+// await waits until something holds, and sees to it that a replica runs meanwhile.
+func (w *world) await(what string, holds func() (bool, string)) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		ok, state := holds()
+		w.look()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			var said strings.Builder
+			for _, p := range w.replicas {
+				if p != nil {
+					said.WriteString(p.Output() + "\n")
+				}
+			}
+			w.t.Fatalf("waited %v for %s: %s\n%s", patience, what, state, said.String())
+		}
+	}
+}
+
+// all waits until there is an event for everything that was delivered.
+func (w *world) all() {
+	w.t.Helper()
+	w.await("an event for each message", func() (bool, string) {
+		n, err := w.count()
+		return err == nil && n >= len(w.served), fmt.Sprintf("%d of %d, %v", n, len(w.served), err)
+	})
+	w.start() // who has died comes back
+}
+
+// count returns how many events about messages there are.
+func (w *world) count() (int, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, time.Second)
+	defer cancel()
+	s, err := w.js.Stream(ctx, "MAIL")
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter("mail.>"))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, of := range info.State.Subjects {
+		n += int(of)
+	}
+	return n, nil
+}
+
+// stop is SIGTERM for all, which must end in order, but for one that dies meanwhile: what is left is started again, has one
+// more mail to read, and is stopped.
+func (w *world) stop() {
+	w.t.Helper()
+	for again := true; again; {
+		again = false
+		w.await("what every replica says when it starts", func() (bool, string) { // before that, a signal ends it the hard way
+			return !slices.ContainsFunc(w.replicas, func(p *process.Process) bool { return p != nil && p.Output() == "" }), "nothing"
+		})
+		w.start()
+		for _, p := range w.replicas {
+			w.must(p.Terminate())
+		}
+		for i, p := range w.replicas {
+			ctx, cancel := context.WithTimeout(w.ctx, patience)
+			code, err := p.Wait(ctx)
+			cancel()
+			w.must(err)
+			if s, killed := p.KilledBy(); killed {
+				w.struck(s, p.Output())
+				again = true
+			} else if code != 0 {
+				w.t.Fatalf("SIGTERM: exit code %d\n%s", code, p.Output())
+			}
+			w.replicas[i] = nil
+		}
+		if again {
+			w.start()
+			w.deliver(w.boxes[0], "INBOX", mail(1000))
+			w.all()
+		}
+	}
+}
+
+// command runs a command until it has succeeded, which it does at once unless it dies at the point. What it says is
+// returned, and after is called when it has died.
+func (w *world) command(talk func(out string) (in string, ready bool), after func(), args ...string) string {
+	w.t.Helper()
+	for {
+		was := w.died
+		out, err := w.once(talk, args...)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			if status := exit.Sys().(syscall.WaitStatus); status.Signaled() {
+				w.struck(status.Signal(), out)
+			}
+		}
+		if w.setting.builtIn && slices.ContainsFunc(w.replicas, func(p *process.Process) bool { return p != nil }) {
+			w.all() // the NATS server may have died with the replica under the command
+		}
+		switch {
+		case err == nil:
+			return out
+		case was || !w.died:
+			w.t.Fatalf("%v: %v\n%s", args, err, out)
+		case after != nil:
+			after()
+		}
+	}
+}
+
+// said is what a command prints while a test may look at it.
+type said struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+// once runs a command; talk, if not nil, makes its input of its output.
+func (w *world) once(talk func(out string) (in string, ready bool), args ...string) (string, error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, binary(w.t), append(args, "--config", w.config)...)
+	c.Dir, c.Env = w.dir, append(os.Environ(), w.env()...)
+	var out said
+	c.Stdout, c.Stderr = &out, &out
+	in, err := c.StdinPipe()
+	w.must(err)
+	w.must(c.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return out.String(), err
+		case <-time.After(5 * time.Millisecond):
+		}
+		if talk == nil {
+			continue
+		}
+		if text, ready := talk(out.String()); ready {
+			talk = nil
+			io.WriteString(in, text) //nolint:errcheck // a command that has died does not read it
+		}
+	}
+}
+
+var linkPattern = regexp.MustCompile(`(?m)^  (http\S+)$`)
+
+// signIn is the person who signs in: it opens the link, and pastes the address that the browser ends at.
+func signIn(t *testing.T) func(out string) (string, bool) {
+	return func(out string) (string, bool) {
+		link := linkPattern.FindStringSubmatch(out)
+		if link == nil || !strings.Contains(out, "Enter: ") {
+			return "", false
+		}
+		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		answer, err := client.Get(link[1])
+		if err != nil {
+			t.Error(err)
+			return "\n", true
+		}
+		defer answer.Body.Close()
+		back, err := answer.Location()
+		if err != nil {
+			t.Error(err)
+			return "\n", true
+		}
+		return back.String() + "\n", true
+	}
+}
