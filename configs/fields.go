@@ -154,7 +154,7 @@ var mailboxFields = []field{
 	},
 	{
 		key: "start", kind: start, def: "now",
-		doc: "Which mail to read of what is there when the mailbox is first seen: now (none), all, or a date (YYYY-MM-DD: what arrived then or later, UTC).",
+		doc: "Which mail to read of what is there when the mailbox is first seen: now (none), all, or a date (YYYY-MM-DD: what arrived then or later, UTC). It is read in the background, new mail always comes first.",
 	},
 	{
 		key: "raw", kind: rawKind, show: "always",

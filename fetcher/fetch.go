@@ -22,8 +22,9 @@ type fetched struct {
 	release func()
 }
 
-// fetch reads messages, ascending, and accounts for each of them: it is yielded, or booked as lost.
-func (p *pass) fetch(ctx context.Context, uids []uint32) error {
+// fetch reads messages, ascending, and accounts for each of them: it is yielded, or booked as lost. If between is not nil
+// they are backfill: read in slices, with a call of between after each.
+func (p *pass) fetch(ctx context.Context, uids []uint32, between func(context.Context) error) error {
 	if len(uids) == 0 {
 		return nil
 	}
@@ -32,11 +33,22 @@ func (p *pass) fetch(ctx context.Context, uids []uint32) error {
 		return err
 	}
 	for len(uids) > 0 {
-		n := p.together(uids, sizes)
+		n, start := p.together(uids, sizes), time.Now()
+		if between != nil {
+			n = p.s.slice.cut(uids[:n], sizes)
+		}
 		if n == 1 {
 			err = p.fetchOne(ctx, uids[0], sizes)
 		} else {
 			err = p.fetchRange(ctx, uids[:n], sizes)
+		}
+		took := time.Since(start)
+		if err == nil {
+			err = p.s.pace(ctx, took)
+		}
+		if err == nil && between != nil {
+			p.s.slice.took(took)
+			err = between(ctx)
 		}
 		if err != nil {
 			return err

@@ -135,5 +135,6 @@ func (s *Session) examine(ctx context.Context, f *folder) error {
 	}
 	crash.At("folder.selected")
 	s.selected, s.examinedAt = f, time.Now()
+	s.arrivals.open(f.examined.NumMessages)
 	return nil
 }

@@ -34,8 +34,8 @@ func TestH02UIDValidityChangesMeanwhile(t *testing.T) {
 		f.change(func() { f.validity = 8 })
 		r = readAll(t.Context(), s, r.after)
 		wantUIDs(t, r, 1, 2, 1, 2)
-		if r.all[0].Kind != KindReset || !r.all[1].Relisted {
-			t.Errorf("%+v", r.all[0])
+		if r.all[0].Kind != KindReset || r.all[1].Kind != KindReset || !r.all[2].Relisted {
+			t.Errorf("%+v", r.all[:3])
 		}
 		s.Close()
 	})

@@ -213,8 +213,9 @@ func TestManyMessages(t *testing.T) {
 	s := mustOpen(t, f.config())
 	r := readAll(t.Context(), s, nil)
 	wantUIDs(t, r, 3, 60_000, 4_000_000)
+	wantUIDs(t, readAll(t.Context(), s, r.after))
 	got := f.commands("UID SEARCH")
-	if len(got) > 12 || got[0] != "UID SEARCH UID 1:50000" || !strings.Contains(strings.Join(got, "\n"), "UID SEARCH UID 4000001:*") {
+	if len(got) > 12 || got[0] != "UID SEARCH UID 1:50000" || !strings.HasSuffix(got[len(got)-1], ":*") {
 		t.Fatalf("%q", got)
 	}
 }

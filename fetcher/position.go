@@ -2,19 +2,13 @@ package fetcher
 
 import (
 	"cmp"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
-
-// windowSize is how many UIDs after Low a Position tells apart. A message that shows late is found if no more than so
-// many UIDs were read past it.
-const windowSize = 1024
 
 // Position says how far a folder was read. It is a value: comparing, copying and keeping it is safe.
 //
@@ -23,6 +17,10 @@ const windowSize = 1024
 // was deleted, sometimes one that the server has not shown yet, so holes are looked for on each pass until they fall out
 // of the window. A message that the server lists and does not hand out is lost: it is asked for again, in the window or
 // out of it, until it comes or is given up.
+//
+// What was there from the beginning, the backfill, is read after what is new. While there is some, Low and window are about
+// it alone, and ahead is about what is new: of the UIDs from Next on it is as far as Low and window are of all UIDs
+// otherwise.
 //
 // The zero Position is that of a folder never read.
 type Position struct {
@@ -37,6 +35,7 @@ type Position struct {
 	since  int32 // days from 1970: what lies below Next and arrived earlier is not wanted; 0 if all of it is
 	window [windowSize / 64]uint64
 	lost   string // the lost messages as String writes them, "" for none: a Position stays small and comparable
+	ahead  span   // while there is backfill to read; zero otherwise
 }
 
 // lost is a message that is listed and not handed out.
@@ -58,104 +57,108 @@ const (
 // IsZero reports whether p is the Position of a folder never read.
 func (p Position) IsZero() bool { return p == Position{} }
 
+// Behind reports whether there is backfill to read: mail that was there when the folder was first seen.
+func (p Position) Behind() bool { return p.ahead != span{} }
+
+// base is the span of the lowest UIDs: all of them, or those of the backfill.
+func (p *Position) base() span { return span{p.Low, p.window} }
+
+func (p *Position) setBase(s span) { p.Low, p.window = s.low, s.window }
+
+// spanOf returns the span that a range of UIDs belongs to.
+func (p *Position) spanOf(w window) span {
+	if p.isAhead(w.from) {
+		return p.ahead
+	}
+	return p.base()
+}
+
+// isAhead reports whether a UID is one that ahead is about.
+func (p *Position) isAhead(uid uint32) bool { return p.Behind() && uid >= p.Next }
+
 // Settled reports whether a UID needs no more attention.
 func (p Position) Settled(uid uint32) bool {
-	if uid <= p.Low {
+	switch {
+	case p.passed(uid):
 		return !p.isLost(uid)
+	case p.isAhead(uid):
+		return p.ahead.has(uid)
 	}
-	i := uid - p.Low - 1
-	return i < windowSize && p.window[i/64]&(1<<(i%64)) != 0
+	return p.base().has(uid)
+}
+
+// passed reports whether the low mark that a UID belongs to has reached it, so that no listing asks for it any more.
+func (p *Position) passed(uid uint32) bool {
+	if p.isAhead(uid) {
+		return uid <= p.ahead.low
+	}
+	return uid <= p.Low
 }
 
 // High returns the highest settled UID.
 func (p Position) High() uint32 {
-	for i := len(p.window) - 1; i >= 0; i-- {
-		if p.window[i] != 0 {
-			return p.Low + uint32(i*64+bits.Len64(p.window[i]))
-		}
+	if p.Behind() {
+		return p.ahead.high()
 	}
-	return p.Low
+	return p.base().high()
 }
 
-// Gaps returns the UIDs below High that are not settled, ascending.
+// Gaps returns the UIDs that are not settled although a higher one of the same kind, backfill or not, is; ascending.
 func (p Position) Gaps() []uint32 {
-	gaps := p.lostBelow()
-	for i := range p.High() - p.Low {
-		if uid := p.Low + 1 + i; !p.Settled(uid) {
-			gaps = append(gaps, uid)
-		}
-	}
+	gaps := slices.Concat(p.lostOf(true), p.base().holes(), p.ahead.holes())
+	slices.Sort(gaps)
 	return gaps
 }
 
-// lostBelow returns the lost UIDs that Low has passed, ascending.
-func (p Position) lostBelow() []uint32 {
+// lostOf returns the lost UIDs that are passed, or those that are not, ascending.
+func (p *Position) lostOf(passed bool) []uint32 {
 	var uids []uint32
 	for _, l := range p.lostOnes() {
-		if l.uid <= p.Low {
+		if p.passed(l.uid) == passed {
 			uids = append(uids, l.uid)
 		}
 	}
 	return uids
 }
 
-// lostAbove returns the lost UIDs that Low has not passed, ascending.
-func (p Position) lostAbove() []uint32 {
-	var uids []uint32
-	for _, l := range p.lostOnes() {
-		if l.uid > p.Low {
-			uids = append(uids, l.uid)
-		}
-	}
-	return uids
-}
-
-// settle marks a UID as done. If it lies beyond the window, Low follows and the holes that it passes are settled too.
+// settle marks a UID as done.
 func (p *Position) settle(uid uint32) {
 	p.N++
 	p.forget(uid)
-	if uid <= p.Low {
+	if p.isAhead(uid) {
+		p.ahead.settle(uid)
 		return
 	}
-	if uid-p.Low > windowSize {
-		p.shift(uid - p.Low - windowSize)
-	}
-	i := uid - p.Low - 1
-	p.window[i/64] |= 1 << (i % 64)
-	p.advance()
+	s := p.base()
+	s.settle(uid)
+	p.setBase(s)
 }
 
-// advance moves Low over the settled UIDs that follow it.
-func (p *Position) advance() {
-	n := 0
-	for _, w := range p.window {
-		ones := bits.TrailingZeros64(^w)
-		n += ones
-		if ones < 64 {
-			break
-		}
-	}
-	p.shift(uint32(n))
-}
-
-// shift moves Low by n and the window with it.
-func (p *Position) shift(n uint32) {
-	p.Low += n
-	if n >= windowSize {
-		p.window = [len(p.window)]uint64{}
+// split makes what lies below Next the backfill, if there can be any.
+func (p *Position) split() {
+	if p.Behind() || p.Next < 2 || p.base().high() >= p.Next-1 {
 		return
 	}
-	words, rest := int(n/64), n%64
-	for i := range p.window {
-		var w uint64
-		if i+words < len(p.window) {
-			w = p.window[i+words] >> rest
-		}
-		if rest > 0 && i+words+1 < len(p.window) {
-			w |= p.window[i+words+1] << (64 - rest)
-		}
-		p.window[i] = w
+	p.ahead = span{low: p.Next - 1}
+}
+
+// join ends the backfill. Of the highest UIDs the holes that one window has room for are remembered.
+func (p *Position) join() {
+	ahead, s := p.ahead, p.base()
+	p.ahead = span{}
+	p.N++
+	high := ahead.high()
+	if high-s.low > windowSize {
+		s.shift(high - s.low - windowSize)
 	}
+	for uid := max(p.Next, s.low+1); uid <= high; uid++ {
+		if ahead.has(uid) {
+			i := uid - s.low - 1
+			s.window[i/64] |= 1 << (i % 64)
+		}
+	}
+	s.advance()
+	p.setBase(s)
 }
 
 // isLost reports whether a UID was asked for in vain before.
@@ -232,7 +235,7 @@ func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
 	return l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second), nil
 }
 
-// remember puts a UID on the list of lost ones, where Low does not pass it. It returns false if there is no room.
+// remember puts a UID on the list of lost ones, where no low mark passes it. It returns false if there is no room.
 func (p *Position) remember(uid uint32, now time.Time) bool {
 	p.N++
 	i, is := p.findLost(uid)
@@ -280,81 +283,4 @@ func (p Position) wanted() time.Time {
 
 func dayOf(t time.Time) int32 {
 	return int32(time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC).Unix() / 86400)
-}
-
-// positionVersion begins the text of a Position; it changes with its form.
-const positionVersion = "p1"
-
-// String returns p as a compact text without spaces, for ParsePosition:
-//
-//	p1;<uidvalidity>;<low>;<next>;<n>;<since>;<relist>;<window>;<lost>;<known>;<seen>
-//
-// relist is 0 or 1; window is base64url of its bytes, the lowest UID in the lowest bit of the first, without trailing zero bytes; lost is
-// uid.tries.first of each, with commas between. The last two are left out if both are 0. Numbers are decimal.
-func (p Position) String() string {
-	var win []byte
-	for _, w := range p.window {
-		for i := range 8 {
-			win = append(win, byte(w>>(8*i)))
-		}
-	}
-	for len(win) > 0 && win[len(win)-1] == 0 {
-		win = win[:len(win)-1]
-	}
-	relist := 0
-	if p.relist {
-		relist = 1
-	}
-	text := fmt.Sprintf("%s;%d;%d;%d;%d;%d;%d;%s;%s", positionVersion, p.UIDValidity, p.Low, p.Next, p.N, p.since, relist,
-		base64.RawURLEncoding.EncodeToString(win), p.lost)
-	if p.known == 0 && p.seen == 0 {
-		return text
-	}
-	return fmt.Sprintf("%s;%d;%d", text, p.known, p.seen)
-}
-
-// ParsePosition reads what String wrote. It refuses everything else.
-func ParsePosition(s string) (Position, error) {
-	var p Position
-	fields := strings.Split(s, ";")
-	if fields[0] != positionVersion {
-		return p, fmt.Errorf("position %q: unknown version", clip(s))
-	}
-	if len(fields) != 9 && len(fields) != 11 {
-		return p, fmt.Errorf("position %q: %d fields", clip(s), len(fields))
-	}
-	var errs []error
-	num := func(s string, bits int) uint64 {
-		n, err := strconv.ParseUint(s, 10, bits)
-		errs = append(errs, err)
-		return n
-	}
-	p.UIDValidity = uint32(num(fields[1], 32))
-	p.Low = uint32(num(fields[2], 32))
-	p.Next = uint32(num(fields[3], 32))
-	p.N = num(fields[4], 64)
-	p.since = int32(num(fields[5], 31))
-	p.relist = num(fields[6], 1) == 1
-	win, err := base64.RawURLEncoding.Strict().DecodeString(fields[7])
-	errs = append(errs, err)
-	if len(win) > windowSize/8 {
-		errs = append(errs, errors.New("window too large"))
-		win = nil
-	}
-	for i, b := range win {
-		p.window[i/8] |= uint64(b) << (8 * (i % 8))
-	}
-	all, err := parseLost(fields[8])
-	errs = append(errs, err)
-	if len(fields) == 11 {
-		p.known, p.seen = int64(num(fields[9], 62)), int64(num(fields[10], 62))
-	}
-	p.setLost(all)
-	if err := errors.Join(errs...); err != nil {
-		return Position{}, fmt.Errorf("position %q: %w", clip(s), err)
-	}
-	if p.String() != s {
-		return Position{}, fmt.Errorf("position %q: not in its plain form", clip(s))
-	}
-	return p, nil
 }

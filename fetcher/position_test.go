@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -62,15 +63,84 @@ func TestPosition(t *testing.T) {
 	})
 }
 
+// TestPositionBehind checks a Position with backfill to read against the set of UIDs it stands for, before and after the two
+// are joined.
+func TestPositionBehind(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		first := rapid.Uint32Range(2, 5000).Draw(t, "next")
+		p := Position{UIDValidity: 7, Next: first, N: 1}
+		p.split()
+		p.note(time.Unix(rapid.Int64Range(0, 1e9).Draw(t, "date"), 0), time.Unix(1e9, 0))
+		settled, lost := map[uint32]bool{}, map[uint32]bool{}
+		back, news := uint32(0), first-1
+		check := func(when string) {
+			t.Helper()
+			for uid := uint32(1); uid <= news; uid++ {
+				low, high := p.Low, back
+				if uid >= first || !p.Behind() {
+					high = news
+				}
+				if p.isAhead(uid) {
+					low = p.ahead.low
+				}
+				switch got := p.Settled(uid); {
+				case settled[uid] && !got, lost[uid] && got:
+					t.Fatalf("%s: Settled(%d) = %v of %v", when, uid, got, p)
+				case !settled[uid] && got && (uid > low || uid > high || high-uid < windowSize && when == "before"):
+					t.Fatalf("%s: %d was never settled: %v", when, uid, p)
+				}
+			}
+			if again, err := ParsePosition(p.String()); err != nil || again != p {
+				t.Fatalf("%v: %v, want %v", err, again, p)
+			}
+		}
+		for range rapid.IntRange(0, 100).Draw(t, "steps") {
+			step := rapid.SampledFrom([]uint32{1, 1, 2, 64, 500, 1025}).Draw(t, "step")
+			uid := &news
+			if rapid.Bool().Draw(t, "back") {
+				uid = &back
+				if back+step >= first {
+					continue
+				}
+			}
+			*uid += step
+			if rapid.IntRange(0, 9).Draw(t, "lose") == 0 && len(lost) < maxLost {
+				if _, err := p.lose(*uid, time.Unix(1e9, 0)); err != nil {
+					t.Fatal(err)
+				}
+				lost[*uid] = true
+				continue
+			}
+			p.settle(*uid)
+			settled[*uid] = true
+		}
+		check("before")
+		n := p.N
+		if p.join(); p.Behind() || p.N <= n {
+			t.Fatalf("joined: %v", p)
+		}
+		check("after")
+	})
+}
+
 func TestParsePositionRefuses(t *testing.T) {
 	for _, s := range []string{
 		"", "p1", "p0;1;2;3;4;0;0;;", "p1;1;2;3;4;0;0;;;", "p1;1;2;3;4;0;0;", "p1;-1;2;3;4;0;0;;", "p1;1;4294967296;3;4;0;0;;",
 		"p1;01;2;3;4;0;0;;", "p1;1;2;3;4;0;0;AA;", "p1;1;2;3;4;0;0;!;", "p1;1;2;3;4;0;0;;5.1", "p1;1;2;3;4;0;0;;0.1.1", " p1;1;2;3;4;0;0;;",
 		"p1;1;2;3;4;0;2;;", "p1;1;2;3;4;0;0;;;0;0", "p1;1;2;3;4;0;0;;;5", "p1;1;2;3;4;0;0;;;-5;5", "p1;1;2;3;4;0;0;;;5;5;5",
+		"p2;1;2;9;4;0;0;;", "p2;1;2;9;4;0;0;;;0;0;7;", "p2;1;2;9;4;0;0;;;0;0;0;", "p2;1;9;9;4;0;0;;;0;0;9;", "p1;1;2;9;4;0;0;;;0;0;8;", "p2;1;2;9;4;0;0;;;8;",
 	} {
 		if p, err := ParsePosition(s); err == nil || !p.IsZero() {
 			t.Errorf("ParsePosition(%q) = %v, %v", s, p, err)
 		}
+	}
+	for s, later := range map[string]bool{"p3;1": true, "p17;anything": true, "p0;1": false, "px;1": false, "3;1": false} {
+		if _, err := ParsePosition(s); err == nil || strings.Contains(err.Error(), "later version of this program") != later {
+			t.Errorf("ParsePosition(%q): %v", s, err)
+		}
+	}
+	if p, err := ParsePosition("p2;1;2;9;4;0;0;;;0;0;8;AQ"); err != nil || !p.Behind() || p.Settled(3) || !p.Settled(9) {
+		t.Errorf("%v, %v", p, err)
 	}
 }
 

@@ -31,12 +31,16 @@ type Session struct {
 
 	selected   *folder // by EXAMINE
 	examinedAt time.Time
-	exists     chan struct{} // one slot: the server has said EXISTS since the last search
-	repolls    []time.Duration
-	noIdle     bool // this server's IDLE is of no use
-	fruitless  int  // announcements in a row after which nothing was found
-	wokeAt     time.Time
-	idling     *imapclient.IdleCommand
+	slice      slice
+	behind     bool // the last pass has left backfill to read
+
+	exists    chan struct{} // one slot: the server has said EXISTS since the last search
+	arrivals  arrivals
+	repolls   []time.Duration
+	noIdle    bool // this server's IDLE is of no use
+	fruitless int  // announcements in a row after which nothing was found
+	wokeAt    time.Time
+	idling    *imapclient.IdleCommand
 }
 
 // folder is one watched folder in this session.
@@ -253,6 +257,7 @@ func (s *Session) pushed(data *imapclient.UnilateralDataMailbox) {
 	if data.NumMessages == nil {
 		return
 	}
+	s.arrivals.announce(*data.NumMessages)
 	select {
 	case s.exists <- struct{}{}:
 	default:

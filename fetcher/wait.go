@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -20,6 +21,9 @@ func (s *Session) Wait(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if s.behind && !s.ending() {
+		return nil
 	}
 	if err := s.calm(ctx); err != nil {
 		return err
@@ -55,7 +59,9 @@ func (s *Session) nextLook() time.Duration {
 	}
 	if len(s.repolls) > 0 {
 		d = min(d, s.repolls[0]-time.Since(s.wokeAt))
-		s.repolls = s.repolls[1:]
+		if s.repolls = s.repolls[1:]; len(s.repolls) == 0 {
+			s.arrivals.forget()
+		}
 	}
 	return max(d, 0)
 }
@@ -133,6 +139,55 @@ func (s *Session) idle(ctx context.Context, d time.Duration) error {
 func (s *Session) announced() {
 	s.repolls, s.wokeAt = lagPolls, time.Now()
 	s.fruitless++
+}
+
+// arrived notes that new mail came. If it is not all that was announced, the looks of lagPolls go on.
+func (s *Session) arrived() {
+	s.fruitless = 0
+	if s.arrivals.come() {
+		s.repolls = nil
+	}
+}
+
+// arrivals compares what EXISTS announces with what comes. The reader of the connection announces; the session does the
+// rest.
+type arrivals struct {
+	mu    sync.Mutex
+	count uint32 // messages in the open folder, as far as the server said
+	owed  uint32 // so many were announced and have not come
+}
+
+// open begins with a folder of so many messages.
+func (a *arrivals) open(count uint32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count = count
+}
+
+// announce takes in an EXISTS. One that does not raise the count may stand for a message all the same: others may have gone.
+func (a *arrivals) announce(count uint32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rise := uint32(1)
+	if count > a.count {
+		rise = count - a.count
+	}
+	a.count, a.owed = count, min(a.owed+rise, 1<<20)
+}
+
+// come takes in a message, and reports whether all that were announced have come.
+func (a *arrivals) come() (all bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.owed = max(a.owed, 1) - 1
+	return a.owed == 0
+}
+
+// forget gives up on what was announced and did not come.
+func (a *arrivals) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.owed = 0
 }
 
 // calm sleeps a moment if what the server announces, time and again, is nothing: it may say EXISTS with every answer, or

@@ -100,6 +100,40 @@ func TestQuirkLag(t *testing.T) {
 	})
 }
 
+// TestOneOfTwoLags: of two messages that are announced, in one EXISTS or in two, the one that can be seen at once does not
+// make the other wait for the safety poll.
+func TestOneOfTwoLags(t *testing.T) {
+	for _, together := range []bool{true, false} {
+		watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+			time.AfterFunc(time.Minute, func() {
+				if together {
+					f.change(func() { f.add(2) })
+				} else {
+					f.deliver(2)
+				}
+				f.deliver(3)
+				f.change(func() { f.mails[2].hidden = true })
+			})
+			time.AfterFunc(time.Minute+4*time.Second, func() { f.change(func() { f.mails[2].hidden = false }) })
+			start := time.Now()
+			var uids []uint32
+			for len(uids) < 2 {
+				if _, err := waited(t, s); err != nil {
+					t.Fatal(err)
+				}
+				r := readAll(t.Context(), s, after)
+				after, uids = r.after, append(uids, r.uids...)
+			}
+			if d := time.Since(start) - time.Minute; d > 6*time.Second {
+				t.Errorf("together %v: the second came %v after it was announced", together, d)
+			}
+			if d, err := waited(t, s); d < 8*time.Minute || err != nil {
+				t.Error("then it does not wait in peace:", d, err)
+			}
+		})
+	}
+}
+
 func TestWaitWithoutIdle(t *testing.T) {
 	refuse := func(f *fake, _ *Config) {
 		f.on["IDLE"] = func(c *fakeConn, tag, _ string) bool { c.say("%s BAD unknown command", tag); return true }

@@ -1,0 +1,176 @@
+package fetcher
+
+import (
+	"context"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailflume/mailflume/internal/crash"
+)
+
+// pass is one pass over one folder.
+type pass struct {
+	s     *Session
+	f     *folder
+	pos   Position
+	told  uint64 // the N of the last Position that was yielded
+	yield func(Message, error) bool
+
+	missed bool   // something listed did not come, of late
+	gone   bool   // the folder cannot be read
+	fresh  bool   // begun by this look: all that there is is backfill
+	last   uint32 // the UID with which the backfill is complete; 0 if not known
+}
+
+// run reads what is new.
+func (p *pass) run(ctx context.Context) error {
+	if err := p.s.examine(ctx, p.f); err != nil {
+		return err
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	if p.f.first == 0 {
+		p.f.first = p.pos.High() + 1
+		if next := uint32(p.f.examined.UIDNext); next != 0 {
+			p.f.first = next
+		}
+	}
+	if p.fresh {
+		p.fresh = false // EXAMINE has just said that nothing is new
+		return p.mark()
+	}
+	if err := p.read(ctx); err != nil {
+		return err
+	}
+	return p.mark()
+}
+
+// mark yields the Position if it has moved since the last message.
+func (p *pass) mark() error {
+	if p.missed {
+		p.s.lookAgain()
+	}
+	if p.pos.N == p.told {
+		return nil
+	}
+	return p.emit(Message{Kind: KindMark})
+}
+
+// begin brings the Position in line with the folder: it finds the start point of one that is new, and the beginning of
+// one whose UIDVALIDITY changed.
+func (p *pass) begin(ctx context.Context) error {
+	validity := p.f.examined.UIDValidity
+	switch {
+	case p.pos.IsZero():
+		return p.start(ctx, validity)
+	case validity == 0: // a server that forgot to say it once would otherwise cost a new listing
+		return nil
+	case validity == p.pos.UIDValidity:
+		if uint64(p.pos.High())+windowSize+1 < uint64(p.pos.Next) {
+			p.pos.split() // an earlier version kept no backfill apart
+			p.pos.N++
+		}
+		return nil
+	}
+	next, err := p.next(ctx)
+	if err != nil {
+		return err
+	}
+	crash.At("uidvalidity.changed")
+	was := p.pos
+	p.pos = Position{UIDValidity: validity, Next: next, N: was.N + 1, known: was.known, seen: was.seen, since: was.since, relist: true}
+	p.begun()
+	p.f.first = next
+	return p.emit(Message{Kind: KindReset, Was: was.UIDValidity})
+}
+
+func (p *pass) start(ctx context.Context, validity uint32) error {
+	next, err := p.next(ctx)
+	if err != nil {
+		return err
+	}
+	p.pos = Position{UIDValidity: validity, Next: next, N: 1}
+	switch start := p.s.cfg.Start; {
+	case start.All:
+		p.begun()
+	case !start.Since.IsZero():
+		p.pos.since = dayOf(start.Since)
+		p.begun()
+	default:
+		p.pos.Low = next - 1
+		p.pos.note(time.Now(), time.Now())
+	}
+	return p.emit(Message{Kind: KindMark})
+}
+
+// begun makes all that there is the backfill.
+func (p *pass) begun() {
+	p.pos.split()
+	p.fresh = p.pos.Behind()
+}
+
+// next returns the folder's UIDNEXT, from its highest UID if the server does not say.
+func (p *pass) next(ctx context.Context) (uint32, error) {
+	if n := uint32(p.f.examined.UIDNext); n != 0 {
+		return n, nil
+	}
+	// QUIRK(any): no UIDNEXT. RFC 3501 requires it; imapflow met servers without.
+	uids, err := p.search(ctx, imap.UIDSet{{}}, time.Time{}) // *
+	if err != nil {
+		return 0, err
+	}
+	if len(uids) == 0 {
+		return 1, nil
+	}
+	return uids[len(uids)-1] + 1, nil
+}
+
+// emit yields a message with the current Position.
+func (p *pass) emit(m Message) error {
+	m.Folder, m.UIDValidity, m.Position = p.f.name, p.pos.UIDValidity, p.pos
+	if m.UID != 0 {
+		m.Backfill = m.UID < p.pos.Next
+		m.Relisted = m.Backfill && p.pos.relist
+		m.Live = m.UID >= p.f.first
+		m.Sent = p.f.sentByOwner(m.Labels)
+	}
+	p.told = p.pos.N
+	if !p.yield(m, nil) {
+		m.Release()
+		return errStopped
+	}
+	return nil
+}
+
+// settle yields a message and moves the Position past it.
+func (p *pass) settle(m Message) error {
+	m.Boundary = p.pos.boundary()
+	p.pos.settle(m.UID)
+	if m.UID == p.last && p.pos.Behind() {
+		p.pos.join()
+	}
+	p.pos.note(m.InternalDate, time.Now())
+	if m.UID >= p.pos.Next {
+		p.s.arrived()
+	}
+	return p.emit(m)
+}
+
+// read finds what is new and reads it, in ascending order.
+func (p *pass) read(ctx context.Context) error {
+	select {
+	case <-p.s.exists: // what it announced is listed from here on, or is late
+	default:
+	}
+	if err := p.readLost(ctx); err != nil {
+		return err
+	}
+	for _, r := range p.ranges() {
+		if err := p.readRange(ctx, r, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

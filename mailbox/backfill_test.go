@@ -1,0 +1,131 @@
+package mailbox_test
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/sim"
+)
+
+// backfillSize is how many old messages TestNewMailBeforeOldMail has: many in the long form (make backfill).
+func backfillSize(t *testing.T) int {
+	if text := os.Getenv("MAILFLUME_BACKFILL"); text != "" {
+		n, err := strconv.Atoi(text)
+		must(t, err)
+		return n
+	}
+	return 4000
+}
+
+// TestNewMailBeforeOldMail: a worker that begins with all that is there publishes new mail in between, not after it; killed
+// and started again in the midst, it goes on, and everything is there once, with its cause.
+func TestNewMailBeforeOldMail(t *testing.T) {
+	const news = 5
+	old := backfillSize(t)
+	r := newRig(t, sim.Exchange)
+	r.deliver("INBOX", 0, old)
+	var seen int // of all events
+	delivered := map[uint32]time.Time{}
+	for n := range news {
+		ctx, stop := context.WithCancel(t.Context())
+		w, done := r.worker(), make(chan struct{})
+		go func() { defer close(done); w.Run(ctx) }()
+		reaches := func(total int) {
+			for from, at := time.Now(), -1; ; time.Sleep(5 * time.Millisecond) {
+				now := seen + int(w.Status().Published["received"])
+				if now >= total {
+					return
+				}
+				if now > at {
+					from, at = time.Now(), now
+				}
+				if time.Since(from) > 20*time.Second {
+					t.Fatalf("at %d events of %d for 20 s", now, total)
+				}
+			}
+		}
+		reaches(seen + 1)
+		before := seen + int(w.Status().Published["received"])
+		r.deliver("INBOX", old+n, 1)
+		delivered[uint32(old+n+1)] = time.Now()
+		if reaches(before + old/20); n == news-1 {
+			reaches(old + news)
+		}
+		stop()
+		<-done
+		seen += int(w.Status().Published["received"])
+	}
+	var uids []uint32
+	lastBack := 0
+	place := map[uint32]int{}
+	for i, e := range r.stored() {
+		uid := e.Data.IMAP.UID
+		uids = append(uids, uid)
+		place[uid] = i
+		backfill := int(uid) <= old
+		if backfill != (e.Cause == event.CauseBackfill) {
+			t.Errorf("UID %d has the cause %s", uid, e.Cause)
+		}
+		if backfill {
+			lastBack = i
+		}
+	}
+	chain, err := r.publisher.Recover(t.Context(), "anna", nil)
+	must(t, err)
+	for entry, err := range r.publisher.Ledger(t.Context(), "anna", chain.Seq) {
+		must(t, err)
+		p, err := fetcher.ParsePosition(entry.Position)
+		must(t, err)
+		if at, is := delivered[p.High()]; is {
+			t.Logf("UID %d was on the stream after %v", p.High(), entry.Time.Sub(at))
+			delete(delivered, p.High())
+		}
+	}
+	for n := range news {
+		if at := place[uint32(old+n+1)]; at > lastBack-old/20 {
+			t.Errorf("new message %d is event %d; the backfill ends with event %d", n, at, lastBack)
+		}
+	}
+	slices.Sort(uids)
+	if want := r.account.UIDs("INBOX"); !slices.Equal(uids, want) {
+		t.Errorf("%d events of %d messages", len(uids), len(want))
+	}
+}
+
+// TestCauses: why a message is published now: as it was there before, because of an outage of whatever length, or as it came.
+func TestCauses(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	r.deliver("INBOX", 0, 2)
+	w := r.worker()
+	must(t, w.Drain(t.Context()))
+	r.deliver("INBOX", 2, 2) // connected
+	must(t, w.Drain(t.Context()))
+	w.Close()
+	r.deliver("INBOX", 4, 1500) // nobody looks
+	w = r.worker()
+	must(t, w.Drain(t.Context()))
+	r.deliver("INBOX", 1504, 1)
+	must(t, w.Drain(t.Context()))
+	r.account.BumpUIDValidity("INBOX")
+	w.Close() // the server does
+	r.deliver("INBOX", 1505, 1)
+	must(t, w.Drain(t.Context()))
+	r.deliver("INBOX", 1506, 1)
+	must(t, w.Drain(t.Context()))
+	count := map[event.Cause]int{}
+	for _, e := range r.stored() {
+		count[e.Cause]++
+	}
+	want := map[event.Cause]int{event.CauseBackfill: 2, event.CauseLive: 4, event.CauseCatchup: 1500, event.CauseReconcile: 1}
+	for cause, n := range want {
+		if count[cause] != n {
+			t.Errorf("%d events of cause %s, want %d", count[cause], cause, n)
+		}
+	}
+}
