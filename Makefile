@@ -41,6 +41,7 @@ check: ## format, vet, staticcheck, tidy modules, known vulnerabilities
 ci: ## the longer families in their short form
 	scripts/test-deps.sh
 	$(MAKE) chaos SHORT=1
+	$(MAKE) toxic SHORT=1
 	$(MAKE) storm
 	$(MAKE) oidc
 	$(MAKE) browser
@@ -68,6 +69,10 @@ days: ## 30 days of 50 mailboxes with all their troubles, in seconds
 .PHONY: churn
 churn: ## N (200000) changes by eight writers to a Dovecot mailbox that is being read: each message once
 	MAILFLUME_CHURN=$(N) $(GO) test -count=1 -timeout 40m -v -run TestChurn ./mailbox
+
+.PHONY: toxic
+toxic: ## eight ways of a network to go bad, before the IMAP server, the stream and the token endpoint; a half-open IDLE
+	MAILFLUME_TOXIC=1 $(if $(SHORT),,MAILFLUME_TIMED=1) $(GO) test -count=1 -timeout 8m -v ./internal/toxic
 
 .PHONY: hostile
 hostile: ## what 60 hostile servers cost the mailbox beside theirs; needs a quiet machine

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"strconv"
 	"sync"
 	"testing"
@@ -17,57 +18,48 @@ import (
 	"github.com/mailflume/mailflume/mailbox"
 )
 
-// churn is what eight writers did to a folder.
+// stay is a time during which a message surely lay in one watched folder.
+type stay struct {
+	from, to time.Time // to is zero while it lasts
+}
+
+// churn is what eight writers did to two watched folders and one that is not.
 type churn struct {
 	d    *dovecot.Server
 	user string
 
-	mu      sync.Mutex
-	ops     int
-	created map[uint32]time.Time // when a message was surely there
-	removed map[uint32]time.Time // when it was about to go
+	mu    sync.Mutex
+	ops   int
+	kinds map[string]int
+	stays map[int][]stay // by the number of the message
 }
 
-// writer does random things until so many were done by all.
+// writer changes messages of its own at random until all writers together have done so many operations.
+type writer struct {
+	*churn
+	random *rand.Rand
+	next   int                       // number of the next message
+	alive  map[string]map[uint32]int // by watched folder and UID, the number of the message
+}
+
+var watchedFolders = []string{"INBOX", "Work"}
+
 func (c *churn) writer(ctx context.Context, seed uint64, ops int) error {
-	random := rand.New(rand.NewPCG(seed, 9))
-	for n := 0; ; n++ {
-		raw := make([][]byte, 0, 20)
-		for i := range 1 + random.IntN(20) {
-			raw = append(raw, message(int(seed)*10_000_000+n*100+i))
-		}
-		mine, err := c.d.Append(ctx, c.user, "INBOX", time.Time{}, raw...)
-		if err != nil {
+	w := &writer{
+		churn: c, random: rand.New(rand.NewPCG(seed, 9)), next: int(seed) * 10_000_000,
+		alive: map[string]map[uint32]int{"INBOX": {}, "Work": {}},
+	}
+	for {
+		folder := watchedFolders[w.random.IntN(2)]
+		if err := w.append(ctx, folder); err != nil {
 			return err
 		}
-		now := time.Now()
-		c.mu.Lock()
-		for _, uid := range mine {
-			c.created[uid] = now
-		}
-		c.ops += len(mine)
-		c.mu.Unlock()
-		var commands []string
-		for range 40 {
-			uid := mine[random.IntN(len(mine))]
-			switch random.IntN(10) {
-			case 0:
-				c.gone(uid)
-				commands = append(commands, fmt.Sprintf("UID MOVE %d Archive", uid))
-			case 1:
-				c.gone(uid)
-				commands = append(commands, fmt.Sprintf(`UID STORE %d +FLAGS (\Deleted)`, uid), fmt.Sprintf("UID EXPUNGE %d", uid))
-			case 2:
-				commands = append(commands, fmt.Sprintf(`UID STORE %d -FLAGS (\Seen $Later)`, uid))
-			default:
-				commands = append(commands, fmt.Sprintf(`UID STORE %d +FLAGS (\Seen)`, uid))
+		for _, folder := range watchedFolders {
+			if err := w.change(ctx, folder); err != nil {
+				return err
 			}
 		}
-		if _, err := c.d.Exec(ctx, c.user, "INBOX", commands...); err != nil {
-			return err
-		}
 		c.mu.Lock()
-		c.ops += len(commands)
 		done := c.ops >= ops
 		c.mu.Unlock()
 		if done {
@@ -76,28 +68,128 @@ func (c *churn) writer(ctx context.Context, seed uint64, ops int) error {
 	}
 }
 
-// gone notes that a message is about to go.
-func (c *churn) gone(uid uint32) {
+// did counts operations.
+func (c *churn) did(kind string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, twice := c.removed[uid]; !twice {
-		c.removed[uid] = time.Now()
-	}
+	c.ops += n
+	c.kinds[kind] += n
 }
 
-// TestChurn: while eight writers append, expunge, move and flag, every message that is there for one pass is
-// published once. MAILFLUME_CHURN says how many operations.
+func (w *writer) append(ctx context.Context, folder string) error {
+	var raw [][]byte
+	first := w.next
+	for range 1 + w.random.IntN(20) {
+		raw = append(raw, message(w.next))
+		w.next++
+	}
+	uids, err := w.d.Append(ctx, w.user, folder, time.Time{}, raw...)
+	if err != nil {
+		return err
+	}
+	for i, uid := range uids {
+		w.alive[folder][uid] = first + i
+		w.arrived(first + i)
+	}
+	w.did("append", len(uids))
+	return nil
+}
+
+// arrived notes that a message surely lies in a watched folder.
+func (c *churn) arrived(message int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stays[message] = append(c.stays[message], stay{from: time.Now()})
+}
+
+// leaves notes that a message is about to go from where it lies.
+func (c *churn) leaves(message int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stays[message]
+	s[len(s)-1].to = time.Now()
+}
+
+// most is how many messages of a writer a folder keeps: a folder that grows for ever would be another test.
+const most = 30
+
+// change does something to every message of its own in a folder, on one connection.
+func (w *writer) change(ctx context.Context, folder string) error {
+	other := watchedFolders[0]
+	if folder == other {
+		other = watchedFolders[1]
+	}
+	var commands []string
+	moved := map[uint32]int{}
+	for uid, n := range w.alive[folder] {
+		kind := w.random.IntN(20)
+		if len(w.alive[folder]) > most {
+			kind = w.random.IntN(3)
+		}
+		switch kind {
+		case 0:
+			w.leaves(n)
+			delete(w.alive[folder], uid)
+			moved[uid] = n
+			commands = append(commands, fmt.Sprintf("UID MOVE %d %s", uid, other))
+			w.did("move to the other", 1)
+		case 1:
+			w.leaves(n)
+			delete(w.alive[folder], uid)
+			commands = append(commands, fmt.Sprintf("UID MOVE %d Archive", uid))
+			w.did("move away", 1)
+		case 2:
+			w.leaves(n)
+			delete(w.alive[folder], uid)
+			commands = append(commands, fmt.Sprintf(`UID STORE %d +FLAGS (\Deleted)`, uid), fmt.Sprintf("UID EXPUNGE %d", uid))
+			w.did("expunge", 1)
+		case 3:
+			commands = append(commands, fmt.Sprintf(`UID STORE %d -FLAGS (\Seen $Later)`, uid))
+			w.did("flag", 1)
+		default:
+			commands = append(commands, fmt.Sprintf(`UID STORE %d +FLAGS (\Seen)`, uid))
+			w.did("flag", 1)
+		}
+	}
+	lines, err := w.d.Exec(ctx, w.user, folder, commands...)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		var from, to uint64
+		if m := copyUID.FindStringSubmatch(line); m != nil {
+			from, _ = strconv.ParseUint(m[1], 10, 32)
+			to, _ = strconv.ParseUint(m[2], 10, 32)
+		}
+		if n, ours := moved[uint32(from)]; ours && to != 0 {
+			w.alive[other][uint32(to)] = n
+			w.arrived(n)
+		}
+	}
+	return nil
+}
+
+var copyUID = regexp.MustCompile(`\[COPYUID \d+ (\d+) (\d+)\]`)
+
+// TestChurn: while eight writers append, expunge, flag and move, also between the watched folders, every message that lies in
+// one of them for a whole pass is published once, and none twice. MAILFLUME_CHURN says how many operations.
 func TestChurn(t *testing.T) {
 	ops := 1500
 	if n, err := strconv.Atoi(os.Getenv("MAILFLUME_CHURN")); err == nil {
 		ops = n
 	}
-	c := &churn{d: dovecot.Start(t, dovecot.Options{}), user: "anna@example.test", created: map[uint32]time.Time{}, removed: map[uint32]time.Time{}}
+	c := &churn{d: dovecot.Start(t, dovecot.Options{}), user: "anna@example.test", kinds: map[string]int{}, stays: map[int][]stay{}}
 	c.d.Allow("good", c.user)
-	_, err := c.d.Append(t.Context(), c.user, "Archive", time.Time{}, message(1))
-	must(t, err)
+	for _, folder := range []string{"Archive", "Work"} {
+		_, err := c.d.Exec(t.Context(), c.user, "", "CREATE "+folder)
+		if folder == "Work" {
+			must(t, err) // the other may be there from the beginning
+		}
+	}
 	m := broker.New()
-	conf := fetcher.Config{Addr: c.d.Addr, Security: fetcher.Plain, User: c.user, Start: fetcher.Start{All: true}}
+	conf := fetcher.Config{
+		Addr: c.d.Addr, Security: fetcher.Plain, User: c.user, Folders: watchedFolders, Start: fetcher.Start{All: true},
+	}
 	w := mailbox.NewWorker(mailbox.Config{
 		Mailbox: event.Mailbox{ID: "anna"}, Raw: mailbox.RawNever, Stream: m, Bytes: m, Announcer: m, Floor: m,
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
@@ -117,7 +209,7 @@ func TestChurn(t *testing.T) {
 	}
 	over := make(chan struct{})
 	go func() { writers.Wait(); close(over) }()
-	var passes [][2]time.Time
+	var passes []stay
 	for last := false; !last; {
 		select {
 		case <-over:
@@ -126,45 +218,52 @@ func TestChurn(t *testing.T) {
 		}
 		began := time.Now()
 		must(t, w.Drain(t.Context()))
-		passes = append(passes, [2]time.Time{began, time.Now()})
+		passes = append(passes, stay{began, time.Now()})
 		time.Sleep(10 * time.Millisecond) // the writers need the server too
 	}
 	for range 8 {
 		must(t, <-failed)
 	}
 	c.judge(t, m, passes)
-	t.Logf("%d operations in %v, %d messages, %d passes, %d published", c.ops, time.Since(start), len(c.created), len(passes), len(m.Events("anna")))
+	t.Logf("%d operations %v in %v, %d messages, %d passes, %d published",
+		c.ops, c.kinds, time.Since(start).Round(time.Millisecond), len(c.stays), len(passes), len(m.Events("anna")))
 }
 
 // judge compares what is on the stream with what was there.
-func (c *churn) judge(t *testing.T, m *broker.Broker, passes [][2]time.Time) {
-	published := map[string]int{}
+func (c *churn) judge(t *testing.T, m *broker.Broker, passes []stay) {
+	published := map[int]int{}
 	for _, e := range m.Events("anna") {
-		imap := decode(t, e).Data.IMAP
-		published[fmt.Sprintf("%s/%d", imap.Folder, imap.UID)]++
-	}
-	owed := 0
-	for uid, created := range c.created {
-		n := published[fmt.Sprintf("INBOX/%d", uid)]
-		removed, gone := c.removed[uid]
-		must := false
-		for _, p := range passes {
-			must = must || p[0].After(created) && (!gone || p[1].Before(removed))
+		var n int
+		if subject := decode(t, e).Data.Email.Subject; subject == nil {
+			t.Errorf("an event of nothing: %s", e.ID)
+		} else if _, err := fmt.Sscanf(*subject, "number %d", &n); err != nil {
+			t.Errorf("subject %q", *subject)
 		}
-		if must {
+		if published[n]++; c.stays[n] == nil {
+			t.Errorf("message %d is on the stream and was never there", n)
+		}
+	}
+	owed, lost, twice := 0, 0, 0
+	for n, stays := range c.stays {
+		whole := false
+		for _, s := range stays {
+			for _, p := range passes {
+				whole = whole || p.from.After(s.from) && (s.to.IsZero() || p.to.Before(s.to))
+			}
+		}
+		if whole {
 			owed++
 		}
-		if n > 1 || must && n == 0 {
-			t.Errorf("UID %d is on the stream %d times; it had to be: %v", uid, n, must)
+		switch on := published[n]; {
+		case on > 1:
+			twice++
+			t.Errorf("message %d is on the stream %d times: %v", n, on, stays)
+		case on == 0 && whole:
+			lost++
+			t.Errorf("message %d is not on the stream: %v", n, stays)
 		}
 	}
-	for uid := range published {
-		var n uint32
-		if _, err := fmt.Sscanf(uid, "INBOX/%d", &n); err != nil || c.created[n].IsZero() {
-			t.Errorf("%s is on the stream and was never there", uid)
-		}
-	}
-	t.Logf("%d messages were there for a whole pass", owed)
+	t.Logf("%d messages lay in a folder for a whole pass: %d of them lost, %d published twice", owed, lost, twice)
 }
 
 type tokenText string
