@@ -82,6 +82,11 @@ hostile: ## what 60 hostile servers cost the mailbox beside theirs; needs a quie
 browser: ## a mailbox is connected in a real browser, without scripts; installs Chromium where it is missing
 	scripts/test-deps.sh chromium
 	BROWSER=1 $(GO) test -count=1 -timeout 2m -v -run TestBrowser ./cmd/mailflume
+.PHONY: rivals
+rivals: ## mbsync, fetchmail, getmail and offlineimap under the same kill -9, and a table of what each loses and doubles
+	scripts/test-deps.sh
+	scripts/apt-install.sh isync fetchmail getmail6 offlineimap3
+	RIVALS=1 $(GO) test -count=1 -timeout 45m -v ./internal/rivals
 
 .PHONY: bench
 bench: ## the benchmarks, compared by benchstat
