@@ -45,7 +45,7 @@ type arena struct {
 }
 
 // patience bounds a pass.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // fight runs a contender: for each kill it delivers a portion, starts the program, kills it, delivers another portion and
 // starts it again, now until it has fetched everything.

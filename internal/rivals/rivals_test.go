@@ -19,7 +19,7 @@ import (
 const (
 	mailboxes = 20
 	portion   = 40 // messages
-	kills     = 50
+	kills     = 40
 )
 
 // TestHeadToHead prints a table, and fails if another program loses, doubles or damages less than mailflume, or has caught up sooner.
