@@ -139,7 +139,7 @@ func TestOnACluster(t *testing.T) {
 		if wins.Load() > 1 {
 			t.Fatalf("round %d: %d writers won", round, wins.Load())
 		}
-		value, now, err := stores[0].Get(t.Context(), "k")
+		value, now, _, err := stores[0].Get(t.Context(), "k")
 		if err != nil || wins.Load() == 1 && (now != won.Load() || string(value) != fmt.Sprint(round)) {
 			t.Fatalf("round %d: read %q at %d, written at %d: %v", round, value, now, won.Load(), err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -127,9 +128,24 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 // so it sees every write that was acknowledged before (a plain KV get may be answered by a follower that lags behind; a
 // leader that was just voted out and does not know it yet can still be stale, and then the next Set fails). If there is
 // no such record the error wraps fs.ErrNotExist. Any text may be a key.
-func (s *Store) Get(ctx context.Context, id string) (value []byte, revision uint64, err error) {
-	return s.get(ctx, key(tableGrants, id))
+//
+// over is the revision that the record was written over. The server compared it at that time (the message still has the
+// header that asked for it), so nobody can write a record that says another; Unproven if it was not compared. For a record
+// that was deleted, revision is what Set wants.
+func (s *Store) Get(ctx context.Context, id string) (value []byte, revision, over uint64, err error) {
+	k := key(tableGrants, id)
+	r, err := s.last(ctx, k)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if r.revision == 0 || r.state != stored {
+		return nil, r.revision, 0, fmt.Errorf("get %s: %w", k, fs.ErrNotExist)
+	}
+	return r.value, r.revision, r.over, nil
 }
+
+// Unproven is the revision over which a record was written when the server was not asked to compare it.
+const Unproven = math.MaxUint64
 
 // Set stores what package token keeps under the key, if the record's revision still is the given one; 0 means that there
 // must be no record. If it is not so, or another write is under way, the error wraps fs.ErrExist; if no answer came it
@@ -154,6 +170,7 @@ func (s *Store) Grants(ctx context.Context) ([]string, error) {
 type record struct {
 	value    []byte
 	revision uint64 // 0: the key was never written, or so long ago that its deletion is forgotten
+	over     uint64 // the revision that the server saw before this one; Unproven if it was not asked
 	state    recordState
 }
 
@@ -207,13 +224,19 @@ func (s *Store) last(ctx context.Context, key string) (record, error) {
 	case answer.Message == nil:
 		return record{}, fmt.Errorf("get %s: the answer holds no message", key)
 	}
-	r := record{value: answer.Message.Data, revision: answer.Message.Sequence}
+	r := record{value: answer.Message.Data, revision: answer.Message.Sequence, over: Unproven}
 	if len(answer.Message.Header) == 0 {
 		return r, nil
 	}
 	header, err := nats.DecodeHeadersMsg(answer.Message.Header)
 	if err != nil {
 		return record{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	// With a subject of its own the comparison was one with another key.
+	if expected := header.Get(jetstream.ExpectedLastSubjSeqHeader); expected != "" && header.Get(jetstream.ExpectedLastSubjSeqSubjHeader) == "" {
+		if r.over, err = strconv.ParseUint(expected, 10, 64); err != nil {
+			return record{}, fmt.Errorf("get %s: %w", key, err)
+		}
 	}
 	switch {
 	case header.Get(headerOperation) == "DEL":

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 )
@@ -36,7 +37,7 @@ func TestRecordsAreComparedAndSet(t *testing.T) {
 	b := newBroker(t)
 	s, ctx := b.store(b.url()), t.Context()
 	const id = "alice@example.com/refresh token"
-	if _, _, err := s.Get(ctx, id); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, _, err := s.Get(ctx, id); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Get of nothing: %v", err)
 	}
 	if _, err := s.Set(ctx, id, []byte("x"), 7); !errors.Is(err, fs.ErrExist) {
@@ -59,14 +60,15 @@ func TestRecordsAreComparedAndSet(t *testing.T) {
 	if err := s.Delete(ctx, id, first); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Delete at an old revision: %v", err)
 	}
-	if value, revision, err := s.Get(ctx, id); string(value) != "two" || revision != second || err != nil {
-		t.Errorf("Get: %q, %d, %v", value, revision, err)
+	if value, revision, over, err := s.Get(ctx, id); string(value) != "two" || revision != second || over != first || err != nil {
+		t.Errorf("Get: %q, %d over %d, %v", value, revision, over, err)
 	}
 	if err := s.Delete(ctx, id, second); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Get(ctx, id); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Get of what was deleted: %v", err)
+	_, marker, _, err := s.Get(ctx, id)
+	if !errors.Is(err, fs.ErrNotExist) || marker <= second {
+		t.Errorf("Get of what was deleted: %d, %v", marker, err)
 	}
 	if _, err := s.Set(ctx, id, []byte("zombie"), second); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Set at the revision before the deletion: %v", err)
@@ -75,8 +77,53 @@ func TestRecordsAreComparedAndSet(t *testing.T) {
 	if err != nil || third <= second {
 		t.Errorf("Set after the deletion: %d, %v", third, err)
 	}
-	if value, _, err := s.Get(ctx, id); string(value) != "three" || err != nil {
-		t.Errorf("Get: %q, %v", value, err)
+	if value, _, over, err := s.Get(ctx, id); string(value) != "three" || over != marker || err != nil {
+		t.Errorf("Get: %q over %d, %v", value, over, err)
+	}
+}
+
+// Over which revision a record was written, only the server can say: what others write around the Store is not proven.
+func TestOverIsProven(t *testing.T) {
+	b := newBroker(t)
+	s, ctx := b.store(b.url()), t.Context()
+	first, err := s.Set(ctx, "k", []byte("one"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, over, err := s.Get(ctx, "k"); over != 0 || err != nil {
+		t.Errorf("the first is over %d, %v", over, err)
+	}
+	other, err := s.Set(ctx, "other", []byte("x"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := "$KV." + s.kv.Bucket() + "." + key(tableGrants, "k")
+	forge := func(headers ...string) error {
+		m := &nats.Msg{Subject: subject, Data: []byte("forged"), Header: nats.Header{}}
+		for i := 0; i < len(headers); i += 2 {
+			m.Header.Set(headers[i], headers[i+1])
+		}
+		_, err := s.js.PublishMsg(ctx, m)
+		return err
+	}
+	const seq, of = jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastSubjSeqSubjHeader
+	for _, tt := range []struct {
+		name    string
+		headers []string
+		refused bool
+	}{
+		{name: "as nats kv put does"},
+		{name: "over what is not there any more", headers: []string{seq, fmt.Sprint(first)}, refused: true},
+		{name: "over nothing", headers: []string{seq, "0"}, refused: true},
+		{name: "compared with another key", headers: []string{seq, fmt.Sprint(other), of, "$KV." + s.kv.Bucket() + "." + key(tableGrants, "other")}},
+		{name: "compared with no key", headers: []string{seq, "0", of, "$KV." + s.kv.Bucket() + ".nothing"}},
+	} {
+		if err := forge(tt.headers...); (err != nil) != tt.refused {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if value, _, over, err := s.Get(ctx, "k"); string(value) != "forged" || over != Unproven || err != nil {
+			t.Errorf("%s: %q over %d, %v", tt.name, value, over, err)
+		}
 	}
 }
 
@@ -129,7 +176,7 @@ func TestAWriteWithoutAnAnswerIsAmbiguous(t *testing.T) {
 	}
 	p.thaw()
 	eventually(t, 5*time.Second, "the write arrives after all", func() bool {
-		value, _, err := s.Get(t.Context(), "k")
+		value, _, _, err := s.Get(t.Context(), "k")
 		return err == nil && string(value) == "2"
 	})
 }

@@ -66,12 +66,12 @@ func (n *node) pass(ctx context.Context) error {
 	}
 }
 
-func (n *node) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+func (n *node) Get(ctx context.Context, key string) (value []byte, revision, over uint64, err error) {
 	if err := n.pass(ctx); err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
-	value, revision, err := n.store.Get(ctx, key)
-	return value, revision, errors.Join(err, n.pass(ctx))
+	value, revision, over, err = n.store.Get(ctx, key)
+	return value, revision, over, errors.Join(err, n.pass(ctx))
 }
 
 func (n *node) Set(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {

@@ -28,28 +28,29 @@ type entry struct {
 	key      string
 	value    []byte
 	revision uint64
+	over     uint64
 }
 
 var errStore = errors.New("no leader")
 
 func newMemory() *memory { return &memory{entries: map[string]entry{}} }
 
-func (s *memory) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+func (s *memory) Get(ctx context.Context, key string) (value []byte, revision, over uint64, err error) {
 	if err := pause(ctx, time.Millisecond); err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
 		if before, _ := s.fail("get", s.sets); before != nil {
-			return nil, 0, before
+			return nil, 0, 0, before
 		}
 	}
 	e, ok := s.entries[key]
 	if !ok {
-		return nil, 0, fmt.Errorf("grant %q: %w", key, fs.ErrNotExist)
+		return nil, 0, 0, fmt.Errorf("grant %q: %w", key, fs.ErrNotExist)
 	}
-	return append([]byte(nil), e.value...), e.revision, nil
+	return append([]byte(nil), e.value...), e.revision, e.over, nil
 }
 
 func (s *memory) Set(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
@@ -75,7 +76,7 @@ func (s *memory) Set(ctx context.Context, key string, value []byte, revision uin
 
 func (s *memory) put(key string, value []byte) {
 	s.seq++
-	e := entry{key: key, value: append([]byte(nil), value...), revision: s.seq}
+	e := entry{key: key, value: append([]byte(nil), value...), revision: s.seq, over: s.entries[key].revision}
 	s.entries[key] = e
 	s.writes = append(s.writes, e)
 }

@@ -28,9 +28,13 @@ const (
 // Grant is readable by anybody; Refresh and Access are sealed. Both are bound (as associated data) to the mailbox, to
 // their own name and to the very bytes of Grant, which hold the revision that counts the writes of this record. So a
 // field cannot be moved to another mailbox, into the other field or into another revision of the record, and no byte of
-// Grant can be changed either. What this cannot see is a whole record put back as it once was; that is what Revision is
-// for: every Manager remembers the highest it has seen and refuses a later write that holds a lower one. A Manager that
-// started after the roll-back has nothing to compare with, and takes the older grant for good.
+// Grant can be changed either.
+//
+// A whole record that is put back as it once was is told by Over: the store lets nobody write over a revision that is not
+// the present one, and says which one a record was written over; for a record of the past that is another than it holds.
+// What is left is a store that is put back as a whole, or one from which the key was removed without a trace before its
+// very first record was written again. For these Revision is there: every Manager remembers the highest it has seen and
+// refuses a later write that holds a lower one.
 type record struct {
 	V       int             `json:"v"`
 	Grant   json.RawMessage `json:"grant"`
@@ -38,11 +42,12 @@ type record struct {
 	Access  string          `json:"access"`
 }
 
-const recordVersion = 1
+const recordVersion = 2
 
 // grant is the content of a record. Fields are only ever added.
 type grant struct {
 	Revision uint64 `json:"revision"` // of the record: each write has a higher one than the last
+	Over     uint64 `json:"over"`     // the store's revision that this record was written over; 0: there was none
 	State    State  `json:"state"`
 
 	By          string    `json:"by,omitempty"`          // Refreshing: the session that does it
@@ -73,6 +78,7 @@ const maxImported = 16
 
 // encode seals g for the store.
 func (g *grant) encode(k *Keyring, mailbox string) ([]byte, error) {
+	g.Over = g.stored
 	plain, err := json.Marshal(g)
 	if err != nil {
 		return nil, fmt.Errorf("encode the grant of mailbox %s: %w", mailbox, err)

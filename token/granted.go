@@ -184,8 +184,6 @@ func (m *Manager) overwrite(ctx context.Context, a Account, change func(old, nex
 			return err // nothing is overwritten that the right key may yet open
 		case err != nil:
 			return err
-		case old == nil:
-			old = &grant{State: Absent}
 		}
 		next := old.next(stamp(time.Now()))
 		if configured, err := configuredToken(a); err == nil && !configured.IsZero() {

@@ -30,12 +30,13 @@ import (
 
 // Store keeps one value for each key durably, with compare-and-set. The keys are ids of mailboxes.
 type Store interface {
-	// Get returns the value and its revision. If there is none the error wraps fs.ErrNotExist. A stale answer costs a turn,
-	// never a token: Set then finds another revision.
-	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
+	// Get returns the value, its revision, and the revision that it was written over: not as the value says, but as the
+	// store compared it then. If there is none the error wraps fs.ErrNotExist, and revision is what Set wants to create it.
+	// A stale answer costs a turn, never a token: Set then finds another revision.
+	Get(ctx context.Context, key string) (value []byte, revision, over uint64, err error)
 
-	// Set writes value if the key is still at revision (0: absent) and returns its new revision, which is higher. If it is
-	// not, the error wraps fs.ErrExist. After any other error the value may have been written, and the caller reads again.
+	// Set writes value if the key is still at revision and returns its new revision, which is higher. If it is not, the
+	// error wraps fs.ErrExist. After any other error the value may have been written, and the caller reads again.
 	Set(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 }
 

@@ -14,23 +14,26 @@ const storeTimeout = 5 * time.Second // of one Get or Set
 // errLost says that the record is not what it was: somebody else has written it.
 var errLost = errors.New("the record of the grant has changed")
 
-// read gets the record and opens it; nil if there is none.
+// read gets the record and opens it. If there is none its state is Absent.
 func (m *Manager) read(ctx context.Context, mailbox string) (*grant, error) {
-	value, revision, err := m.get(ctx, mailbox)
+	value, revision, over, err := m.get(ctx, mailbox)
 	if err != nil {
 		return nil, storeError(mailbox, "read", err)
 	}
-	if revision == 0 {
+	if value == nil {
 		m.mu.Lock()
 		delete(m.highest, mailbox)
 		m.mu.Unlock()
-		return nil, nil
+		return &grant{State: Absent, stored: revision}, nil
 	}
 	g, err := decode(m.keys, mailbox, value)
 	if err != nil {
 		return nil, err
 	}
 	g.stored = revision
+	if g.Over != over {
+		return nil, rolledBack(mailbox, "it was written when another record was there than the one that it takes the place of")
+	}
 	return g, m.notRolledBack(mailbox, g)
 }
 
@@ -48,11 +51,11 @@ func (m *Manager) put(ctx context.Context, mailbox string, g *grant) error {
 	revision, err := m.store.Set(ctxSet, mailbox, g.value, g.stored)
 	cancel()
 	if err != nil {
-		current, at, errGet := m.get(ctx, mailbox) // whatever err is: it may be that of a second try
+		current, at, _, errGet := m.get(ctx, mailbox) // whatever err is: it may be that of a second try
 		switch {
 		case errGet != nil:
 			return storeError(mailbox, "write", errors.Join(err, errGet))
-		case at != 0 && bytes.Equal(current, g.value):
+		case current != nil && bytes.Equal(current, g.value):
 			revision = at // the answer was lost, the write was not
 		case at != g.stored, errors.Is(err, fs.ErrExist):
 			return errLost
@@ -64,14 +67,18 @@ func (m *Manager) put(ctx context.Context, mailbox string, g *grant) error {
 	return m.notRolledBack(mailbox, g)
 }
 
-func (m *Manager) get(ctx context.Context, mailbox string) ([]byte, uint64, error) {
+// get asks the store; value is nil if it has none.
+func (m *Manager) get(ctx context.Context, mailbox string) (value []byte, revision, over uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	value, revision, err := m.store.Get(ctx, mailbox)
+	value, revision, over, err = m.store.Get(ctx, mailbox)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil
+		return nil, revision, 0, nil
 	}
-	return value, revision, err
+	if err == nil && value == nil {
+		value = []byte{} // there is a record, and it is no good
+	}
+	return value, revision, over, err
 }
 
 func storeError(mailbox, verb string, err error) error {
@@ -91,14 +98,18 @@ func (m *Manager) notRolledBack(mailbox string, g *grant) error {
 	defer m.mu.Unlock()
 	known := m.highest[mailbox]
 	if g.stored > known.stored && g.Revision < known.revision {
-		return &SealError{
-			Mailbox: mailbox,
-			Reason:  fmt.Sprintf("it was rolled back: revision %d was stored before, and now it is %d", known.revision, g.Revision),
-			Hint:    "Somebody wrote an older record over the newer one. If a backup was restored on purpose, restart the program; else connect the mailbox again.",
-		}
+		return rolledBack(mailbox, fmt.Sprintf("revision %d was stored before, and now it is %d", known.revision, g.Revision))
 	}
 	if g.stored > known.stored {
 		m.highest[mailbox] = mark{stored: g.stored, revision: g.Revision}
 	}
 	return nil
+}
+
+func rolledBack(mailbox, why string) error {
+	return &SealError{
+		Mailbox: mailbox,
+		Reason:  "it was rolled back: " + why,
+		Hint:    "Somebody wrote an older record over the newer one. If a backup of all of NATS was restored on purpose, restart the program; else delete the grant and connect the mailbox again.",
+	}
 }

@@ -99,9 +99,6 @@ func (m *Manager) load(ctx context.Context, a Account) (*grant, error) {
 	if g, err = m.finish(ctx, a, g); err != nil {
 		return nil, err
 	}
-	if g == nil {
-		g = &grant{State: Absent}
-	}
 	configured, err := configuredToken(a)
 	switch {
 	case a.Client.mints():
@@ -189,13 +186,13 @@ func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, erro
 	if next == nil {
 		return g, nil
 	}
-	if g != nil && g.stored < next.stored {
+	if g.State != Absent && g.stored < next.stored {
 		return nil, storeError(a.Mailbox, "read", errors.New("the store answers with an old record"))
 	}
 	m.mu.Lock()
 	delete(m.unsaved, a.Mailbox)
 	m.mu.Unlock()
-	if g == nil || g.stored > next.stored {
+	if g.State == Absent || g.stored > next.stored {
 		return g, nil
 	}
 	switch err := m.save(ctx, a, next); {

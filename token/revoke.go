@@ -25,7 +25,7 @@ func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
 		return Revocation{}, err
 	}
 	var r Revocation
-	known := g != nil && !g.refresh.IsZero()
+	known := !g.refresh.IsZero()
 	switch {
 	case known && a.Client.RevokeURL != "":
 		if err := m.revokeAt(ctx, a, g.refresh); err != nil {

@@ -110,14 +110,12 @@ func TestTamperedRecordsAreRefused(t *testing.T) {
 			a.Refresh = old.Refresh
 			s.put("alice", whole(t, a))
 		},
-		"rolled back": func(_ *testing.T, s *memory) {
-			for _, w := range s.writes {
-				if w.key == "alice" {
-					s.put("alice", w.value)
-					return
-				}
-			}
+		"rolled back to the first": func(_ *testing.T, s *memory) { s.put("alice", s.past("alice")[0]) },
+		"rolled back by one": func(_ *testing.T, s *memory) {
+			past := s.past("alice")
+			s.put("alice", past[len(past)-2])
 		},
+		"written again as it is": func(_ *testing.T, s *memory) { s.put("alice", s.entries["alice"].value) },
 		"newer version": func(t *testing.T, s *memory) {
 			a := parts(t, s, "alice")
 			a.V++
@@ -138,6 +136,9 @@ func TestTamperedRecordsAreRefused(t *testing.T) {
 				}
 				_, err = m.Status(t.Context(), "alice")
 				wantError[*SealError](t, err)
+				// One that was started only now knows no more than the record.
+				_, err = h.replica("new").Token(t.Context(), account("alice", "rt-canary-0"), "")
+				wantError[*SealError](t, err)
 				if h.provider.count() != n || !bytes.Equal(value, h.store.entries["alice"].value) {
 					t.Error("the provider was asked, or the record was written over")
 				}
@@ -145,6 +146,16 @@ func TestTamperedRecordsAreRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// past returns every value that a record ever had.
+func (s *memory) past(key string) (values [][]byte) {
+	for _, w := range s.writes {
+		if w.key == key {
+			values = append(values, w.value)
+		}
+	}
+	return values
 }
 
 func parts(t *testing.T, s *memory, key string) record {

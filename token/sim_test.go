@@ -22,16 +22,17 @@ type simStore struct {
 	mu     sync.Mutex
 	values map[string][]byte
 	at     map[string]uint64
+	over   map[string]uint64
 	seq    uint64
 }
 
-func (s *simStore) Get(_ context.Context, key string) ([]byte, uint64, error) {
+func (s *simStore) Get(_ context.Context, key string) (value []byte, revision, over uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at[key] == 0 {
-		return nil, 0, fs.ErrNotExist
+		return nil, 0, 0, fs.ErrNotExist
 	}
-	return s.values[key], s.at[key], nil
+	return s.values[key], s.at[key], s.over[key], nil
 }
 
 func (s *simStore) Set(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
@@ -41,7 +42,7 @@ func (s *simStore) Set(_ context.Context, key string, value []byte, revision uin
 		return 0, fs.ErrExist
 	}
 	s.seq++
-	s.values[key], s.at[key] = value, s.seq
+	s.values[key], s.at[key], s.over[key] = value, s.seq, revision
 	return s.seq, nil
 }
 
@@ -69,7 +70,7 @@ func simReplicas(t *testing.T, n int, w *sim.World, p sim.Provider, transport ht
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := &simStore{values: map[string][]byte{}, at: map[string]uint64{}}
+	store := &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}
 	var list []*token.Source
 	for i := range n {
 		m, err := token.New(token.Config{Store: store, Session: simSession(fmt.Sprintf("s%d", i)), Keys: keys, Transport: transport})

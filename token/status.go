@@ -38,9 +38,6 @@ func (m *Manager) Status(ctx context.Context, mailbox string) (Status, error) {
 	if err != nil {
 		return Status{Mailbox: mailbox}, err
 	}
-	if g == nil {
-		return Status{Mailbox: mailbox, State: Absent}, nil
-	}
 	return Status{
 		Mailbox: mailbox, State: g.State, Expiry: g.Expiry, RenewedAt: g.ObtainedAt, RefreshAt: g.RefreshAt, RefreshEnds: g.RefreshEnds,
 		ConnectedAt: g.ImportedAt, Interrupted: g.Interrupted, By: g.By, RetryAt: g.NotBefore, Scope: g.Scope, Problem: g.Problem,

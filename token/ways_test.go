@@ -54,7 +54,7 @@ func newLab(t *testing.T, p sim.Provider) *lab {
 		l.account.Client.Scopes = []string{sim.ScopeOutlook, "offline_access"}
 	}
 	l.oauth.AddClient(c)
-	l.manager = l.replica("s1", &simStore{values: map[string][]byte{}, at: map[string]uint64{}})
+	l.manager = l.replica("s1", &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}})
 	return l
 }
 

@@ -66,16 +66,17 @@ type store struct {
 	mu     sync.Mutex
 	values map[string][]byte
 	at     map[string]uint64
+	over   map[string]uint64
 	seq    uint64
 }
 
-func (s *store) Get(_ context.Context, key string) ([]byte, uint64, error) {
+func (s *store) Get(_ context.Context, key string) (value []byte, revision, over uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at[key] == 0 {
-		return nil, 0, fs.ErrNotExist
+		return nil, 0, 0, fs.ErrNotExist
 	}
-	return s.values[key], s.at[key], nil
+	return s.values[key], s.at[key], s.over[key], nil
 }
 
 func (s *store) Set(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
@@ -85,7 +86,7 @@ func (s *store) Set(_ context.Context, key string, value []byte, revision uint64
 		return 0, fs.ErrExist
 	}
 	s.seq++
-	s.values[key], s.at[key] = value, s.seq
+	s.values[key], s.at[key], s.over[key] = value, s.seq, revision
 	return s.seq, nil
 }
 
@@ -103,7 +104,7 @@ func replicas(t *testing.T, n int, transport http.RoundTripper) []*token.Manager
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := &store{values: map[string][]byte{}, at: map[string]uint64{}}
+	shared := &store{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}
 	var list []*token.Manager
 	for i := range n {
 		m, err := token.New(token.Config{Store: shared, Session: session(string(rune('a' + i))), Keys: keys, Transport: transport})
