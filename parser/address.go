@@ -30,7 +30,6 @@ type mailbox struct {
 	comment []byte
 	angle   []byte // between angle brackets
 	angled  bool
-	quoted  bool // part of the phrase was quoted
 }
 
 // parseAddresses returns the mailboxes of a list; groups are flattened.
@@ -38,7 +37,7 @@ func parseAddresses(value []byte, w words, limit int) (list []event.EmailAddress
 	s := addressScan{text: value, words: w}
 	for s.pos < len(s.text) {
 		if len(s.list) >= limit {
-			w.problem(DefectLimitAddresses)
+			w.notes.add(DefectLimitAddresses)
 			return s.list[:limit], s.odd
 		}
 		switch c := s.text[s.pos]; c {
@@ -55,16 +54,35 @@ func parseAddresses(value []byte, w words, limit int) (list []event.EmailAddress
 			s.angle()
 		case '=':
 			s.word()
-		default:
+		case '>':
 			s.pos++
-			if c != '>' || len(s.box.phrase) == 0 {
+			if len(s.box.phrase) == 0 {
 				s.box.phrase = append(s.box.phrase, c)
 			}
+		default:
+			s.letters()
 		}
 	}
 	s.finish(0)
 	return s.list, s.odd
 }
+
+// letters takes what has no meaning of its own. Most phrases are one such piece: it is not copied.
+func (s *addressScan) letters() {
+	end := s.pos + 1
+	for end < len(s.text) && !specialInAddress[s.text[end]] {
+		end++
+	}
+	piece := s.text[s.pos:end:end]
+	s.pos = end
+	if len(s.box.phrase) == 0 {
+		s.box.phrase = piece
+		return
+	}
+	s.box.phrase = append(s.box.phrase, piece...)
+}
+
+var specialInAddress = [256]bool{',': true, ';': true, ':': true, '"': true, '(': true, '<': true, '>': true, '=': true}
 
 // group takes "name:" off, if it is the name of a group and not a part of something else.
 func (s *addressScan) group() {
@@ -115,8 +133,11 @@ func (s *addressScan) quoted() {
 		if local := end+1 < len(s.text) && s.text[end+1] == '@'; local { // "ann lee"@example.org
 			s.box.phrase = append(s.box.phrase, s.text[s.pos-1:end+1]...)
 		} else {
-			s.box.phrase = append(s.box.phrase, unescape(s.text[s.pos:end])...)
-			s.box.quoted = true
+			piece := unescape(s.text[s.pos:end:end])
+			if len(s.box.phrase) > 0 {
+				piece = append(s.box.phrase, piece...)
+			}
+			s.box.phrase = piece
 		}
 	}
 	s.pos = end + 1
@@ -149,7 +170,9 @@ func (s *addressScan) comment() {
 	if s.box.comment == nil {
 		s.box.comment = unescape(s.text[s.pos:end])
 	}
-	s.box.phrase = append(s.box.phrase, ' ')
+	if len(s.box.phrase) > 0 {
+		s.box.phrase = append(s.box.phrase, ' ')
+	}
 	s.pos = end + 1
 }
 
@@ -308,7 +331,13 @@ func addressWord(fields [][]byte, phrase []byte) int {
 
 // email cleans an address: no white space outside quotes, no comments, no mailto.
 func (s *addressScan) email(b []byte) string {
-	b = bytes.Trim(b, " \t<>")
+	b = trim(b)
+	for len(b) > 0 && (b[0] == '<' || b[0] == '>') {
+		b = trim(b[1:])
+	}
+	for len(b) > 0 && (b[len(b)-1] == '<' || b[len(b)-1] == '>') {
+		b = trim(b[:len(b)-1])
+	}
 	if len(b) > 7 && bytes.EqualFold(b[:7], []byte("mailto:")) {
 		b, s.odd = b[7:], true
 	}
@@ -331,9 +360,13 @@ func (s *addressScan) add(name, email string) {
 		return
 	}
 	s.odd = s.odd || !strings.Contains(email, "@")
+	if s.list == nil {
+		const many = 1000
+		s.list = make([]event.EmailAddress, 0, min(many, 1+bytes.Count(s.text[s.pos:], []byte{','})))
+	}
 	a := event.EmailAddress{Email: email}
 	if name != "" {
-		a.Name = &name
+		a.Name = ptr(name)
 	}
 	s.list = append(s.list, a)
 }

@@ -8,10 +8,10 @@ import (
 
 // attribution says how many lines from i on introduce a quote, as "On Monday, Ann wrote:" does, or 0. all says that what
 // follows is the other message to the end, though it is not marked: then date and author are both named.
-func attribution(lines []string, i int) (n int, all bool) {
+func attribution(lines textLines, i int) (n int, all bool) {
 	var date, author bool
-	for n := 0; n < longestAttribution && i+n < len(lines); n++ {
-		line := strings.TrimSpace(lines[i+n])
+	for n := 0; n < longestAttribution && i+n < lines.count(); n++ {
+		line := lines.trimmed(i + n)
 		if line == "" || len(line) > longestLine || quotedLine(line) {
 			return 0, false
 		}
@@ -27,16 +27,16 @@ func attribution(lines []string, i int) (n int, all bool) {
 		if end == endsOpen && !quote {
 			continue
 		}
-		verb := end != endsVerb && (quote || date) && slices.ContainsFunc(lines[i:i+n+1], hasVerb)
+		verb := end != endsVerb && (quote || date) && verbIn(lines, i, i+n)
 		if end == endsColon && verb {
 			end = endsVerb
 		}
 		switch {
 		case end == endsVerb && quote, end == endsColon && quote && (date || author):
 			return n + 1, false
-		case end != endsOpen && date && author, end == endsVerb && date && startsWith(openWords, strings.TrimSpace(lines[i])):
-			return n + 1, i+n+1 < len(lines) && !quote
-		case end == endsOpen && quote && verb && i+n+1 < len(lines):
+		case end != endsOpen && date && author, end == endsVerb && date && startsWith(openWords, lines.trimmed(i)):
+			return n + 1, i+n+1 < lines.count() && !quote
+		case end == endsOpen && quote && verb && i+n+1 < lines.count():
 			return n + 1, false // the colon was lost to a break of the line
 		}
 	}
@@ -48,8 +48,30 @@ const longestAttribution = 4
 
 // marksAttribution says whether a line can end an introduction: it has a colon at its end, or an address in it.
 func marksAttribution(line string) bool {
-	end := strings.TrimRight(line, " \t\r>*\u00a0")
-	return strings.HasSuffix(end, ":") || strings.HasSuffix(end, "：") || strings.IndexByte(line, '@') >= 0
+	_, colon := cutEnd(line)
+	return colon || strings.IndexByte(line, '@') >= 0
+}
+
+// cutEnd takes off what stands behind the last word of an introduction: white space, the marks of a quote or of emphasis,
+// and the colon.
+func cutEnd(line string) (words string, colon bool) {
+	for line != "" {
+		switch c := line[len(line)-1]; {
+		case isSpace(c) || c == '>' || c == '*':
+			line = line[:len(line)-1]
+		case c == ':':
+			line, colon = line[:len(line)-1], true
+		case c < utf8.RuneSelf:
+			return line, colon
+		case strings.HasSuffix(line, "："):
+			line, colon = strings.TrimSuffix(line, "："), true
+		case strings.HasSuffix(line, "\u00a0"):
+			line = strings.TrimSuffix(line, "\u00a0")
+		default:
+			return line, colon
+		}
+	}
+	return line, colon
 }
 
 // opensAttribution says whether a line starts as an introduction does.
@@ -70,8 +92,7 @@ const (
 
 // closesAttribution says how a line ends. full says that it names date and author.
 func closesAttribution(line string, full bool) int {
-	end := strings.TrimRight(line, " :：>*\u00a0")
-	colon := strings.ContainsAny(line[len(end):], ":：")
+	end, colon := cutEnd(line)
 	if !colon && !full {
 		return endsOpen
 	}
@@ -97,8 +118,19 @@ func wrote(line string) bool {
 	if len(words) == 0 {
 		return false
 	}
-	low := strings.ToLower(line[max(0, len(line)-40):])
-	return slices.ContainsFunc(words, func(word string) bool { return strings.HasSuffix(low, word) })
+	return slices.ContainsFunc(words, func(word string) bool {
+		return len(line) >= len(word) && strings.EqualFold(line[len(line)-len(word):], word)
+	})
+}
+
+// verbIn says whether one of the lines from first to last has a verb before the name.
+func verbIn(lines textLines, first, last int) bool {
+	for i := first; i <= last; i++ {
+		if hasVerb(lines.at(i)) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasVerb says whether a verb stands before the name, as some languages have it.
@@ -137,11 +169,11 @@ func hasAddress(s string) bool {
 }
 
 // quoteFollows says whether the next line that is not empty is quoted, or there is none.
-func quoteFollows(lines []string, i int) bool {
-	for skipped := 0; i < len(lines) && skipped < 5; i, skipped = i+1, skipped+1 {
-		if line := strings.TrimSpace(lines[i]); line != "" {
+func quoteFollows(lines textLines, i int) bool {
+	for skipped := 0; i < lines.count() && skipped < 5; i, skipped = i+1, skipped+1 {
+		if line := lines.trimmed(i); line != "" {
 			return quotedLine(line)
 		}
 	}
-	return i >= len(lines)
+	return i >= lines.count()
 }

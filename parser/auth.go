@@ -15,10 +15,10 @@ func authentication(h header, trusted []string) *event.Auth {
 	}
 	first := true
 	for _, f := range h.fields {
-		if !is(f.name, "Authentication-Results") {
+		if !h.named(f, "Authentication-Results") {
 			continue
 		}
-		id, results := authResults(validText(unfold(f.value)))
+		id, results := authResults(validText(unfold(h.value(f))))
 		if id == "" && !first {
 			continue // who wrote it cannot be told, and the mailbox's server writes on top
 		}

@@ -133,7 +133,7 @@ func walkOurs(raw []byte) {
 	root.leaves(func(p *part) {
 		if strings.HasPrefix(p.media.value, "text/") {
 			decoded, _ := decodeAll(p.transfer, p.body)
-			decodeText(decoded, p.charsetLabel(), "")
+			decodeText(decoded, p.charset, "")
 			return
 		}
 		digest(p.transfer, p.body)

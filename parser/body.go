@@ -9,16 +9,6 @@ import (
 // structure makes the EmailBodyPart of a part and of the parts in it (RFC 8621, section 4.1.4).
 func (b *builder) structure(p *part) event.EmailBodyPart {
 	out := event.EmailBodyPart{Type: p.media.value}
-	if p.disposition.value != "" {
-		out.Disposition = ptr(strings.ToValidUTF8(p.disposition.value, "\ufffd"))
-	}
-	if !p.multipart {
-		if leaf := &b.mail.leaves[b.mail.byID[p.id]]; leaf.CID != "" {
-			out.CID = &leaf.CID
-		}
-	} else if cid := contentID(p); cid != "" {
-		out.CID = &cid
-	}
 	if value, ok := p.header.first("Content-Language"); ok {
 		for _, tag := range strings.Split(validText(value), ",") {
 			if tag = strings.TrimSpace(tag); tag != "" {
@@ -30,21 +20,33 @@ func (b *builder) structure(p *part) event.EmailBodyPart {
 		out.Location = ptr(strings.Join(strings.Fields(validText(value)), ""))
 	}
 	if p.multipart {
+		if p.disposition.value != "" {
+			out.Disposition = ptr(p.disposition.value)
+		}
+		if cid := contentID(p); cid != "" {
+			out.CID = ptr(cid)
+		}
 		out.SubParts = make([]event.EmailBodyPart, 0, len(p.parts))
 		for _, sub := range p.parts {
 			out.SubParts = append(out.SubParts, b.structure(sub))
 		}
 		return out
 	}
-	leaf := &b.mail.leaves[b.mail.byID[p.id]]
+	leaf := &b.mail.leaves[p.leaf]
 	out.PartID, out.BlobID, out.Size = &leaf.PartID, &leaf.SHA256, leaf.Size
+	if leaf.Disposition != "" {
+		out.Disposition = &leaf.Disposition
+	}
+	if leaf.CID != "" {
+		out.CID = &leaf.CID
+	}
 	if leaf.Name != "" {
 		out.Name = &leaf.Name
 	}
 	if strings.HasPrefix(p.media.value, "text/") {
 		out.Charset = ptr("us-ascii") // what a text without a charset is by the standard
 		if leaf.Charset != "" {
-			out.Charset = ptr(strings.ToValidUTF8(leaf.Charset, "\ufffd"))
+			out.Charset = &leaf.Charset
 		}
 	}
 	return out
@@ -61,24 +63,25 @@ type bodyLists struct {
 // null there otherwise.
 func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inAlternative, toHTML, toText bool) {
 	textBefore, htmlBefore := len(l.text), len(l.html)
-	for i, p := range parts {
+	for i := range parts {
+		p := &parts[i]
 		sub, isMultipart := strings.CutPrefix(p.Type, "multipart/")
 		if isMultipart {
 			l.split(p.SubParts, sub, inAlternative || sub == "alternative", toHTML, toText)
 			continue
 		}
 		if !isInline(p, i, multipartType) {
-			l.attachments = append(l.attachments, p)
+			l.attachments = append(l.attachments, *p)
 			continue
 		}
 		if multipartType == "alternative" {
 			switch {
 			case p.Type == "text/plain" && toText:
-				l.text = append(l.text, p)
+				l.text = append(l.text, *p)
 			case p.Type == "text/html" && toHTML:
-				l.html = append(l.html, p)
+				l.html = append(l.html, *p)
 			case p.Type != "text/plain" && p.Type != "text/html":
-				l.attachments = append(l.attachments, p)
+				l.attachments = append(l.attachments, *p)
 			}
 			continue
 		}
@@ -87,13 +90,13 @@ func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inA
 			toText = toText && p.Type != "text/html"
 		}
 		if toText {
-			l.text = append(l.text, p)
+			l.text = append(l.text, *p)
 		}
 		if toHTML {
-			l.html = append(l.html, p)
+			l.html = append(l.html, *p)
 		}
 		if (!toText || !toHTML) && isMedia(p.Type) {
-			l.attachments = append(l.attachments, p)
+			l.attachments = append(l.attachments, *p)
 		}
 	}
 	if multipartType == "alternative" && toText && toHTML {
@@ -112,7 +115,7 @@ func isMedia(kind string) bool {
 }
 
 // isInline says whether a part belongs to the body rather than being attached to it.
-func isInline(p event.EmailBodyPart, index int, multipartType string) bool {
+func isInline(p *event.EmailBodyPart, index int, multipartType string) bool {
 	if p.Disposition != nil && *p.Disposition == "attachment" {
 		return false
 	}
@@ -124,13 +127,13 @@ func isInline(p event.EmailBodyPart, index int, multipartType string) bool {
 
 // bodies fills in the lists, and the flat text and HTML made from them.
 func (b *builder) bodies(root event.EmailBodyPart) {
-	var l bodyLists
+	l := bodyLists{[]event.EmailBodyPart{}, []event.EmailBodyPart{}, []event.EmailBodyPart{}} // empty, never null
 	l.split([]event.EmailBodyPart{root}, "mixed", false, true, true)
 	m := &b.mail.Mail
 	e := &m.Email
-	e.TextBody = append(e.TextBody, l.text...)
-	e.HTMLBody = append(e.HTMLBody, l.html...)
-	e.Attachments = append(e.Attachments, l.attachments...)
+	e.TextBody = l.text
+	e.HTMLBody = l.html
+	e.Attachments = l.attachments
 	for _, leaf := range b.mail.leaves {
 		e.HasAttachment = e.HasAttachment || leaf.Container != "" && leaf.Within == ""
 	}
@@ -142,7 +145,7 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 		value := e.BodyValues[*p.PartID].Value
 		switch p.Type {
 		case "text/plain":
-			value = b.flows[*p.PartID].unwrap(withoutUU(value))
+			value = b.forms[*p.PartID].apply(value)
 			texts = append(texts, value)
 			replies = append(replies, value)
 		case "text/html":

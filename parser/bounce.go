@@ -90,8 +90,7 @@ func scanHeader(text []byte, pos int) (header, int) {
 }
 
 // bounce reads a report of a message that was not delivered, or returns nil.
-func bounce(root *part, m event.Mail) *event.Bounce {
-	r := findReports(root)
+func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
 	var b event.Bounce
 	report := lower(root.media.str("report-type")) == "delivery-status"
 	told := false // the report says what happened, whatever it is
@@ -160,8 +159,9 @@ func reportedAddress(value string) string {
 }
 
 // completeBounce looks in the text and in the original message for what the report does not say in fields.
-func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
-	var notice, original string
+func completeBounce(b *event.Bounce, root *part, r reports, m *event.Mail) {
+	var notice textLines
+	var original string
 	if one := b.Recipients[0]; r.original == nil || len(b.Recipients) == 1 && (one.Recipient == "" || vague(one.Status) > 0 || one.Reason == "") {
 		notice, original = splitNotice(cutText(m.Text, reportWindow))
 	}
@@ -170,7 +170,7 @@ func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
 			b.Recipients = several
 		}
 	}
-	if one := &b.Recipients[0]; notice != "" && len(b.Recipients) == 1 {
+	if one := &b.Recipients[0]; notice.count() > 0 && len(b.Recipients) == 1 {
 		fromText := readNotice(notice, root.header)
 		one.Recipient = cmpOr(one.Recipient, fromText.Recipient)
 		one.Status = preciseStatus(one.Status, fromText.Status)
@@ -186,7 +186,7 @@ func completeBounce(b *event.Bounce, root *part, r reports, m event.Mail) {
 	for i := range b.Recipients {
 		one := &b.Recipients[i]
 		if one.Recipient == "" {
-			if to, _ := parseAddresses(lastOf(sent, "To"), words{problem: func(string) {}}, 2); len(to) == 1 {
+			if to, _ := parseAddresses(lastOf(sent, "To"), words{}, 2); len(to) == 1 {
 				one.Recipient = to[0].Email
 			}
 		}
@@ -227,8 +227,7 @@ func sentID(sent, report header) string {
 }
 
 // complaint reads a feedback report (RFC 5965), or returns nil.
-func complaint(root *part) *event.Complaint {
-	r := findReports(root)
+func complaint(r reports) *event.Complaint {
 	blocks := r.feedback.blocks()
 	if len(blocks) == 0 {
 		return nil
@@ -239,7 +238,7 @@ func complaint(root *part) *event.Complaint {
 	if r.original != nil {
 		sent := r.original.sent()
 		c.MessageID = sentID(sent, header{})
-		if to, _ := parseAddresses(lastOf(sent, "To"), words{problem: func(string) {}}, 2); c.Recipient == "" && len(to) == 1 {
+		if to, _ := parseAddresses(lastOf(sent, "To"), words{}, 2); c.Recipient == "" && len(to) == 1 {
 			c.Recipient = to[0].Email
 		}
 	}
@@ -248,7 +247,7 @@ func complaint(root *part) *event.Complaint {
 
 // looksBounced says whether a message without a report is a bounce all the same: it comes from the mail system, or was
 // sent with an empty return path, and its subject says so.
-func looksBounced(h header, m event.Mail) bool {
+func looksBounced(h header, m *event.Mail) bool {
 	if h.has("X-Failed-Recipients") {
 		return true
 	}

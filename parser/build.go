@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mailflume/mailflume/event"
 )
@@ -18,7 +19,7 @@ type builder struct {
 	hint    string // the charset of the first text that names one
 	text    int    // bytes of body values so far
 
-	flows     map[string]flow             // of flowed texts, by part id
+	forms     map[string]textForm         // of texts that are not read as they stand, by part id
 	contained struct{ text, html string } // in a winmail.dat
 }
 
@@ -38,15 +39,15 @@ func (b *builder) build() Mail {
 		b.defects.add(DefectHeaderNone, "")
 	}
 	b.hint = charsetHint(root)
-	m.byID = make(map[string]int, *w.count)
 	m.leaves = make([]Leaf, 0, *w.count)
 	root.leaves(b.leaf)
+	m.byID = index(m.leaves)
 	b.fields(root.header)
 	structure := b.structure(root)
 	m.Email.BodyStructure = &structure
 	b.bodies(structure)
 	b.attachments(root)
-	m.Class = classify(root, m.Mail)
+	m.Class = classify(root, &m.Mail)
 	m.Auth = authentication(root.header, b.options.AuthServIDs)
 	m.Defects = append(m.Defects, b.defects.list...)
 	return *m
@@ -57,7 +58,7 @@ func charsetHint(root *part) string {
 	hint := ""
 	root.leaves(func(p *part) {
 		if hint == "" && strings.HasPrefix(p.media.value, "text/") {
-			if label := p.charsetLabel(); findCharset(label).kind == charsetTable {
+			if label := p.charset; findCharset(label).kind == charsetTable {
 				hint = label
 			}
 		}
@@ -67,7 +68,7 @@ func charsetHint(root *part) string {
 
 // words returns how to read header text of a part.
 func (b *builder) words(partID string) words {
-	return words{hint: b.hint, problem: func(code string) { b.defects.add(code, partID) }}
+	return words{hint: b.hint, notes: notes{&b.defects, partID}}
 }
 
 // leaf decodes a leaf: its size, its hash and, if it is text of the message itself, its body value.
@@ -77,42 +78,60 @@ func (b *builder) leaf(p *part) {
 		Encoding: p.transfer.String(), transfer: p.transfer, raw: p.body,
 	}
 	if strings.HasPrefix(l.Type, "text/") {
-		l.Charset = p.charsetLabel()
+		l.Charset = p.charset
 	}
-	if name, differ := p.fileName(b.words(p.id)); name != nil {
-		l.Name = *name
-		if differ {
-			b.defects.add(DefectNameConflict, p.id)
-		}
+	var differ bool
+	if l.Name, differ = p.fileName(b.words(p.id)); differ {
+		b.defects.add(DefectNameConflict, p.id)
 	}
 	l.CID = contentID(p)
 	var defect string
-	var uuencoded []byte // a text in which files may stand
+	readable := p.within == "" && l.Type == "text/plain"
+	var decoded []byte
 	if p.within == "" && strings.HasPrefix(l.Type, "text/") {
-		var decoded []byte
 		decoded, defect = decodeAll(p.transfer, p.body)
 		l.Size, l.SHA256 = int64(len(decoded)), sha256Hex(decoded)
 		b.mail.Email.BodyValues[p.id] = b.value(p, decoded, defect)
-		if l.Type == "text/plain" {
-			uuencoded = decoded
-			if f := flowOf(p); f.flowed {
-				if b.flows == nil {
-					b.flows = make(map[string]flow)
-				}
-				b.flows[p.id] = f
-			}
-		}
 	} else {
 		l.Size, l.SHA256, defect = digest(p.transfer, p.body)
 	}
 	if defect != "" {
 		b.defects.add(defect, p.id)
 	}
+	p.leaf = len(b.mail.leaves)
 	b.addLeaf(l)
-	b.unpackUU(p, uuencoded)
+	if readable {
+		b.form(p, decoded)
+	}
 	if isTNEF(p, l.Name) {
 		b.unpackTNEF(p, l.Size)
 	}
+}
+
+// form takes the files out of a text, and notes what else is to be done before it is read.
+func (b *builder) form(p *part, decoded []byte) {
+	form := textForm{flow: flowOf(p), files: b.unpackUU(p, decoded)}
+	if form == (textForm{}) {
+		return
+	}
+	if b.forms == nil {
+		b.forms = make(map[string]textForm)
+	}
+	b.forms[p.id] = form
+}
+
+// textForm says what is to be done with a text before it is read.
+type textForm struct {
+	flow  flow
+	files bool // uuencoded files stand in it
+}
+
+// apply returns the text to read.
+func (f textForm) apply(text string) string {
+	if f.files {
+		text = withoutUU(text)
+	}
+	return f.flow.unwrap(text)
 }
 
 func contentID(p *part) string {
@@ -132,19 +151,18 @@ func (b *builder) value(p *part, decoded []byte, defect string) event.EmailBodyV
 		v.IsTruncated = true
 		b.defects.add(DefectLimitText, p.id)
 	}
-	label := p.charsetLabel()
+	label := p.charset
 	if label == "" && p.media.value == "text/html" {
 		label = metaCharset(decoded)
 	}
-	t := decodeText(decoded, label, b.hint)
-	if t.defect != "" {
+	var problem string
+	if v.Value, problem = bodyText(decoded, label, b.hint); problem != "" {
 		detail := ""
-		if t.defect == DefectCharsetUnknown && isToken8(label) {
+		if problem == DefectCharsetUnknown && isToken8(label) {
 			detail = label
 		}
-		b.defects.addDetail(t.defect, p.id, detail)
+		b.defects.addDetail(problem, p.id, detail)
 	}
-	v.Value = newlines(t.value)
 	if len(v.Value) > room { // tables make up to three bytes of one
 		v.Value = cutText(v.Value, room)
 		v.IsTruncated = true
@@ -154,7 +172,7 @@ func (b *builder) value(p *part, decoded []byte, defect string) event.EmailBodyV
 		v.Value = strings.TrimSuffix(v.Value, "\ufffd")
 	}
 	b.text += len(v.Value)
-	v.IsEncodingProblem = t.defect != "" || defect != "" || p.unknown
+	v.IsEncodingProblem = problem != "" || defect != "" || p.unknown
 	return v
 }
 
@@ -168,16 +186,46 @@ func isToken8(label string) bool {
 	return len(label) <= 40
 }
 
-// newlines replaces CRLF with LF (RFC 8621, section 4.1.4).
-func newlines(s string) string {
-	if strings.IndexByte(s, '\r') >= 0 {
-		s = strings.ReplaceAll(s, "\r\r\n", "\n")
-		s = strings.ReplaceAll(s, "\r\n", "\n")
-		if strings.IndexByte(s, '\n') < 0 {
-			s = strings.ReplaceAll(s, "\r", "\n")
+// bodyText is decodeText with LF for CRLF (RFC 8621, section 4.1.4). Text that is UTF-8 already, as nearly all is, is copied
+// once.
+func bodyText(b []byte, label, hint string) (value, defect string) {
+	if label == "utf-8" || label == "us-ascii" || label == "" {
+		if !bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) && utf8.Valid(b) && !escapesJapanese(b) {
+			return newlines(b), ""
 		}
 	}
-	return s
+	t := decodeText(b, label, hint)
+	if strings.IndexByte(t.value, '\r') >= 0 {
+		t.value = newlines([]byte(t.value))
+	}
+	return t.value, t.defect
+}
+
+// newlines makes LF of CRLF, however many CR there are, and of CR where there is no LF at all.
+func newlines(b []byte) string {
+	if bytes.IndexByte(b, '\r') < 0 {
+		return string(b)
+	}
+	if bytes.IndexByte(b, '\n') < 0 {
+		return strings.ReplaceAll(string(b), "\r", "\n")
+	}
+	var out strings.Builder
+	out.Grow(len(b))
+	for len(b) > 0 {
+		end := bytes.IndexByte(b, '\n')
+		if end < 0 {
+			out.Write(b)
+			break
+		}
+		line := b[:end]
+		for len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		out.Write(line)
+		out.WriteByte('\n')
+		b = b[end+1:]
+	}
+	return out.String()
 }
 
 // withoutNUL takes out what many databases do not store.

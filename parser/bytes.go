@@ -5,8 +5,28 @@ import "strings"
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // isToken says whether a byte may stand in an RFC 2045 token.
-func isToken(c byte) bool {
-	return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
+func isToken(c byte) bool { return tokenBytes[c] }
+
+var tokenBytes = func() (table [256]bool) {
+	for c := byte('!'); c < 0x7f; c++ {
+		table[c] = strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
+	}
+	return table
+}()
+
+// trim takes off the white space around a value.
+func trim[T string | []byte](b T) T {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	return trimRight(b)
+}
+
+func trimRight[T string | []byte](b T) T {
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 func unhex(c byte) int {

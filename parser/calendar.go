@@ -23,7 +23,7 @@ func invitation(root *part) *event.Calendar {
 			return
 		}
 		text := p.start()
-		c := readCalendar(decodeText(text[:min(len(text), calendarWindow)], p.charsetLabel(), "").value)
+		c := readCalendar(decodeText(text[:min(len(text), calendarWindow)], p.charset, "").value)
 		c.Method = cmpOr(c.Method, strings.ToUpper(printable(validText([]byte(p.media.str("method"))))))
 		found = &c
 	})

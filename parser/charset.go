@@ -111,6 +111,9 @@ func findCharset(label string) charset {
 
 // cleanLabel takes off what does not belong to a label: quotes, comments, a language tag (RFC 2231, section 5).
 func cleanLabel(label string) string {
+	if known, ok := commonWords[label]; ok || label == "" {
+		return known
+	}
 	label = strings.Trim(label, " \t\r\n\"'`;,<>=")
 	if i := strings.IndexAny(label, "* \t;("); i >= 0 {
 		label = label[:i]

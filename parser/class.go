@@ -8,10 +8,11 @@ import (
 )
 
 // classify says what kind of message it is, from its header, its parts and its text.
-func classify(root *part, m event.Mail) event.Class {
+func classify(root *part, m *event.Mail) event.Class {
 	h := root.header
 	get := func(name string) string { return keyword(h, name) }
 	var c event.Class
+	r := findReports(root)
 	// RFC 3834, and what older programs write.
 	submitted := get("Auto-Submitted")
 	precedence := get("Precedence")
@@ -22,15 +23,18 @@ func classify(root *part, m event.Mail) event.Class {
 	c.Signed, c.Encrypted = security(root)
 	c.Placeholder = isPlaceholder(h, m)
 	c.Calendar = invitation(root)
-	if c.Complaint = complaint(root); c.Complaint == nil {
-		c.Bounce = bounce(root, m)
+	if c.Complaint = complaint(r); c.Complaint == nil {
+		c.Bounce = bounce(root, r, m)
 	}
 	return c
 }
 
 // keyword returns the first word of a field, in lower case, without parameters and comments.
 func keyword(h header, name string) string {
-	value, _ := h.last(name)
+	value, ok := h.last(name)
+	if !ok {
+		return ""
+	}
 	word, _, _ := strings.Cut(validText(value), ";")
 	return lower(strings.TrimSpace(string(stripComment([]byte(word)))))
 }
@@ -68,21 +72,22 @@ func listID(h header) string {
 	return printable(text)
 }
 
+var securityProtocols = map[string]string{
+	"application/pgp-signature": "pgp", "application/pgp-encrypted": "pgp",
+	"application/pkcs7-signature": "smime", "application/x-pkcs7-signature": "smime",
+}
+
 // security says whether a message is signed and encrypted, and by what (RFC 8551, RFC 3156, RFC 9580). That is no more
 // than what the message says of itself.
 func security(root *part) (signed, encrypted string) {
-	protocols := map[string]string{
-		"application/pgp-signature": "pgp", "application/pgp-encrypted": "pgp",
-		"application/pkcs7-signature": "smime", "application/x-pkcs7-signature": "smime",
-	}
 	switch kind := root.media.value; kind {
 	case "multipart/signed":
-		signed = protocols[lower(root.media.str("protocol"))]
+		signed = securityProtocols[lower(root.media.str("protocol"))]
 		if signed == "" && len(root.parts) > 1 {
-			signed = protocols[root.parts[1].media.value]
+			signed = securityProtocols[root.parts[1].media.value]
 		}
 	case "multipart/encrypted":
-		encrypted = protocols[lower(root.media.str("protocol"))]
+		encrypted = securityProtocols[lower(root.media.str("protocol"))]
 	case "application/pkcs7-mime", "application/x-pkcs7-mime":
 		switch lower(root.media.str("smime-type")) {
 		case "signed-data":
@@ -107,7 +112,7 @@ func security(root *part) (signed, encrypted string) {
 //
 // QUIRK(exchange): a message from "Microsoft Exchange Server" with the subject "Retrieval using the IMAP4 protocol failed
 // for the following message: <UID>", since Exchange 2007 (MailKit issue 1451, offlineimap issue 62).
-func isPlaceholder(h header, m event.Mail) bool {
+func isPlaceholder(h header, m *event.Mail) bool {
 	text := subject(m)
 	if h.has("Received") || !strings.HasPrefix(text, "Retrieval using the ") || !strings.Contains(text, "protocol failed for the following message") {
 		return false
@@ -116,7 +121,7 @@ func isPlaceholder(h header, m event.Mail) bool {
 	return bytes.Contains(from, []byte("Microsoft Exchange Server"))
 }
 
-func subject(m event.Mail) string {
+func subject(m *event.Mail) string {
 	if m.Email.Subject == nil {
 		return ""
 	}

@@ -77,7 +77,7 @@ func properDate(value string) (time.Time, bool) {
 			return time.Time{}, false
 		}
 	}
-	month := slices.Index(months, lower(value[3:6])) + 1
+	month := 1 + slices.IndexFunc(months, func(month string) bool { return is(value[3:6], month) })
 	zone := 60 * (60*n[5] + n[6])
 	switch {
 	case value[21] == '-':

@@ -112,31 +112,36 @@ func decodedCap(e transfer, n int) int {
 // chunkSize is how much is decoded before it is handed on.
 const chunkSize = 32 << 10
 
-var chunks = sync.Pool{New: func() any { b := make([]byte, 0, 2*chunkSize); return &b }}
+// digester is what it takes to hash a part, kept for the next one.
+type digester struct {
+	hash  hash.Hash
+	chunk []byte
+}
+
+var digesters = sync.Pool{New: func() any { return &digester{sha256.New(), make([]byte, 0, 2*chunkSize)} }}
 
 // digest returns size and sha256 of the decoded bytes without holding them all.
 func digest(e transfer, raw []byte) (size int64, sum, defect string) {
-	h := sha256.New()
 	d := newDecoder(e, raw)
 	if d == nil {
-		h.Write(raw)
-		return int64(len(raw)), hexSum(h), ""
+		return int64(len(raw)), sha256Hex(raw), ""
 	}
-	chunk := chunks.Get().(*[]byte)
-	defer chunks.Put(chunk)
-	buf := (*chunk)[:0]
+	use := digesters.Get().(*digester)
+	defer digesters.Put(use)
+	use.hash.Reset()
+	buf := use.chunk[:0]
 	for more := true; more; {
 		buf, more = d.next(buf)
 		if len(buf) >= chunkSize || !more {
 			size += int64(len(buf))
-			h.Write(buf)
+			use.hash.Write(buf)
 			buf = buf[:0]
 		}
 	}
 	if cap(buf) <= 4*chunkSize {
-		*chunk = buf
+		use.chunk = buf
 	}
-	return size, hexSum(h), repaired(d)
+	return size, hexSum(use.hash), repaired(d)
 }
 
 func hexSum(h hash.Hash) string {

@@ -2,6 +2,7 @@ package parser
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -46,17 +47,9 @@ func (b *builder) fields(h header) {
 
 // duplicates notes the fields that may stand once and stand twice.
 func (b *builder) duplicates(h header) {
-	var found [len(single)]int
-	for _, f := range h.fields {
-		for i, name := range single {
-			if is(f.name, name) {
-				found[i]++
-			}
-		}
-	}
-	for i, n := range found {
-		if n > 1 {
-			b.defects.addDetail(DefectHeaderDuplicate, "", single[i])
+	for _, name := range single {
+		if h.count(name) > 1 {
+			b.defects.addDetail(DefectHeaderDuplicate, "", name)
 		}
 	}
 }
@@ -68,24 +61,26 @@ func (b *builder) rawFields(h header) []event.EmailHeader {
 		return out
 	}
 	first, last := h.fields[0], h.fields[len(h.fields)-1]
-	base, end := first.at, last.start+len(last.value)
+	base, end := first.at, last.end
 	block := b.lines[base:end]
 	if !utf8.Valid(block) || bytes.IndexByte(block, 0) >= 0 {
 		for _, f := range h.fields {
-			out = append(out, event.EmailHeader{Name: validText(f.name), Value: validText(f.value)})
+			out = append(out, event.EmailHeader{Name: validText(h.name(f)), Value: validText(h.value(f))})
 		}
 		return out
 	}
 	text := string(block)
 	for _, f := range h.fields {
-		name, value := f.at-base, f.start-base
-		out = append(out, event.EmailHeader{Name: text[name : name+len(f.name)], Value: text[value : value+len(f.value)]})
+		out = append(out, event.EmailHeader{Name: text[f.at-base : f.nameEnd-base], Value: text[f.start-base : f.end-base]})
 	}
 	return out
 }
 
 // validText makes bytes valid UTF-8 as RFC 8621, section 4.1.2.1, says it for the raw form of a field.
 func validText(b []byte) string {
+	if !slices.ContainsFunc(b, func(c byte) bool { return c == 0 || c >= utf8.RuneSelf }) {
+		return string(b)
+	}
 	return strings.ReplaceAll(strings.ToValidUTF8(string(b), "\ufffd"), "\x00", "")
 }
 
@@ -123,24 +118,27 @@ const maxPreview = 256
 func preview(s string) string {
 	const window = 4 << 10 // a text can start with a lot of white space
 	s = cutText(s, window)
-	out := make([]byte, 0, min(len(s), 2*maxPreview))
-	n := 0
+	var out [4 * maxPreview]byte
+	end, n := 0, 0 // in bytes, in characters
 	space := false
 	for _, r := range s {
-		if r == ' ' || r == '\n' || r == '\r' || r == '\t' || r >= utf8.RuneSelf && unicode.IsSpace(r) || r < ' ' {
+		if r <= ' ' || r >= utf8.RuneSelf && unicode.IsSpace(r) {
 			space = n > 0
 			continue
 		}
 		if space && n < maxPreview {
-			out = append(out, ' ')
-			n++
+			out[end] = ' '
+			end, n, space = end+1, n+1, false
 		}
 		if n >= maxPreview {
 			break
 		}
-		space = false
-		out = utf8.AppendRune(out, r)
-		n++
+		if n++; r < utf8.RuneSelf {
+			out[end] = byte(r)
+			end++
+		} else {
+			end += utf8.EncodeRune(out[end:], r)
+		}
 	}
-	return string(out)
+	return string(out[:end])
 }

@@ -32,6 +32,7 @@ func (p *part) classify(kind string, limits Limits, note notes) {
 		p.media.value = p.assumedType(kind)
 	}
 	p.multipart = strings.HasPrefix(p.media.value, "multipart/")
+	p.charset = strings.ToValidUTF8(cleanLabel(p.media.str("charset")), "\ufffd")
 	p.readTransfer(note)
 	if p.media.value == "message/partial" {
 		note.add(DefectPartial)
@@ -82,48 +83,38 @@ func validType(s string) bool {
 	return strings.IndexByte(sub, '/') < 0
 }
 
-// charsetLabel is the charset parameter, cleaned, or "".
-func (p *part) charsetLabel() string { return cleanLabel(p.media.str("charset")) }
-
-// fileName returns the name of the part as its header says it, decoded, or nil. differ says that the two places for a
-// name contradict each other.
-func (p *part) fileName(w words) (name *string, differ bool) {
-	fromDisposition, a := p.name(p.disposition, "filename", w)
-	fromType, b := p.name(p.media, "name", w)
-	switch {
-	case a && b:
-		return &fromDisposition, fromDisposition != fromType
-	case a:
-		return &fromDisposition, false
-	case b:
-		return &fromType, false
+// fileName returns the name of the part as its header says it, decoded, or "". differ says that the two places for a name
+// contradict each other.
+func (p *part) fileName(w words) (name string, differ bool) {
+	fromDisposition := p.disposition.name("filename", w)
+	fromType := p.media.name("name", w)
+	if fromDisposition != "" && fromType != "" {
+		return fromDisposition, fromDisposition != fromType
 	}
-	// Some mailers swap the two.
-	if name, ok := p.name(p.disposition, "name", w); ok {
-		return &name, false
+	name = cmpOr(fromDisposition, fromType)
+	if name == "" { // some mailers swap the two
+		name = p.disposition.name("name", w)
 	}
-	if name, ok := p.name(p.media, "filename", w); ok {
-		return &name, false
+	if name == "" {
+		name = p.media.name("filename", w)
 	}
-	return nil, false
+	return name, false
 }
 
-func (p *part) name(m media, which string, w words) (string, bool) {
+// name returns a parameter that is a file name, decoded, or "".
+func (m *media) name(which string, w words) string {
 	param, ok := m.get(which)
 	if !ok || len(bytes.TrimSpace(param.value)) == 0 {
-		return "", false
+		return ""
 	}
-	var name string
-	if param.extended {
-		t := decodeText(param.value, param.charset, w.hint)
-		if t.defect != "" {
-			w.problem(DefectHeaderCharset)
-		}
-		name = printable(t.value)
-	} else {
-		name = w.decode(param.value)
+	if !param.extended {
+		return w.decode(param.value)
 	}
-	return name, name != ""
+	t := decodeText(param.value, param.charset, w.hint)
+	if t.defect != "" {
+		w.notes.add(DefectHeaderCharset)
+	}
+	return printable(t.value)
 }
 
 // leaves calls visit for every leaf, in order, those of attached messages after the message that holds them.

@@ -24,8 +24,8 @@ func Fingerprint(raw []byte) string {
 	h, _ := scan.scan()
 	lines := make([]string, 0, len(h.fields))
 	for _, f := range h.fields {
-		if name := lower(string(f.name)); !volatileFields[name] {
-			lines = append(lines, name+":"+strings.Join(strings.Fields(string(bytes.ToValidUTF8(unfold(f.value), []byte{'?'}))), " "))
+		if name := lower(string(h.name(f))); !volatileFields[name] {
+			lines = append(lines, name+":"+strings.Join(strings.Fields(string(bytes.ToValidUTF8(unfold(h.value(f)), []byte{'?'}))), " "))
 		}
 	}
 	slices.Sort(lines)

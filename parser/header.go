@@ -7,24 +7,42 @@ import (
 	"github.com/emersion/go-message/mail"
 )
 
-// field is one header field: views of the message.
+// field is one header field: where it stands in the bytes that were scanned.
 type field struct {
-	name  []byte
-	value []byte // after the colon up to the last line break, folds as they are
-	at    int    // where the name starts in the bytes that were scanned
-	start int    // where the value starts
+	at, nameEnd int // the name
+	start, end  int // the value: after the colon up to the last line break, folds as they are
 }
 
-// header is a header block in order.
+// header is a header block in order: views of the message.
 type header struct {
+	raw    []byte
 	fields []field
+	names  uint64 // nameBit of each: most names that are asked for are not there
+}
+
+// nameBit is one of 64 bits for a name.
+func nameBit[T string | []byte](name T) uint64 {
+	return 1 << ((uint(len(name)) + 7*uint(name[0]|0x20)) & 63)
+}
+
+func (h header) mayHave(name string) bool { return h.names&nameBit(name) != 0 }
+
+func (h header) name(f field) []byte { return h.raw[f.at:f.nameEnd] }
+
+func (h header) value(f field) []byte { return h.raw[f.start:f.end] }
+
+func (h header) named(f field, name string) bool {
+	return f.nameEnd-f.at == len(name) && is(h.name(f), name)
 }
 
 // first returns the unfolded value of the first field of that name, as for Content-Type.
 func (h header) first(name string) ([]byte, bool) {
+	if !h.mayHave(name) {
+		return nil, false
+	}
 	for _, f := range h.fields {
-		if is(f.name, name) {
-			return unfold(f.value), true
+		if h.named(f, name) {
+			return unfold(h.value(f)), true
 		}
 	}
 	return nil, false
@@ -33,9 +51,12 @@ func (h header) first(name string) ([]byte, bool) {
 // last returns the unfolded value of the last field of that name: what RFC 8621, section 4.1.2, makes of a field that
 // stands twice.
 func (h header) last(name string) ([]byte, bool) {
-	for _, f := range slices.Backward(h.fields) {
-		if is(f.name, name) {
-			return unfold(f.value), true
+	if !h.mayHave(name) {
+		return nil, false
+	}
+	for i := len(h.fields) - 1; i >= 0; i-- {
+		if f := h.fields[i]; h.named(f, name) {
+			return unfold(h.value(f)), true
 		}
 	}
 	return nil, false
@@ -43,8 +64,11 @@ func (h header) last(name string) ([]byte, bool) {
 
 func (h header) count(name string) int {
 	n := 0
+	if !h.mayHave(name) {
+		return 0
+	}
 	for _, f := range h.fields {
-		if is(f.name, name) {
+		if h.named(f, name) {
 			n++
 		}
 	}
@@ -57,14 +81,15 @@ func (h header) has(name string) bool { return h.count(name) > 0 }
 func (h header) message() mail.Header {
 	var out mail.Header
 	for _, f := range slices.Backward(h.fields) {
-		raw := make([]byte, 0, len(f.name)+len(f.value)+3)
-		raw = append(append(append(raw, f.name...), ':'), f.value...)
+		name, value := h.name(f), h.value(f)
+		raw := make([]byte, 0, len(name)+len(value)+3)
+		raw = append(append(append(raw, name...), ':'), value...)
 		out.AddRaw(append(raw, "\r\n"...))
 	}
 	return out
 }
 
-func is(name []byte, want string) bool {
+func is[T string | []byte](name T, want string) bool {
 	if len(name) != len(want) {
 		return false
 	}
@@ -79,27 +104,33 @@ func is(name []byte, want string) bool {
 // unfold takes the line breaks out of a value and trims it. It copies only a value that is folded.
 func unfold(value []byte) []byte {
 	if bytes.IndexByte(value, '\n') < 0 {
-		return bytes.Trim(value, " \t\r")
+		return trim(value)
 	}
 	out := make([]byte, 0, len(value))
 	for len(value) > 0 {
 		line, rest, more := bytes.Cut(value, []byte{'\n'})
-		out = append(out, bytes.TrimRight(line, "\r")...)
+		for len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		out = append(out, line...)
 		if more && len(rest) > 0 && rest[0] != ' ' && rest[0] != '\t' {
 			out = append(out, ' ')
 		}
 		value = rest
 	}
-	return bytes.Trim(out, " \t")
+	return trim(out)
 }
 
 // line returns where the line at pos ends and the next one starts, and the line without its break.
 func lineAt(raw []byte, pos int) (line []byte, next int) {
-	end := bytes.IndexByte(raw[pos:], '\n')
-	if end < 0 {
-		return bytes.TrimRight(raw[pos:], "\r"), len(raw)
+	line, next = raw[pos:], len(raw)
+	if end := bytes.IndexByte(line, '\n'); end >= 0 {
+		line, next = line[:end], pos+end+1
 	}
-	return bytes.TrimRight(raw[pos:pos+end], "\r"), pos + end + 1
+	for len(line) > 0 && line[len(line)-1] == '\r' {
+		line = line[:len(line)-1]
+	}
+	return line, next
 }
 
 // nameKind says what stands before the first colon of a line.
@@ -114,32 +145,35 @@ const (
 
 // fieldName looks at the start of a line for a field name. It reads no further than the colon, and no further than a name
 // can be long.
-func fieldName(line []byte) (name []byte, kind nameKind) {
+func fieldName[T string | []byte](line T) (name T, kind nameKind) {
 	const longest = 1000
-	colon := bytes.IndexByte(line[:min(len(line), longest)], ':')
-	if colon <= 0 {
-		return nil, nameNone
+	line = line[:min(len(line), longest)]
+	end := 0 // of what is a proper name
+	for end < len(line) && line[end] > ' ' && line[end] < 0x7f && line[end] != ':' {
+		end++
 	}
-	name = bytes.TrimRight(line[:colon], " \t")
-	if len(name) == 0 {
-		return nil, nameNone
+	if end > 0 && end < len(line) && line[end] == ':' {
+		return line[:end], nameStrict
 	}
-	kind = nameStrict
-	if len(name) < colon {
-		kind = nameSpaced
+	colon := end
+	for colon < len(line) && line[colon] != ':' {
+		colon++
 	}
-	for _, c := range name {
-		if c <= ' ' || c >= 0x7f {
-			return name, nameOdd
-		}
+	if colon == len(line) {
+		return name, nameNone
 	}
-	return name, kind
+	name = trimRight(line[:colon])
+	switch len(name) {
+	case 0:
+		return name, nameNone
+	case end:
+		return name, nameSpaced
+	}
+	return name, nameOdd
 }
 
-func blank(line []byte) bool { return len(bytes.Trim(line, " \t\r")) == 0 }
-
-// allBlank is blank for several lines.
-func allBlank(text []byte) bool {
+// blank says whether there is nothing but white space in a line, or in several.
+func blank(text []byte) bool {
 	for _, c := range text {
 		if !isSpace(c) {
 			return false
@@ -152,6 +186,9 @@ func folded(line []byte) bool { return len(line) > 0 && (line[0] == ' ' || line[
 
 // mboxFrom says whether a line is the "From " line that mbox files put before a message.
 func mboxFrom(line []byte) bool {
+	if len(line) == 0 || line[0] != 'F' && line[0] != '>' {
+		return false
+	}
 	line = bytes.TrimPrefix(line, []byte{'>'})
 	rest, ok := bytes.CutPrefix(line, []byte("From "))
 	return ok && !bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte{':'})

@@ -42,7 +42,7 @@ func TestHeaderScan(t *testing.T) {
 			h, body := s.scan()
 			var got []string
 			for _, f := range h.fields {
-				got = append(got, string(f.name)+"="+string(unfold(f.value)))
+				got = append(got, string(h.name(f))+"="+string(unfold(h.value(f))))
 			}
 			if !slices.Equal(got, c.fields) || c.raw[body:] != c.body {
 				t.Errorf("fields %q, body %q; want %q, %q", got, c.raw[body:], c.fields, c.body)

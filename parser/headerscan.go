@@ -1,6 +1,10 @@
 package parser
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"sync"
+)
 
 // headerScan reads one header block and copes with what real mail does to it.
 type headerScan struct {
@@ -18,8 +22,28 @@ type headerScan struct {
 	open   bool // the last field was kept, so that a folded line can be added to it
 }
 
+// fieldRoom is where fields are collected until it is known how many there are.
+var fieldRoom = sync.Pool{New: func() any { f := make([]field, 0, 64); return &f }}
+
 // scan returns the header and where the body starts.
-func (s *headerScan) scan() (header, int) {
+func (s *headerScan) scan() (h header, body int) {
+	room := fieldRoom.Get().(*[]field)
+	s.header = header{raw: s.raw, fields: (*room)[:0]}
+	body = s.lines()
+	if len(s.header.fields) > 0 {
+		h = s.header
+		h.fields = slices.Clone(h.fields)
+	}
+	const most = 1000
+	if cap(s.header.fields) <= most {
+		*room = s.header.fields
+		fieldRoom.Put(room)
+	}
+	return h, body
+}
+
+// lines reads the fields and returns where the body starts.
+func (s *headerScan) lines() int {
 	if !s.part {
 		s.skipStart()
 	}
@@ -28,22 +52,22 @@ func (s *headerScan) scan() (header, int) {
 		switch {
 		case blank(line):
 			if !s.fold(line, next) {
-				return s.header, next
+				return next
 			}
 		case bytes.HasPrefix(line, []byte("--")) && s.delimits(line):
-			return s.header, s.pos
+			return s.pos
 		case bytes.HasPrefix(line, []byte("--")) && s.ownBoundary(line):
 			s.notes.add(DefectHeaderNoBlank)
-			return s.header, s.pos
+			return s.pos
 		case folded(line) && len(s.header.fields) > 0:
 			s.extend(s.pos + len(line))
 		case !s.take(line, next):
 			s.notes.add(DefectHeaderNoBlank)
-			return s.header, s.pos
+			return s.pos
 		}
 		s.pos = next
 	}
-	return s.header, len(s.raw)
+	return len(s.raw)
 }
 
 // delimits says whether a line is a boundary.
@@ -58,12 +82,16 @@ func (s *headerScan) delimits(line []byte) bool {
 // ownBoundary says whether a line is the boundary that this very header names: then the blank line between is missing.
 func (s *headerScan) ownBoundary(line []byte) bool {
 	const most = 8
-	word := bytes.TrimRight(line[2:], " \t")
+	word := trimRight(line[2:])
 	if s.dashes++; len(word) == 0 || s.dashes > most {
 		return false
 	}
 	value, ok := s.header.first("Content-Type")
-	return ok && bytes.Contains(value, word) && parseMedia(value, s.limits.Params).str("boundary") == string(word)
+	if !ok || !bytes.Contains(value, word) {
+		return false
+	}
+	m := parseMedia(value, s.limits.Params)
+	return m.str("boundary") == string(word)
 }
 
 // skipStart skips what may stand before the header of a message: a byte order mark, blank lines, an mbox line. Without a
@@ -189,7 +217,7 @@ func (s *headerScan) joins(line []byte) bool {
 	if !s.open || len(s.header.fields) == 0 {
 		return false
 	}
-	last := bytes.TrimRight(s.header.fields[len(s.header.fields)-1].value, " \t\r\n")
+	last := trim(s.header.value(s.header.fields[len(s.header.fields)-1]))
 	if !bytes.HasSuffix(last, []byte{';'}) {
 		return false
 	}
@@ -210,22 +238,14 @@ func (s *headerScan) add(name []byte, at int, line []byte) {
 		s.notes.add(DefectLimitHeader)
 		return
 	}
-	colon := bytes.IndexByte(line, ':')
-	if s.header.fields == nil {
-		s.header.fields = make([]field, 0, s.roughly())
+	start := at + len(name) + 1
+	for s.raw[start-1] != ':' {
+		start++
 	}
-	s.header.fields = append(s.header.fields, field{name: name, value: s.raw[at+colon+1 : at+colon+1], at: at, start: at + colon + 1})
-	s.end = at + colon + 1
+	s.header.names |= nameBit(name)
+	s.header.fields = append(s.header.fields, field{at: at, nameEnd: at + len(name), start: start, end: start})
+	s.end = start
 	s.extend(at + len(line))
-}
-
-// roughly guesses how many fields there are.
-func (s *headerScan) roughly() int {
-	if s.part {
-		return 4
-	}
-	const most = 64
-	return min(most, 1+len(s.raw)/100)
 }
 
 // extend lets the value of the last field reach up to end.
@@ -240,7 +260,6 @@ func (s *headerScan) extend(end int) {
 	}
 	s.bytes += end - s.end
 	f := &s.header.fields[len(s.header.fields)-1]
-	start := s.end - len(f.value)
-	f.value = s.raw[start:end]
+	f.end = end
 	s.end = end
 }

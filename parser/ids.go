@@ -2,6 +2,7 @@ package parser
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,10 @@ func messageIDs(value []byte) (ids []string, odd bool) {
 			odd, end = true, len(value)
 		}
 		if id := cleanID(value[open+1 : end]); id != "" {
+			if ids == nil {
+				const many = 100
+				ids = make([]string, 0, min(many, 1+bytes.Count(value[end:], []byte{'<'})))
+			}
 			ids = append(ids, id)
 			odd = odd || !strings.Contains(id, "@")
 		}
@@ -42,6 +47,9 @@ func messageIDs(value []byte) (ids []string, odd bool) {
 
 // cleanID takes white space and control characters out of an id.
 func cleanID(id []byte) string {
+	if !slices.ContainsFunc(id, func(c byte) bool { return c <= ' ' || c >= 0x7f }) {
+		return string(id)
+	}
 	return strings.Map(func(r rune) rune {
 		if r <= ' ' || r == 0x7f {
 			return -1

@@ -32,6 +32,9 @@ func DefaultLimits() Limits {
 
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
+	if l == (Limits{}) {
+		return d
+	}
 	for _, pair := range []struct{ value, preset *int }{
 		{&l.Depth, &d.Depth},
 		{&l.Parts, &d.Parts},

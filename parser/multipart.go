@@ -14,11 +14,13 @@ type part struct {
 	header      header
 	media       media
 	disposition media
+	charset     string // the label, cleaned, or ""
 	hasType     bool
 	multipart   bool
 	transfer    transfer
 	unknown     bool   // the transfer encoding is unknown
 	body        []byte // still encoded
+	leaf        int    // its place among the leaves of the message
 	parts       []*part
 	root        *part
 }
@@ -32,10 +34,24 @@ type walk struct {
 	count   *int // parts so far, shared with the walks of encoded messages
 	unwraps int
 	guesses int
-	open    map[string][]int // the levels at which a boundary is open, innermost last
-	lengths [64]int16        // how many open boundaries have a length, modulo 64
-	spaced  int              // how many open boundaries end in white space that counts
-	level   int
+	open    []openBoundary // of the multiparts that are open, innermost last
+	spaced  int            // how many of them end in white space that counts
+}
+
+// openBoundary is the boundary of a multipart that is open. Its level is its place among them, from 1.
+type openBoundary struct {
+	hash uint64
+	text string
+}
+
+// boundaryHash lets a line be compared with many boundaries at once.
+func boundaryHash[T string | []byte](text T) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	hash := uint64(offset)
+	for i := range len(text) {
+		hash = (hash ^ uint64(text[i])) * prime
+	}
+	return hash
 }
 
 // delimiter is a boundary line: of which level, and where the text before it ends and the text after it starts.
@@ -55,31 +71,35 @@ func (w *walk) match(line []byte) (level int, closing, ok bool) {
 	if len(w.open) == 0 {
 		return 0, false, false
 	}
-	exact := bytes.TrimRight(line[2:], "\r")
-	text := bytes.TrimRight(exact, " \t")
+	exact := line[2:]
+	text := trimRight(exact)
 	if level, ok = w.opened(text, exact); ok {
 		return level, false, true
 	}
 	if text, ok = bytes.CutSuffix(text, []byte("--")); !ok {
 		return 0, false, false
 	}
-	level, ok = w.opened(bytes.TrimRight(text, " \t"), text)
+	level, ok = w.opened(trimRight(text), text)
 	return level, ok, ok
 }
 
 // opened returns the innermost level of a boundary. exact is the boundary with the white space at its end.
 func (w *walk) opened(text, exact []byte) (level int, ok bool) {
-	if w.spaced == 0 && w.lengths[len(text)&63] == 0 {
-		return 0, false
+	if level = w.find(text); level == 0 && w.spaced > 0 && len(exact) > len(text) {
+		level = w.find(exact)
 	}
-	levels := w.open[string(text)]
-	if len(levels) == 0 && w.spaced > 0 && len(exact) > len(text) {
-		levels = w.open[string(exact)]
+	return level, level > 0
+}
+
+// find returns the innermost level at which a boundary is open, or 0.
+func (w *walk) find(text []byte) int {
+	hash := boundaryHash(text)
+	for i := len(w.open) - 1; i >= 0; i-- {
+		if w.open[i].hash == hash && w.open[i].text == string(text) {
+			return i + 1
+		}
 	}
-	if len(levels) == 0 {
-		return 0, false
-	}
-	return levels[len(levels)-1], true
+	return 0
 }
 
 // next finds the first boundary line from pos, which is the start of a line.
@@ -126,37 +146,26 @@ func dashesAt(raw []byte, pos int) int {
 }
 
 // push opens a boundary and returns its level.
-func (w *walk) push(boundary string) int {
-	if w.open == nil {
-		w.open = make(map[string][]int)
-	}
-	w.level++
-	w.open[boundary] = append(w.open[boundary], w.level)
-	w.lengths[len(boundary)&63]++
-	if endsInSpace(boundary) {
+func (w *walk) push(text string) int {
+	w.open = append(w.open, openBoundary{boundaryHash(text), text})
+	if endsInSpace(text) {
 		w.spaced++
 	}
-	return w.level
+	return len(w.open)
 }
 
-func (w *walk) pop(boundary string) {
-	w.level--
-	w.lengths[len(boundary)&63]--
-	if endsInSpace(boundary) {
+func (w *walk) pop() {
+	last := len(w.open) - 1
+	if endsInSpace(w.open[last].text) {
 		w.spaced--
 	}
-	levels := w.open[boundary]
-	if len(levels) == 1 {
-		delete(w.open, boundary)
-		return
-	}
-	w.open[boundary] = levels[:len(levels)-1]
+	w.open = w.open[:last]
 }
 
 // place says where an entity stands.
 type place struct {
 	id     string // the id it has if it is a leaf
-	prefix string // what the ids of its parts start with
+	prefix string // what the ids of its parts start with, if it is an attached message
 	within string
 	kind   string // the type it has if it names none
 	depth  int
@@ -191,6 +200,14 @@ func (w *walk) entity(pos int, at place) (*part, delimiter) {
 
 func isMessage(kind string) bool { return kind == "message/rfc822" || kind == "message/global" }
 
+// inner is what the ids of the parts start with.
+func (at place) inner() string {
+	if at.part {
+		return at.id + "."
+	}
+	return at.prefix
+}
+
 // defectID is the part that a defect names: none for the message itself.
 func (at place) defectID() string {
 	if at.prefix == "" && !at.part {
@@ -220,7 +237,7 @@ func (w *walk) multipart(p *part, body int, at place) delimiter {
 			d = w.children(p, body, other, at)
 		}
 	}
-	if len(p.parts) == 0 && !allBlank(w.raw[min(body, d.before):d.before]) {
+	if len(p.parts) == 0 && !blank(w.raw[min(body, d.before):d.before]) {
 		w.defects.add(DefectNoParts, at.defectID())
 		p.multipart = false
 		p.media.value = "text/plain"
@@ -242,7 +259,7 @@ func (w *walk) boundary(param string, body int) string {
 	}
 	level := w.push(trimmed)
 	d := w.next(body)
-	w.pop(trimmed)
+	w.pop()
 	line := bytes.TrimRight(w.raw[min(d.before, d.after):d.after], "\r\n")
 	if d.level == level && bytes.HasSuffix(line, []byte("--"+param)) {
 		return param
@@ -253,12 +270,13 @@ func (w *walk) boundary(param string, body int) string {
 // children reads the parts between the lines of a boundary.
 func (w *walk) children(p *part, body int, boundary string, at place) delimiter {
 	level := w.push(boundary)
-	defer w.pop(boundary)
+	defer w.pop()
 	kind := "text/plain"
 	if p.media.value == "multipart/digest" {
 		kind = "message/rfc822"
 	}
 	closed := false
+	prefix := at.inner()
 	d := w.next(body)
 	if d.level == level {
 		w.beforeFirst(p, w.raw[min(body, d.before):d.before], at)
@@ -266,11 +284,10 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 	for d.level == level {
 		if d.closing {
 			closed = true
-			if levels := w.open[boundary]; len(levels) > 1 {
-				// An outer multipart has the same boundary: what follows is its.
-				w.open[boundary] = levels[:len(levels)-1]
+			if w.outerHas(boundary) { // what follows is its
+				w.pop()
 				after := w.next(d.after)
-				w.open[boundary] = levels
+				w.push(boundary)
 				return after
 			}
 			d = w.next(d.after)
@@ -281,15 +298,15 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 			d = w.next(d.after)
 			continue
 		}
-		if len(p.parts) > 0 && allBlank(w.raw[d.after:]) {
+		if len(p.parts) > 0 && blank(w.raw[d.after:]) {
 			break // the last line of all: the two dashes that close it were lost
 		}
 		if closed {
 			w.defects.add(DefectAfterClose, at.defectID())
 		}
-		id := at.prefix + strconv.Itoa(len(p.parts)+1)
+		id := prefix + strconv.Itoa(len(p.parts)+1)
 		child, next := w.entity(d.after, place{
-			id: id, prefix: id + ".", within: at.within, kind: kind, depth: at.depth + 1, inside: at.inside, part: true,
+			id: id, within: at.within, kind: kind, depth: at.depth + 1, inside: at.inside, part: true,
 		})
 		p.parts = append(p.parts, child)
 		d = next
@@ -300,23 +317,30 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 	return d
 }
 
+// outerHas says whether a multipart around the innermost one has the same boundary.
+func (w *walk) outerHas(text string) bool {
+	return slices.ContainsFunc(w.open[:len(w.open)-1], func(b openBoundary) bool { return b.text == text })
+}
+
 // beforeFirst makes a part of the text before the first boundary line if a multipart in another has a second Content-Type,
 // one of a leaf, right behind its own: then the boundary line that should stand between the two was lost. In the header of
 // a message the second one is more often what a gateway added.
 func (w *walk) beforeFirst(p *part, text []byte, at place) {
-	if !at.part || allBlank(text) {
+	if !at.part || blank(text) {
 		return
 	}
-	first := slices.IndexFunc(p.header.fields, func(f field) bool { return is(f.name, "Content-Type") })
+	isType := func(f field) bool { return p.header.named(f, "Content-Type") }
+	first := slices.IndexFunc(p.header.fields, isType)
 	if first < 0 || *w.count >= w.limits.Parts {
 		return
 	}
-	rest := header{fields: p.header.fields[first+1:]}
-	if len(rest.fields) == 0 || !is(rest.fields[0].name, "Content-Type") {
+	rest := p.header
+	rest.fields = rest.fields[first+1:]
+	if len(rest.fields) == 0 || !isType(rest.fields[0]) {
 		return
 	}
 	*w.count++
-	id := at.prefix + "1"
+	id := at.inner() + "1"
 	child := &part{id: id, within: at.within, header: rest, body: text}
 	child.classify("text/plain", w.limits, notes{w.defects, id})
 	if child.multipart || isMessage(child.media.value) {
@@ -360,7 +384,7 @@ func (w *walk) guess(body, end int) string {
 	for pos := 0; pos < len(text); {
 		line, next := lineAt(text, pos)
 		pos = next
-		word := bytes.TrimRight(line, " \t")
+		word := trimRight(line)
 		if !bytes.HasPrefix(word, []byte("--")) || len(word) < 3 || len(word) > longest || bytes.IndexByte(word, ' ') >= 0 ||
 			len(bytes.Trim(word, "-")) == 0 {
 			continue

@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/mailflume/mailflume/event"
@@ -8,38 +9,36 @@ import (
 
 // splitNotice splits the text of a bounce into what the server says and the message it returns, which starts at the first
 // header block in the text.
-func splitNotice(text string) (notice, original string) {
+func splitNotice(text string) (notice textLines, original string) {
 	const window, enough = 8, 3
-	lines := strings.SplitAfter(text, "\n")
-	pos := 0
-	for i, line := range lines {
-		if startsMessage(line) {
-			found := 0
-			for _, next := range lines[i:min(len(lines), i+window)] {
-				if name, kind := fieldName([]byte(strings.TrimLeft(next, " \t"))); kind == nameStrict && isMailField(name) {
-					found++
-				}
-			}
-			if found >= enough {
-				return text[:pos], unindent(text[pos:])
+	lines := splitLines(text)
+	for i := range lines.count() {
+		if !startsMessage(lines.at(i)) {
+			continue
+		}
+		found := 0
+		for next := i; next < min(lines.count(), i+window); next++ {
+			if name, kind := fieldName(trim(lines.at(next))); kind == nameStrict && isMailField(name) {
+				found++
 			}
 		}
-		pos += len(line)
+		if found >= enough {
+			from, _ := lines.span(i)
+			return lines.slice(0, i), unindent(text[from:])
+		}
 	}
-	return text, ""
+	return lines, ""
 }
 
-// startsMessage says whether a line is a field that a returned message can start with.
+// returnedFields are the fields that a returned message can start with.
+var returnedFields = [...]string{
+	"Received", "Return-Path", "Message-ID", "From", "Date", "Subject", "X-Apparently-To", "Delivered-To", "DKIM-Signature", "To", "MIME-Version",
+}
+
+// startsMessage says whether a line is one of returnedFields.
 func startsMessage(line string) bool {
-	name, kind := fieldName([]byte(strings.TrimLeft(line, " \t")))
-	if kind != nameStrict {
-		return false
-	}
-	switch lower(string(name)) {
-	case "received", "return-path", "message-id", "from", "date", "subject", "x-apparently-to", "delivered-to", "dkim-signature", "to", "mime-version":
-		return true
-	}
-	return false
+	name, kind := fieldName(trim(line))
+	return kind == nameStrict && slices.ContainsFunc(returnedFields[:], func(known string) bool { return is(name, known) })
 }
 
 // unindent takes off the indent that the first line has.
@@ -52,23 +51,18 @@ func unindent(s string) string {
 }
 
 // readNotice looks for recipient, status and reason in what a server writes for people.
-func readNotice(notice string, h header) event.BouncedRecipient {
+func readNotice(lines textLines, h header) event.BouncedRecipient {
 	var r event.BouncedRecipient
 	if value, ok := h.last("X-Failed-Recipients"); ok {
 		first, _, _ := strings.Cut(validText(value), ",")
 		r.Recipient = reportedAddress(first)
 	}
-	lines := strings.Split(notice, "\n")
 	alone, anywhere := "", ""
-	reply := -1 // the line with a reply code
-	for i, line := range lines {
-		line = strings.TrimSpace(line)
+	for i := range lines.count() {
+		line := lines.trimmed(i)
 		if status := findStatus(line); status != "" && (r.Status == "" || preciseStatus(r.Status, status) != r.Status) {
 			r.Status = status
 			r.Reason = paragraph(lines, i)
-		}
-		if reply < 0 && hasReplyCode(line) {
-			reply = i
 		}
 		address, whole := addressIn(line)
 		if address == "" || isDaemon(address) {
@@ -80,31 +74,32 @@ func readNotice(notice string, h header) event.BouncedRecipient {
 		anywhere = cmpOr(anywhere, address)
 	}
 	r.Recipient = cmpOr(r.Recipient, cmpOr(alone, anywhere))
-	if r.Reason == "" && reply >= 0 {
-		r.Reason = paragraph(lines, reply)
+	for i := 0; r.Reason == "" && i < lines.count(); i++ {
+		if hasReplyCode(lines.trimmed(i)) {
+			r.Reason = paragraph(lines, i)
+		}
 	}
 	return r
 }
 
 // noticeRecipients reads a notice that names several recipients, each on a line of its own with the reason behind it. It
 // returns those for which there is one.
-func noticeRecipients(notice string) []event.BouncedRecipient {
+func noticeRecipients(lines textLines) []event.BouncedRecipient {
 	var out []event.BouncedRecipient
-	lines := strings.Split(notice, "\n")
 	seen := make(map[string]bool)
-	for i := 0; i < len(lines) && len(out) < maxBounced; {
-		address, whole := addressIn(strings.TrimSpace(lines[i]))
+	for i := 0; i < lines.count() && len(out) < maxBounced; {
+		address, whole := addressIn(lines.trimmed(i))
 		i++
 		if !whole || isDaemon(address) {
 			continue
 		}
 		start := i
-		for ; i < len(lines); i++ {
-			if _, next := addressIn(strings.TrimSpace(lines[i])); next {
+		for ; i < lines.count(); i++ {
+			if _, next := addressIn(lines.trimmed(i)); next {
 				break
 			}
 		}
-		r := readNotice(strings.Join(lines[start:i], "\n"), header{})
+		r := readNotice(lines.slice(start, i), header{})
 		if r.Recipient = address; r.Reason != "" && !seen[address] {
 			seen[address] = true
 			out = append(out, r)
@@ -114,13 +109,13 @@ func noticeRecipients(notice string) []event.BouncedRecipient {
 }
 
 // paragraph returns the lines from i to the next empty one as one line.
-func paragraph(lines []string, i int) string {
+func paragraph(lines textLines, i int) string {
 	var out strings.Builder
-	for ; i < len(lines) && strings.TrimSpace(lines[i]) != "" && out.Len() < maxReason; i++ {
+	for ; i < lines.count() && lines.trimmed(i) != "" && out.Len() < maxReason; i++ {
 		if out.Len() > 0 {
 			out.WriteByte(' ')
 		}
-		out.WriteString(strings.TrimSpace(cutText(lines[i], maxReason)))
+		out.WriteString(strings.TrimSpace(cutText(lines.at(i), maxReason)))
 	}
 	return cutText(printable(out.String()), maxReason)
 }
@@ -128,8 +123,14 @@ func paragraph(lines []string, i int) string {
 // findStatus returns the first enhanced status code (RFC 3463) of class 2, 4 or 5 in a line; the address of a machine or
 // the version of a program is none.
 func findStatus(s string) string {
-	for i := 0; i+4 < len(s); i++ {
-		if s[i+1] != '.' || s[i] != '2' && s[i] != '4' && s[i] != '5' {
+	for dot := 0; ; dot++ {
+		next := strings.IndexByte(s[dot:], '.')
+		if next < 0 {
+			return ""
+		}
+		dot += next
+		i := dot - 1
+		if i < 0 || s[i] != '2' && s[i] != '4' && s[i] != '5' {
 			continue
 		}
 		if i > 0 && (isDigit(s[i-1]) || s[i-1] == '.' || isLetter(s[i-1])) {
@@ -147,7 +148,6 @@ func findStatus(s string) string {
 		}
 		return s[i:end]
 	}
-	return ""
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // param is one parameter of a Content-Type or Content-Disposition. Its value is still in its charset.
@@ -25,7 +26,7 @@ type media struct {
 }
 
 // get returns a parameter, the RFC 2231 form before the plain one.
-func (m media) get(name string) (param, bool) {
+func (m *media) get(name string) (param, bool) {
 	var plain *param
 	for i := range m.params {
 		p := &m.params[i]
@@ -43,9 +44,34 @@ func (m media) get(name string) (param, bool) {
 	return *plain, true
 }
 
-func (m media) str(name string) string {
+// word returns the lower case of a word. The words that nearly all mail uses take no memory.
+func word(b []byte) string {
+	if known, ok := commonWords[string(b)]; ok {
+		return known
+	}
+	return lower(string(b))
+}
+
+var commonWords = func() map[string]string {
+	words := make(map[string]string)
+	for _, w := range []string{
+		"text/plain", "text/html", "multipart/mixed", "multipart/alternative", "multipart/related", "multipart/report", "multipart/signed",
+		"message/rfc822", "message/delivery-status", "application/octet-stream", "application/pdf", "image/png", "image/jpeg", "image/gif",
+		"boundary", "charset", "name", "filename", "format", "delsp", "type", "method", "report-type", "protocol", "micalg", "size",
+		"utf-8", "us-ascii", "iso-8859-1", "windows-1252", "flowed", "attachment", "inline", "7bit", "8bit", "base64", "quoted-printable",
+	} {
+		words[w], words[strings.ToUpper(w)] = w, w
+	}
+	return words
+}()
+
+func (m *media) str(name string) string {
 	p, _ := m.get(name)
-	return string(bytes.TrimSpace(p.value))
+	value := bytes.TrimSpace(p.value)
+	if known, ok := commonWords[string(value)]; ok && known == string(value) {
+		return known
+	}
+	return string(value)
 }
 
 // parseMedia reads an unfolded value. It never loses a parameter because of what stands beside it.
@@ -56,7 +82,10 @@ func parseMedia(value []byte, limit int) media {
 	if bytes.IndexByte(head, '/') >= 0 && bytes.IndexByte(head, ' ') >= 0 { // "text / html"
 		head = bytes.ReplaceAll(bytes.ReplaceAll(head, []byte(" /"), []byte{'/'}), []byte("/ "), []byte{'/'})
 	}
-	m.value = lower(string(head))
+	m.value = strings.ToValidUTF8(word(head), "\ufffd")
+	if n := bytes.Count(value, []byte{'='}); n > 0 {
+		m.params = make([]param, 0, min(n, limit, 8))
+	}
 	var segments []segment
 	var firsts [len(knownParams)]int // where a known parameter stood first, from 1
 	for n := 0; ; n++ {
@@ -72,7 +101,7 @@ func parseMedia(value []byte, limit int) media {
 			segments = append(segments, newSegment(name, star, v))
 			continue
 		}
-		p := param{name: lower(string(name)), value: v}
+		p := param{name: word(name), value: v}
 		m.params = append(m.params, p)
 		if i := slices.Index(knownParams[:], p.name); i >= 0 {
 			if earlier := firsts[i]; earlier > 0 {
@@ -179,6 +208,11 @@ func (s *paramScan) value() []byte {
 // quoted reads a quoted value. A quote ends it if a semicolon, the end or another parameter follows.
 func (s *paramScan) quoted() []byte {
 	s.pos++
+	if end := bytes.IndexByte(s.text[s.pos:], '"'); end >= 0 && bytes.IndexByte(s.text[s.pos:s.pos+end], '\\') < 0 && s.quoteEnds(s.pos+end+1) {
+		value := s.text[s.pos : s.pos+end]
+		s.pos += end + 1
+		return value
+	}
 	var value []byte
 	for s.pos < len(s.text) {
 		c := s.text[s.pos]

@@ -29,7 +29,7 @@ type Options struct {
 type Mail struct {
 	event.Mail
 	leaves []Leaf
-	byID   map[string]int
+	byID   map[string]int // nil if they are few
 	header header
 	reason string
 }
@@ -56,6 +56,10 @@ func (m Mail) Leaves() []Leaf { return m.leaves }
 // Leaf returns the leaf with the given part id.
 func (m Mail) Leaf(partID string) (Leaf, bool) {
 	i, ok := m.byID[partID]
+	if m.byID == nil {
+		i = slices.IndexFunc(m.leaves, func(l Leaf) bool { return l.PartID == partID })
+		ok = i >= 0
+	}
 	if !ok {
 		return Leaf{}, false
 	}
@@ -79,15 +83,15 @@ var mailFields = []string{
 }
 
 // isMailField says whether a field is one of mailFields or one of their families.
-func isMailField(name []byte) bool {
-	if len(name) > 8 && bytes.EqualFold(name[:8], []byte("Content-")) || len(name) > 2 && bytes.EqualFold(name[:2], []byte("X-")) {
+func isMailField[T string | []byte](name T) bool {
+	if len(name) > 8 && is(name[:8], "Content-") || len(name) > 2 && is(name[:2], "X-") {
 		return true
 	}
 	return slices.ContainsFunc(mailFields, func(known string) bool { return is(name, known) })
 }
 
 func (h header) isMail() bool {
-	return slices.ContainsFunc(h.fields, func(f field) bool { return isMailField(f.name) })
+	return slices.ContainsFunc(h.fields, func(f field) bool { return isMailField(h.name(f)) })
 }
 
 // empty is the result for a message of which nothing is known.

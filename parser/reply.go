@@ -9,18 +9,19 @@ import (
 // nothing would be left, it returns the whole text.
 func replyText(s string) string {
 	lines := splitLines(s)
-	kept := make([]string, 0, len(lines))
+	kept := keeper{text: s}
 	wroteOn := 0 // the author wrote something at this line
 	marked := 0  // the next line that an introduction can end with
-	for i := 0; i < len(lines); i++ {
-		if lines[i] == "" {
-			kept = append(kept, "")
+	for i := 0; i < lines.count(); i++ {
+		line := lines.trimmed(i)
+		if line == "" {
+			kept.keep(lines.span(i))
 			continue
 		}
-		if endsReply(lines, i, &wroteOn) {
+		if endsReply(lines, i, line, &wroteOn) {
 			break
 		}
-		for marked = max(marked, i); marked < len(lines) && !marksAttribution(lines[marked]); {
+		for marked = max(marked, i); marked < lines.count() && !marksAttribution(lines.at(marked)); {
 			marked++
 		}
 		if marked < i+longestAttribution {
@@ -31,30 +32,55 @@ func replyText(s string) string {
 				continue
 			}
 		}
-		if quotedLine(lines[i]) {
-			continue
+		if !quotedLine(line) {
+			kept.keep(lines.span(i))
 		}
-		kept = append(kept, strings.TrimRight(lines[i], " \t\r"))
 	}
-	for len(kept) > 0 && noise(kept[len(kept)-1]) {
-		kept = kept[:len(kept)-1]
-	}
-	if out := strings.TrimSpace(strings.Join(kept, "\n")); out != "" {
+	if out := strings.TrimSpace(withoutNoise(kept.result())); out != "" {
 		return out
 	}
 	return strings.TrimSpace(s)
 }
 
-func splitLines(s string) []string {
-	lines := make([]string, 0, 1+strings.Count(s, "\n"))
-	for {
-		end := strings.IndexByte(s, '\n')
-		if end < 0 {
-			return append(lines, s)
-		}
-		lines = append(lines, s[:end])
-		s = s[end+1:]
+// keeper puts lines of a text together again. As long as they stand side by side in it, nothing is copied.
+type keeper struct {
+	text     string
+	from, to int  // a piece of the text that is kept
+	some     bool // something is kept
+	copied   bool // pieces before this one are in out
+	out      strings.Builder
+}
+
+// keep keeps the line between two places, without the white space at its end.
+func (k *keeper) keep(from, to int) {
+	for to > from && isSpace(k.text[to-1]) {
+		to--
 	}
+	if k.some && from == k.to+1 {
+		k.to = to
+		return
+	}
+	k.flush()
+	k.from, k.to, k.some = from, to, true
+}
+
+func (k *keeper) flush() {
+	if !k.some {
+		return
+	}
+	if k.copied {
+		k.out.WriteByte('\n')
+	}
+	k.out.WriteString(k.text[k.from:k.to])
+	k.copied = true
+}
+
+func (k *keeper) result() string {
+	if !k.copied {
+		return k.text[k.from:k.to]
+	}
+	k.flush()
+	return k.out.String()
 }
 
 // longestLine is the longest line that is looked at as a header or an introduction.
@@ -75,21 +101,31 @@ func quotedLine(line string) bool {
 	return false
 }
 
-// noise says whether a line at the end of a reply is nothing that anybody wrote: a ruler, or the mark of a mail tracker.
+// withoutNoise takes off the lines at the end that nobody wrote: rulers, and the mark of a mail tracker.
+func withoutNoise(s string) string {
+	for s != "" {
+		start := strings.LastIndexByte(s, '\n') + 1
+		if !noise(s[start:]) {
+			return s
+		}
+		s = s[:max(start-1, 0)]
+	}
+	return s
+}
+
 func noise(line string) bool {
 	return line == "" || strings.Trim(line, " \t\r=-_*~ᐧ\u200b\ufeff") == ""
 }
 
-// endsReply says whether the rest from line i on is a signature or a message that was forwarded or replied to.
-func endsReply(lines []string, i int, wroteOn *int) bool {
-	line := strings.TrimSpace(lines[i])
-	if line == "" || len(line) > longestLine {
+// endsReply says whether the rest from line i on, which is not empty, is a signature or a message that was forwarded or replied to.
+func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
+	if len(line) > longestLine {
 		return false
 	}
 	if c := line[0]; (c == '-' || c == '_' || c >= utf8.RuneSelf) && (line == "--" || line == "—" || len(line) > 1 && strings.Trim(line, "_") == "") {
 		return true
 	}
-	if separator(lines, i) || headerBlock(lines, i) {
+	if separator(lines, i, line) || headerBlock(lines, i, line) {
 		return true
 	}
 	plain := bare(line)
@@ -106,55 +142,65 @@ func endsReply(lines []string, i int, wroteOn *int) bool {
 
 // separator says whether a line is "-----Original Message-----" or the like: known words between dashes, or any words with
 // the fields of a message behind them.
-func separator(lines []string, i int) bool {
-	line := strings.TrimSpace(lines[i])
+func separator(lines textLines, i int, line string) bool {
 	if startsWith(forwardWords, line) {
 		return true
 	}
-	if line == "" || strings.IndexByte("-_=*", line[0]) < 0 {
+	if strings.IndexByte("-_=*", line[0]) < 0 {
 		return false
 	}
 	words := strings.TrimSpace(strings.Trim(line, "-_=* "))
 	if len(words) < 5 || len(line)-len(words) < 4 {
 		return false
 	}
-	return originalWords[strings.ToLower(words)] || i+1 < len(lines) && headerFields(lines, i+1) >= 2
+	return originalWords[strings.ToLower(words)] || headerFields(lines, i+1) >= 2
 }
 
 // headerBlock says whether a block "From: .. Sent: .. To: .." starts at line i, as Outlook puts it before the message
 // that is replied to.
-func headerBlock(lines []string, i int) bool {
-	field := quotedField(strings.TrimSpace(lines[i]))
-	if field == "" {
-		return false
-	}
-	return fromNames[field] && headerFields(lines, i+1) >= 2 || field == "message du" && headerFields(lines, i+1) >= 2
+func headerBlock(lines textLines, i int, line string) bool {
+	field := quotedField(line)
+	return (field == quotedFrom || field == quotedOpening) && headerFields(lines, i+1) >= 2
 }
 
 // headerFields counts the fields of a message in the next lines.
-func headerFields(lines []string, i int) int {
+func headerFields(lines textLines, i int) int {
 	const window = 7
 	found := 0
-	for _, next := range lines[min(i, len(lines)):min(len(lines), i+window)] {
-		if field := quotedField(strings.TrimSpace(next)); otherNames[field] || fromNames[field] {
+	for end := min(lines.count(), i+window); i < end; i++ {
+		if field := quotedField(lines.trimmed(i)); field == quotedFrom || field == quotedOther {
 			found++
 		}
 	}
 	return found
 }
 
-// quotedField returns the name, in lower case, of a field at the start of a line, or "".
-func quotedField(line string) string {
+// quotedField says which field of a quoted message a line is.
+func quotedField(line string) quotedKind {
 	const longestName = 40
 	head := line[:min(len(line), longestName)]
+	var low [longestName]byte
+	for i := range len(head) {
+		c := head[i]
+		if c == ':' {
+			return quotedNames[string(trimRight(low[:i]))]
+		}
+		if c >= utf8.RuneSelf || c == '*' {
+			break
+		}
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		low[i] = c
+	}
 	end := strings.IndexByte(head, ':')
 	if end < 0 && strings.IndexByte(head, 0xef) >= 0 {
 		end = strings.Index(head, "：")
 	}
 	if end <= 0 {
-		return ""
+		return quotedNone
 	}
-	return strings.ToLower(strings.Trim(head[:end], " *\u00a0"))
+	return quotedNames[strings.ToLower(strings.Trim(head[:end], " *\u00a0"))]
 }
 
 // sentFrom says whether a line is what a phone puts below a message.
@@ -211,14 +257,14 @@ func fromDevice(line string) bool {
 
 // nothingFollows says whether the author wrote nothing from line i on, only a quote or more of a signature follows, and
 // how far that was looked at.
-func nothingFollows(lines []string, i int) (next int, ends bool) {
-	for ; i < len(lines); i++ {
-		line := strings.TrimSpace(lines[i])
+func nothingFollows(lines textLines, i int) (next int, ends bool) {
+	for ; i < lines.count(); i++ {
+		line := lines.trimmed(i)
 		if line == "" || sentFrom(bare(line)) {
 			continue
 		}
 		n, _ := attribution(lines, i)
-		return i, n > 0 || quotedLine(line) || line == "--" || noise(line) || separator(lines, i) || headerBlock(lines, i)
+		return i, n > 0 || quotedLine(line) || line == "--" || noise(line) || separator(lines, i, line) || headerBlock(lines, i, line)
 	}
 	return i, true
 }

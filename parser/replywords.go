@@ -7,15 +7,15 @@ import (
 
 // What mail programs put around a quoted message, in their languages and in lower case.
 var (
-	fromNames = set("from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
-		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender")
+	fromNames = []string{"from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
+		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender"}
 
-	otherNames = set("sent", "date", "to", "subject", "cc", "reply-to", "gesendet", "datum", "an", "betreff", "kopie", "envoyé", "à", "objet", "date d'envoi",
+	otherNames = []string{"sent", "date", "to", "subject", "cc", "reply-to", "gesendet", "datum", "an", "betreff", "kopie", "envoyé", "à", "objet", "date d'envoi",
 		"copie à", "sujet", "enviado", "para", "asunto", "fecha", "enviado el", "inviato", "a", "oggetto", "data", "verzonden", "aan", "onderwerp",
 		"skickat", "till", "ämne", "assunto", "enviada em", "sendt", "emne", "til", "dato", "lähetetty", "vastaanottaja", "aihe", "wysłano", "do", "temat",
 		"odesláno", "komu", "předmět", "отправлено", "кому", "тема", "дата", "надіслано", "küldve", "címzett", "tárgy", "trimis", "către", "subiect",
 		"gönderme tarihi", "kime", "konu", "发送时间", "收件人", "主题", "日期", "寄件日期", "收件者", "主旨", "送信日時", "宛先", "件名", "日付", "보낸 날짜", "받는 사람", "제목",
-		"to cc", "copy", "copie", "envoye")
+		"to cc", "copy", "copie", "envoye"}
 
 	// Between dashes.
 	originalWords = set("original message", "original-nachricht", "ursprüngliche nachricht", "originalnachricht", "urspr. nachricht", "message d'origine",
@@ -57,6 +57,27 @@ var (
 		"napisał", "napisał(a)", "napisała", "написал", "написала", "написал(а)", "пишет", "написав", "said", "kirjoitti", "yazdı", "şunu yazdı", "のメッセージ",
 		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب")
 )
+
+// quotedKind says what a field of a quoted message is.
+type quotedKind int
+
+const (
+	quotedNone quotedKind = iota
+	quotedFrom
+	quotedOther
+	quotedOpening // it starts a block, but is no name that all mail programs use
+)
+
+var quotedNames = func() map[string]quotedKind {
+	kinds := map[string]quotedKind{"message du": quotedOpening}
+	for _, name := range otherNames {
+		kinds[name] = quotedOther
+	}
+	for _, name := range fromNames {
+		kinds[name] = quotedFrom
+	}
+	return kinds
+}()
 
 // wordList holds words by their first byte. One that is no ASCII letter can have two cases, so it stands under both.
 type wordList [256][]string

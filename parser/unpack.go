@@ -67,7 +67,8 @@ func (b *builder) containedBody(kind string, raw []byte, label string) {
 		label = cmpOr(metaCharset(raw), label)
 	}
 	room := min(b.limits.TextPart, b.limits.TextTotal-b.text)
-	text := cutText(newlines(decodeText(raw[:min(len(raw), room)], label, b.hint).value), room)
+	text, _ := bodyText(raw[:min(len(raw), room)], label, b.hint)
+	text = cutText(text, room)
 	b.text += len(text)
 	if kind == "text/plain" {
 		b.contained.text = cmpOr(b.contained.text, text)
@@ -76,17 +77,18 @@ func (b *builder) containedBody(kind string, raw []byte, label string) {
 	}
 }
 
-// unpackUU adds the files that stand uuencoded in a text as leaves behind it.
-func (b *builder) unpackUU(p *part, decoded []byte) {
+// unpackUU adds the files that stand uuencoded in a text as leaves behind it, and says whether there are any.
+func (b *builder) unpackUU(p *part, decoded []byte) (found bool) {
 	pos := 0
 	for n := 1; ; n++ {
 		block, ok := findUU(decoded, pos)
 		if !ok {
-			return
+			return found
 		}
+		found = true
 		if len(b.mail.leaves) >= b.limits.Parts {
 			b.defects.add(DefectLimitParts, "")
-			return
+			return found
 		}
 		pos = block.end
 		l := Leaf{
@@ -103,8 +105,22 @@ func (b *builder) unpackUU(p *part, decoded []byte) {
 }
 
 func (b *builder) addLeaf(l Leaf) {
-	b.mail.byID[l.PartID] = len(b.mail.leaves)
 	b.mail.leaves = append(b.mail.leaves, l)
+}
+
+// few is how many leaves are found without an index.
+const few = 8
+
+// index returns where each leaf stands by its part id, or nil if they are few.
+func index(leaves []Leaf) map[string]int {
+	if len(leaves) <= few {
+		return nil
+	}
+	byID := make(map[string]int, len(leaves))
+	for i := range leaves {
+		byID[leaves[i].PartID] = i
+	}
+	return byID
 }
 
 // typeOf guesses a type from the end of a name.
@@ -140,7 +156,7 @@ func findUU(text []byte, pos int) (uuBlock, bool) {
 		}
 		for lines := 0; next < len(text); lines++ {
 			line, next = lineAt(text, next)
-			if string(bytes.TrimSpace(line)) == "end" && lines > 0 {
+			if lines > 0 && len(line) > 2 && string(bytes.TrimSpace(line)) == "end" {
 				return uuBlock{span{start, next}, name}, true
 			}
 			if !uuLine(line) {
@@ -177,9 +193,6 @@ func uuLine(line []byte) bool {
 
 // withoutUU takes the uuencoded files out of a text.
 func withoutUU(text string) string {
-	if !strings.Contains(text, "begin ") {
-		return text
-	}
 	raw := []byte(text)
 	var out strings.Builder
 	pos := 0

@@ -9,8 +9,8 @@ import (
 // words decodes unstructured header text: encoded words (RFC 2047), raw UTF-8, raw bytes of the charset that the message
 // uses (the hint).
 type words struct {
-	hint    string
-	problem func(code string)
+	hint  string
+	notes notes
 }
 
 // encodedWord is one "=?charset?B?text?=".
@@ -22,6 +22,9 @@ type encodedWord struct {
 // decode returns valid UTF-8 without control characters. Words of the same charset that stand side by side are joined
 // before they are decoded, because senders split characters between them.
 func (w words) decode(b []byte) string {
+	if isPlain(b) {
+		return string(bytes.TrimSpace(b))
+	}
 	if bytes.IndexByte(b, '=') < 0 {
 		return printable(w.plain(b))
 	}
@@ -113,7 +116,7 @@ func unquote(b []byte) []byte {
 func (w words) word(e encodedWord) string {
 	t := decodeText(e.bytes, e.charset, w.hint)
 	if t.defect != "" {
-		w.problem(DefectHeaderWord)
+		w.notes.add(DefectHeaderWord)
 	}
 	return t.value
 }
@@ -124,9 +127,19 @@ func (w words) plain(b []byte) string {
 	}
 	t := decodeText(b, "", w.hint)
 	if t.defect != "" {
-		w.problem(DefectHeaderCharset)
+		w.notes.add(DefectHeaderCharset)
 	}
 	return t.value
+}
+
+// isPlain says whether header text is ASCII to be read as it stands: no encoded word, no control character.
+func isPlain(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c >= 0x7f || c == '=' {
+			return false
+		}
+	}
+	return true
 }
 
 // printable takes the control characters out: line breaks and tabs become spaces, the others go.
