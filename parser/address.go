@@ -2,7 +2,9 @@ package parser
 
 import (
 	"bytes"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mailflume/mailflume/event"
 )
@@ -296,7 +298,7 @@ func (s *addressScan) bare(phrase, comment []byte) {
 		phrase = []byte(decoded)
 	}
 	name := s.words.decode(comment)
-	if fields := bytes.Fields(phrase); len(fields) > 1 {
+	if fields := spaced(phrase); len(fields) > 1 {
 		if at := addressWord(fields, phrase); at >= 0 {
 			email := fields[at]
 			fields = append(fields[:at:at], fields[at+1:]...)
@@ -310,6 +312,14 @@ func (s *addressScan) bare(phrase, comment []byte) {
 	}
 	s.odd = s.odd || bytes.IndexByte(phrase, '@') < 0
 	s.add(name, s.email(phrase))
+}
+
+// spaced returns the words of a phrase, or nothing if it is one.
+func spaced(phrase []byte) [][]byte {
+	if !slices.ContainsFunc(phrase, func(c byte) bool { return c <= ' ' || c >= utf8.RuneSelf }) {
+		return nil
+	}
+	return bytes.Fields(phrase)
 }
 
 // addressWord returns the only word that looks like an address, or -1. Spaces around the "@" itself do not count.

@@ -134,14 +134,17 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 	e.TextBody = l.text
 	e.HTMLBody = l.html
 	e.Attachments = l.attachments
-	for _, leaf := range b.mail.leaves {
+	for i := range b.mail.leaves {
+		leaf := &b.mail.leaves[i]
 		e.HasAttachment = e.HasAttachment || leaf.Container != "" && leaf.Within == ""
 	}
-	for _, p := range l.attachments {
+	for i := range l.attachments {
+		p := &l.attachments[i]
 		e.HasAttachment = e.HasAttachment || p.Disposition != nil && *p.Disposition == "attachment" || p.CID == nil
 	}
 	var texts, replies, htmls []string
-	for _, p := range l.text {
+	for i := range l.text {
+		p := &l.text[i]
 		value := e.BodyValues[*p.PartID].Value
 		switch p.Type {
 		case "text/plain":
@@ -197,7 +200,8 @@ func (b *builder) attachments(root *part) {
 	for _, p := range b.mail.Email.Attachments {
 		attached[*p.PartID] = true
 	}
-	for _, l := range b.mail.leaves {
+	for i := range b.mail.leaves {
+		l := &b.mail.leaves[i]
 		value, isText := b.mail.Email.BodyValues[l.PartID]
 		if l.Within != "" || !attached[l.PartID] && isText && !value.IsTruncated {
 			continue

@@ -135,7 +135,10 @@ func (f textForm) apply(text string) string {
 }
 
 func contentID(p *part) string {
-	value, _ := p.header.first("Content-ID")
+	value, ok := p.header.first("Content-ID")
+	if !ok {
+		return ""
+	}
 	if ids, _ := messageIDs(value); len(ids) > 0 {
 		return ids[0]
 	}

@@ -225,12 +225,31 @@ func decodeTable(b []byte, cs charset) text {
 	if table, ok := cs.enc.(*charmap.Charmap); ok && table.DecodeByte('a') == 'a' && isASCII(b) {
 		return text{value: string(b)}
 	}
+	if table, ok := cs.enc.(*charmap.Charmap); ok {
+		return decodeBytes(b, table)
+	}
 	out, err := cs.enc.NewDecoder().Bytes(b)
 	value := strings.ToValidUTF8(string(out), "\ufffd")
 	if err != nil || strings.Contains(value, "\ufffd") {
 		return text{value, DefectCharsetBroken}
 	}
 	return text{value: value}
+}
+
+// decodeBytes decodes a charset of one byte a character.
+func decodeBytes(b []byte, table *charmap.Charmap) text {
+	var t text
+	var out strings.Builder
+	out.Grow(len(b) + len(b)/8)
+	for _, c := range b {
+		r := table.DecodeByte(c)
+		if r == utf8.RuneError {
+			t.defect = DefectCharsetBroken
+		}
+		out.WriteRune(r)
+	}
+	t.value = out.String()
+	return t
 }
 
 // decodeWide decodes UTF-16. Without a byte order mark the zero bytes of ASCII letters tell the order.

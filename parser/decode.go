@@ -1,11 +1,11 @@
 package parser
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -26,8 +26,8 @@ func (e transfer) String() string {
 // parseEncoding reads a Content-Transfer-Encoding. proper says whether it is one of the standard's words, known whether it
 // was recognised at all.
 func parseEncoding(value []byte) (e transfer, proper, known bool) {
-	word := lower(string(bytes.TrimSpace(value)))
-	switch word {
+	label := word(trim(value))
+	switch label {
 	case "7bit", "8bit", "binary":
 		return encodingNone, true, true
 	case "base64":
@@ -36,11 +36,11 @@ func parseEncoding(value []byte) (e transfer, proper, known bool) {
 		return encodingQuoted, true, true
 	}
 	// What real mail says instead: "7-bit", "base64;", "quoted-printable (x)", "\"base64\"".
-	word = string(bytes.Trim(stripComment([]byte(word)), " \t\";'"))
-	if i := bytes.IndexAny([]byte(word), "; \t"); i >= 0 {
-		word = word[:i]
+	label = strings.Trim(string(stripComment([]byte(label))), " \t\";'")
+	if i := strings.IndexAny(label, "; \t"); i >= 0 {
+		label = label[:i]
 	}
-	switch word {
+	switch label {
 	case "", "7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none", "plain", "utf-8", "utf8", "ascii", "us-ascii":
 		return encodingNone, false, true
 	case "base64", "base-64", "b64", "b", "bas64":

@@ -1,6 +1,10 @@
 package parser
 
-import "github.com/mailflume/mailflume/event"
+import (
+	"slices"
+
+	"github.com/mailflume/mailflume/event"
+)
 
 // The codes of event.Defect. They are stable: a code keeps its meaning and is never used for anything else.
 const (
@@ -62,7 +66,6 @@ const maxDefects = 200
 // defects collects repairs, each code once a part.
 type defects struct {
 	list []event.Defect
-	seen map[[2]string]bool
 }
 
 // notes lists repairs of one part. The zero value forgets them.
@@ -80,14 +83,14 @@ func (n notes) add(code string) {
 func (d *defects) add(code, partID string) { d.addDetail(code, partID, "") }
 
 func (d *defects) addDetail(code, partID, detail string) {
-	key := [2]string{code, partID}
-	if d.seen[key] || len(d.list) > maxDefects {
+	if len(d.list) > maxDefects {
 		return
 	}
-	if d.seen == nil {
-		d.seen = make(map[[2]string]bool)
+	for _, known := range slices.Backward(d.list) { // what is found twice mostly is found twice in a row
+		if known.Code == code && known.PartID == partID {
+			return
+		}
 	}
-	d.seen[key] = true
 	if len(d.list) == maxDefects {
 		d.list = append(d.list, event.Defect{Code: DefectLimitDefects})
 		return

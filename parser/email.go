@@ -13,6 +13,13 @@ import (
 // single are the fields that may stand once (RFC 5322, section 3.6).
 var single = [...]string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
 
+var singleNames = func() (names nameSet) {
+	for _, name := range single {
+		names.add(nameBit(name))
+	}
+	return names
+}()
+
 // fields fills in what the header of the message says (RFC 8621, section 4.1.2 and 4.1.3).
 func (b *builder) fields(h header) {
 	e := &b.mail.Email
@@ -47,9 +54,20 @@ func (b *builder) fields(h header) {
 
 // duplicates notes the fields that may stand once and stand twice.
 func (b *builder) duplicates(h header) {
-	for _, name := range single {
-		if h.count(name) > 1 {
-			b.defects.addDetail(DefectHeaderDuplicate, "", name)
+	var found [len(single)]int
+	for _, f := range h.fields {
+		if !singleNames.has(nameBit(h.name(f))) {
+			continue
+		}
+		for i, name := range single {
+			if h.named(f, name) {
+				found[i]++
+			}
+		}
+	}
+	for i, n := range found {
+		if n > 1 {
+			b.defects.addDetail(DefectHeaderDuplicate, "", single[i])
 		}
 	}
 }
@@ -121,24 +139,27 @@ func preview(s string) string {
 	var out [4 * maxPreview]byte
 	end, n := 0, 0 // in bytes, in characters
 	space := false
-	for _, r := range s {
+	for s != "" && n < maxPreview {
+		r, size := utf8.DecodeRuneInString(s)
 		if r <= ' ' || r >= utf8.RuneSelf && unicode.IsSpace(r) {
 			space = n > 0
+			s = s[size:]
 			continue
 		}
-		if space && n < maxPreview {
+		if space {
 			out[end] = ' '
 			end, n, space = end+1, n+1, false
 		}
-		if n >= maxPreview {
+		letters := 1
+		for size < len(s) && n+letters < maxPreview && s[size] > ' ' && s[size] < utf8.RuneSelf {
+			size, letters = size+1, letters+1
+		}
+		if n == maxPreview {
 			break
 		}
-		if n++; r < utf8.RuneSelf {
-			out[end] = byte(r)
-			end++
-		} else {
-			end += utf8.EncodeRune(out[end:], r)
-		}
+		end += copy(out[end:], s[:size])
+		n += letters
+		s = s[size:]
 	}
 	return string(out[:end])
 }

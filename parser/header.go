@@ -17,27 +17,31 @@ type field struct {
 type header struct {
 	raw    []byte
 	fields []field
-	names  uint64 // nameBit of each: most names that are asked for are not there
+	names  nameSet // most names that are asked for are not there
 }
 
-// nameBit is one of 64 bits for a name.
-func nameBit[T string | []byte](name T) uint64 {
-	return 1 << ((uint(len(name)) + 7*uint(name[0]|0x20)) & 63)
+// nameSet holds a bit for each name that may be in it.
+type nameSet [4]uint64
+
+func nameBit[T string | []byte](name T) uint8 {
+	return uint8(len(name))<<4 ^ (name[0]|0x20)<<1 ^ (name[len(name)-1] | 0x20)
 }
 
-func (h header) mayHave(name string) bool { return h.names&nameBit(name) != 0 }
+func (s *nameSet) add(bit uint8) { s[bit>>6] |= 1 << (bit & 63) }
 
-func (h header) name(f field) []byte { return h.raw[f.at:f.nameEnd] }
+func (s *nameSet) has(bit uint8) bool { return s[bit>>6]>>(bit&63)&1 != 0 }
 
-func (h header) value(f field) []byte { return h.raw[f.start:f.end] }
+func (h *header) name(f field) []byte { return h.raw[f.at:f.nameEnd] }
 
-func (h header) named(f field, name string) bool {
+func (h *header) value(f field) []byte { return h.raw[f.start:f.end] }
+
+func (h *header) named(f field, name string) bool {
 	return f.nameEnd-f.at == len(name) && is(h.name(f), name)
 }
 
 // first returns the unfolded value of the first field of that name, as for Content-Type.
-func (h header) first(name string) ([]byte, bool) {
-	if !h.mayHave(name) {
+func (h *header) first(name string) ([]byte, bool) {
+	if !h.names.has(nameBit(name)) {
 		return nil, false
 	}
 	for _, f := range h.fields {
@@ -50,8 +54,8 @@ func (h header) first(name string) ([]byte, bool) {
 
 // last returns the unfolded value of the last field of that name: what RFC 8621, section 4.1.2, makes of a field that
 // stands twice.
-func (h header) last(name string) ([]byte, bool) {
-	if !h.mayHave(name) {
+func (h *header) last(name string) ([]byte, bool) {
+	if !h.names.has(nameBit(name)) {
 		return nil, false
 	}
 	for i := len(h.fields) - 1; i >= 0; i-- {
@@ -62,9 +66,9 @@ func (h header) last(name string) ([]byte, bool) {
 	return nil, false
 }
 
-func (h header) count(name string) int {
+func (h *header) count(name string) int {
 	n := 0
-	if !h.mayHave(name) {
+	if !h.names.has(nameBit(name)) {
 		return 0
 	}
 	for _, f := range h.fields {
@@ -75,7 +79,7 @@ func (h header) count(name string) int {
 	return n
 }
 
-func (h header) has(name string) bool { return h.count(name) > 0 }
+func (h *header) has(name string) bool { return h.count(name) > 0 }
 
 // message returns the header as the type of go-message, which knows how to read and write it.
 func (h header) message() mail.Header {

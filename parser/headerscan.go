@@ -242,7 +242,7 @@ func (s *headerScan) add(name []byte, at int, line []byte) {
 	for s.raw[start-1] != ':' {
 		start++
 	}
-	s.header.names |= nameBit(name)
+	s.header.names.add(nameBit(name))
 	s.header.fields = append(s.header.fields, field{at: at, nameEnd: at + len(name), start: start, end: start})
 	s.end = start
 	s.extend(at + len(line))

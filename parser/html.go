@@ -13,6 +13,8 @@ import (
 // text before a message that is quoted without such a mark.
 func htmlText(source string) (text string, own int) {
 	w := htmlWriter{}
+	const share = 8 // about what is text in the HTML of mail
+	w.out.Grow(len(source) / share)
 	s := htmlScan{source: source}
 	own = -1
 	for {
@@ -140,27 +142,32 @@ func (w *htmlWriter) text(s string) {
 		return
 	}
 	for len(s) > 0 {
-		start := strings.IndexFunc(s, notHTMLSpace)
-		if start != 0 {
+		if n := htmlSpace(s); n > 0 {
 			w.space = true
+			s = s[n:]
+			continue
 		}
-		if start < 0 {
-			return
-		}
-		s = s[start:]
-		end := strings.IndexFunc(s, htmlSpace)
-		if end < 0 {
-			end = len(s)
+		end := 1
+		for end < len(s) && htmlSpace(s[end:]) == 0 {
+			end++
 		}
 		w.word(s[:end])
 		s = s[end:]
 	}
 }
 
-func htmlSpace(r rune) bool {
-	return r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\f' || r == '\u00a0'
+// htmlSpace returns how many bytes of white space a text starts with, one character at most.
+func htmlSpace(s string) int {
+	switch c := s[0]; {
+	case c > ' ' && c != 0xc2:
+		return 0
+	case isSpace(c) || c == '\f':
+		return 1
+	case strings.HasPrefix(s, "\u00a0"):
+		return len("\u00a0")
+	}
+	return 0
 }
-func notHTMLSpace(r rune) bool { return !htmlSpace(r) }
 
 // word writes letters, after the breaks and the space that are due.
 func (w *htmlWriter) word(s string) {
@@ -190,11 +197,11 @@ func visible(s string) string {
 
 // due writes the breaks, the marks of a quote or the space before a word.
 func (w *htmlWriter) due() {
-	const deepest = 8
+	const quoteMarks, deepest = ">>>>>>>>", 8
 	if w.breaks > 0 && w.out.Len() > 0 {
 		for i := range w.breaks {
 			if i > 0 {
-				w.out.WriteString(strings.Repeat(">", min(w.quote, w.above, deepest)))
+				w.out.WriteString(quoteMarks[:min(w.quote, w.above, deepest)])
 			}
 			w.out.WriteByte('\n')
 		}
@@ -204,7 +211,8 @@ func (w *htmlWriter) due() {
 	w.above = w.quote
 	if !w.written {
 		if w.quote > 0 {
-			w.out.WriteString(strings.Repeat(">", min(w.quote, deepest)) + " ")
+			w.out.WriteString(quoteMarks[:min(w.quote, deepest)])
+			w.out.WriteByte(' ')
 		}
 	} else if w.space {
 		w.out.WriteByte(' ')

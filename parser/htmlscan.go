@@ -85,7 +85,11 @@ func (s *htmlScan) tag(rest string, start int) atom.Atom {
 	for end < len(rest) && end < start+longest && (isLetter(rest[end]) || rest[end] >= '0' && rest[end] <= '9') {
 		end++
 	}
-	name := atom.Lookup([]byte(lower(rest[start:end])))
+	var low [longest]byte
+	for i := start; i < end; i++ {
+		low[i-start] = rest[i] | 0x20 // digits have that bit
+	}
+	name := atom.Lookup(low[:end-start])
 	i := end
 	for i < len(rest) && rest[i] != '>' {
 		c := rest[i]

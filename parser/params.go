@@ -87,7 +87,6 @@ func parseMedia(value []byte, limit int) media {
 		m.params = make([]param, 0, min(n, limit, 8))
 	}
 	var segments []segment
-	var firsts [len(knownParams)]int // where a known parameter stood first, from 1
 	for n := 0; ; n++ {
 		name, v, ok := s.next()
 		if !ok {
@@ -101,19 +100,34 @@ func parseMedia(value []byte, limit int) media {
 			segments = append(segments, newSegment(name, star, v))
 			continue
 		}
-		p := param{name: word(name), value: v}
-		m.params = append(m.params, p)
-		if i := slices.Index(knownParams[:], p.name); i >= 0 {
-			if earlier := firsts[i]; earlier > 0 {
-				m.twice = m.twice || !bytes.Equal(m.params[earlier-1].value, v)
-			} else {
-				firsts[i] = len(m.params)
-			}
-		}
+		m.params = append(m.params, param{name: word(name), value: v})
 	}
-	m.params = append(m.params, joinSegments(segments)...)
+	m.twice = contradict(m.params)
+	if segments != nil {
+		m.params = append(m.params, joinSegments(segments)...)
+	}
 	m.repair = s.repair
 	return m
+}
+
+// contradict says whether a known parameter stands twice, with two values.
+func contradict(params []param) bool {
+	if len(params) < 2 {
+		return false
+	}
+	var firsts [len(knownParams)]*param
+	for i := range params {
+		p := &params[i]
+		which := slices.Index(knownParams[:], p.name)
+		switch {
+		case which < 0:
+		case firsts[which] == nil:
+			firsts[which] = p
+		case !bytes.Equal(firsts[which].value, p.value):
+			return true
+		}
+	}
+	return false
 }
 
 // paramScan takes a value with parameters apart.

@@ -179,20 +179,6 @@ func headerFields(lines textLines, i int) int {
 func quotedField(line string) quotedKind {
 	const longestName = 40
 	head := line[:min(len(line), longestName)]
-	var low [longestName]byte
-	for i := range len(head) {
-		c := head[i]
-		if c == ':' {
-			return quotedNames[string(trimRight(low[:i]))]
-		}
-		if c >= utf8.RuneSelf || c == '*' {
-			break
-		}
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		low[i] = c
-	}
 	end := strings.IndexByte(head, ':')
 	if end < 0 && strings.IndexByte(head, 0xef) >= 0 {
 		end = strings.Index(head, "：")
@@ -200,24 +186,30 @@ func quotedField(line string) quotedKind {
 	if end <= 0 {
 		return quotedNone
 	}
-	return quotedNames[strings.ToLower(strings.Trim(head[:end], " *\u00a0"))]
+	var low [longestName]byte
+	for i := range end {
+		c := head[i]
+		if c >= utf8.RuneSelf || c == '*' {
+			return quotedNames[strings.ToLower(strings.Trim(head[:end], " *\u00a0"))]
+		}
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		low[i] = c
+	}
+	return quotedNames[string(trimRight(low[:end]))]
 }
 
 // sentFrom says whether a line is what a phone puts below a message.
 func sentFrom(line string) bool {
 	const longest = 120
-	if len(line) > longest {
+	if line == "" || len(line) > longest {
 		return false
 	}
 	if startsWith(sentWords, line) {
 		return true
 	}
-	for _, end := range sentEnds {
-		if strings.HasSuffix(line, end) && strings.Count(line, " ") < 12 {
-			return true
-		}
-	}
-	return false
+	return endsWith(sentEnds, line) && strings.Count(line, " ") < 12
 }
 
 // bare takes brackets and emphasis off a line.
@@ -227,6 +219,16 @@ func bare(line string) string {
 		return line
 	}
 	return strings.Trim(line, around)
+}
+
+// endsWith says whether a line ends with one of the words, which are in the case in which they are written.
+func endsWith(words *wordList, line string) bool {
+	for _, word := range words[line[len(line)-1]] {
+		if strings.HasSuffix(line, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // startsWith says whether a line starts with one of the words, whatever its case.

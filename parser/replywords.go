@@ -41,7 +41,7 @@ var (
 		"trimis de pe ", "küldve ", "发自我的", "發自我的", "從我的", "iphoneから", "someone from mobile", "obtenir outlook", "obtener outlook", "holen sie sich outlook",
 		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook")
 
-	sentEnds = []string{" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi"}
+	sentEnds = byLast(" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi")
 
 	// The same, and nothing else.
 	deviceWords = byFirst("sent from my ", "get outlook for ", "envoyé de mon ", "enviado desde mi ", "inviato da iphone", "inviato dal mio ")
