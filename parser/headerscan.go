@@ -101,17 +101,14 @@ func (s *headerScan) skipStart() {
 		s.notes.add(DefectHeaderBOM)
 		s.pos += 3
 	}
-	start := s.pos
-	for pos := start; pos < len(s.raw); {
-		line, next := lineAt(s.raw, pos)
-		if !blank(line) {
-			if pos > start && s.looksLikeField(pos) {
-				s.notes.add(DefectHeaderBlankStart)
-				s.pos = pos
-			}
-			return
-		}
-		pos = next
+	end := s.pos // of the white space
+	for end < len(s.raw) && isSpace(s.raw[end]) {
+		end++
+	}
+	blanks := s.raw[s.pos:end]
+	if start := s.pos + 1 + bytes.LastIndexByte(blanks, '\n'); start > s.pos && s.looksLikeField(start) {
+		s.notes.add(DefectHeaderBlankStart)
+		s.pos = start
 	}
 }
 

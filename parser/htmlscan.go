@@ -49,9 +49,17 @@ func (s *htmlScan) next() (kind htmlKind, words string, tag atom.Atom) {
 
 // words takes text up to the next "<" that can start a tag.
 func (s *htmlScan) words(rest string) string {
-	end := strings.IndexByte(rest[1:], '<') + 1
-	if end == 0 {
-		end = len(rest)
+	end := 1
+	for end < len(rest) {
+		next := strings.IndexByte(rest[end:], '<')
+		if next < 0 {
+			end = len(rest)
+			break
+		}
+		if end += next; end+1 < len(rest) && (isLetter(rest[end+1]) || strings.IndexByte("/!?", rest[end+1]) >= 0) {
+			break
+		}
+		end++
 	}
 	s.pos += end
 	return html.UnescapeString(rest[:end])

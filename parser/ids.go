@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // messageIDs reads the ids of a Message-ID, In-Reply-To or References field, without angle brackets (RFC 8621, section
@@ -36,13 +37,20 @@ func messageIDs(value []byte) (ids []string, odd bool) {
 		return ids, odd
 	}
 	// No brackets at all: every word with an @ is one, else the only word.
-	fields := bytes.Fields(value)
-	for _, word := range fields {
-		if id := cleanID(bytes.Trim(word, ",;\"'>")); id != "" && (bytes.IndexByte(word, '@') > 0 || len(fields) == 1) {
+	value = bytes.TrimSpace(value)
+	alone := !bytes.ContainsFunc(value, unicode.IsSpace)
+	if n := bytes.Count(value, []byte{'@'}); n > 0 {
+		ids = make([]string, 0, n)
+	}
+	for word := range bytes.FieldsSeq(value) {
+		if bytes.IndexByte(word, '@') <= 0 && !alone {
+			continue
+		}
+		if id := cleanID(bytes.Trim(word, ",;\"'>")); id != "" {
 			ids = append(ids, id)
 		}
 	}
-	return ids, len(fields) > 0
+	return ids, len(value) > 0
 }
 
 // cleanID takes white space and control characters out of an id.

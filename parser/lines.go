@@ -1,39 +1,58 @@
 package parser
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
-// textLines are the lines of a text. It holds where they start, which takes a quarter of the room of the lines themselves:
-// a text can be nothing but line breaks.
+// textLines are the lines of a text.
 type textLines struct {
-	text   string
-	starts []int32 // of each line, and where one behind the last would start
+	text  string
+	spans []lineSpan
+}
+
+// lineSpan is where a line stands: small offsets, since a text can be nothing but line breaks.
+type lineSpan struct {
+	start, end int32
+	from, to   int32 // the same without the white space around it
 }
 
 func splitLines(s string) textLines {
-	lines := textLines{text: s, starts: make([]int32, 1, 2+strings.Count(s, "\n"))}
-	for at := 0; ; {
-		end := strings.IndexByte(s[at:], '\n')
-		if end < 0 {
-			lines.starts = append(lines.starts, int32(len(s)+1))
-			return lines
+	lines := textLines{text: s, spans: make([]lineSpan, 0, 1+strings.Count(s, "\n"))}
+	for start := 0; start <= len(s); {
+		line := s[start:]
+		if end := strings.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end]
 		}
-		at += end + 1
-		lines.starts = append(lines.starts, int32(at))
+		from := start
+		end := start + len(line)
+		if line != "" {
+			if c := line[0]; c <= ' ' || c >= utf8.RuneSelf {
+				line = strings.TrimLeftFunc(line, unicode.IsSpace)
+				from = end - len(line)
+			}
+			line = strings.TrimSpace(line)
+		}
+		lines.spans = append(lines.spans, lineSpan{int32(start), int32(end), int32(from), int32(from + len(line))})
+		start = end + 1
 	}
+	return lines
 }
 
 // slice returns some of the lines.
-func (l textLines) slice(first, end int) textLines { return textLines{l.text, l.starts[first : end+1]} }
+func (l textLines) slice(first, end int) textLines { return textLines{l.text, l.spans[first:end]} }
 
-func (l textLines) count() int { return len(l.starts) - 1 }
+func (l textLines) count() int { return len(l.spans) }
 
-// span returns where a line starts and ends.
-func (l textLines) span(i int) (from, to int) { return int(l.starts[i]), int(l.starts[i+1]) - 1 }
-
+// at returns a line without its break.
 func (l textLines) at(i int) string {
-	from, to := l.span(i)
-	return l.text[from:to]
+	span := &l.spans[i]
+	return l.text[span.start:span.end]
 }
 
 // trimmed returns a line without the white space around it.
-func (l textLines) trimmed(i int) string { return strings.TrimSpace(l.at(i)) }
+func (l textLines) trimmed(i int) string {
+	span := &l.spans[i]
+	return l.text[span.from:span.to]
+}

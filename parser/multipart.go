@@ -35,6 +35,7 @@ type walk struct {
 	unwraps int
 	guesses int
 	open    []openBoundary // of the multiparts that are open, innermost last
+	lengths uint64         // a bit for each length that one of them has, modulo 64
 	spaced  int            // how many of them end in white space that counts
 }
 
@@ -93,6 +94,9 @@ func (w *walk) opened(text, exact []byte) (level int, ok bool) {
 
 // find returns the innermost level at which a boundary is open, or 0.
 func (w *walk) find(text []byte) int {
+	if w.lengths>>(len(text)&63)&1 == 0 {
+		return 0
+	}
 	hash := boundaryHash(text)
 	for i := len(w.open) - 1; i >= 0; i-- {
 		if w.open[i].hash == hash && w.open[i].text == string(text) {
@@ -148,6 +152,7 @@ func dashesAt(raw []byte, pos int) int {
 // push opens a boundary and returns its level.
 func (w *walk) push(text string) int {
 	w.open = append(w.open, openBoundary{boundaryHash(text), text})
+	w.lengths |= 1 << (len(text) & 63)
 	if endsInSpace(text) {
 		w.spaced++
 	}
@@ -160,6 +165,10 @@ func (w *walk) pop() {
 		w.spaced--
 	}
 	w.open = w.open[:last]
+	w.lengths = 0
+	for _, b := range w.open {
+		w.lengths |= 1 << (len(b.text) & 63)
+	}
 }
 
 // place says where an entity stands.

@@ -13,18 +13,17 @@ func splitNotice(text string) (notice textLines, original string) {
 	const window, enough = 8, 3
 	lines := splitLines(text)
 	for i := range lines.count() {
-		if !startsMessage(lines.at(i)) {
+		if !startsMessage(lines.trimmed(i)) {
 			continue
 		}
 		found := 0
 		for next := i; next < min(lines.count(), i+window); next++ {
-			if name, kind := fieldName(trim(lines.at(next))); kind == nameStrict && isMailField(name) {
+			if name, kind := fieldName(lines.trimmed(next)); kind == nameStrict && isMailField(name) {
 				found++
 			}
 		}
 		if found >= enough {
-			from, _ := lines.span(i)
-			return lines.slice(0, i), unindent(text[from:])
+			return lines.slice(0, i), unindent(text[lines.spans[i].start:])
 		}
 	}
 	return lines, ""
@@ -37,7 +36,7 @@ var returnedFields = [...]string{
 
 // startsMessage says whether a line is one of returnedFields.
 func startsMessage(line string) bool {
-	name, kind := fieldName(trim(line))
+	name, kind := fieldName(line)
 	return kind == nameStrict && slices.ContainsFunc(returnedFields[:], func(known string) bool { return is(name, known) })
 }
 
@@ -115,7 +114,7 @@ func paragraph(lines textLines, i int) string {
 		if out.Len() > 0 {
 			out.WriteByte(' ')
 		}
-		out.WriteString(strings.TrimSpace(cutText(lines.at(i), maxReason)))
+		out.WriteString(strings.TrimSpace(cutText(lines.trimmed(i), maxReason)))
 	}
 	return cutText(printable(out.String()), maxReason)
 }

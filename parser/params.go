@@ -84,7 +84,7 @@ func parseMedia(value []byte, limit int) media {
 	}
 	m.value = strings.ToValidUTF8(word(head), "\ufffd")
 	if n := bytes.Count(value, []byte{'='}); n > 0 {
-		m.params = make([]param, 0, min(n, limit, 8))
+		m.params = make([]param, 0, min(n, limit))
 	}
 	var segments []segment
 	for n := 0; ; n++ {

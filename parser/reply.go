@@ -15,16 +15,17 @@ func replyText(s string) string {
 	for i := 0; i < lines.count(); i++ {
 		line := lines.trimmed(i)
 		if line == "" {
-			kept.keep(lines.span(i))
+			kept.keep(lines.spans[i])
 			continue
 		}
 		if endsReply(lines, i, line, &wroteOn) {
 			break
 		}
-		for marked = max(marked, i); marked < lines.count() && !marksAttribution(lines.at(marked)); {
+		near := min(i+longestAttribution, lines.count())
+		for marked = max(marked, i); marked < near && !marksAttribution(lines.at(marked)); {
 			marked++
 		}
-		if marked < i+longestAttribution {
+		if marked < near {
 			if n, all := attribution(lines, i); all {
 				break
 			} else if n > 0 {
@@ -33,7 +34,7 @@ func replyText(s string) string {
 			}
 		}
 		if !quotedLine(line) {
-			kept.keep(lines.span(i))
+			kept.keep(lines.spans[i])
 		}
 	}
 	if out := strings.TrimSpace(withoutNoise(kept.result())); out != "" {
@@ -51,8 +52,9 @@ type keeper struct {
 	out      strings.Builder
 }
 
-// keep keeps the line between two places, without the white space at its end.
-func (k *keeper) keep(from, to int) {
+// keep keeps a line, without the white space at its end.
+func (k *keeper) keep(line lineSpan) {
+	from, to := int(line.start), int(line.end)
 	for to > from && isSpace(k.text[to-1]) {
 		to--
 	}
@@ -86,9 +88,9 @@ func (k *keeper) result() string {
 // longestLine is the longest line that is looked at as a header or an introduction.
 const longestLine = 300
 
-// quotedLine says whether a line is quoted: "> text", or "AL> text" with the initials of its author.
+// quotedLine says whether a line, without the white space around it, is quoted: "> text", or "AL> text" with the initials
+// of its author.
 func quotedLine(line string) bool {
-	line = strings.TrimSpace(line)
 	const initials = 3
 	for i := 0; i < len(line) && i <= initials; i++ {
 		if line[i] == '>' {
@@ -114,7 +116,8 @@ func withoutNoise(s string) string {
 }
 
 func noise(line string) bool {
-	return line == "" || strings.Trim(line, " \t\r=-_*~ᐧ\u200b\ufeff") == ""
+	line = trimSet(line, &rulers)
+	return line == "" || line[0] >= utf8.RuneSelf && strings.Trim(line, " \t\r=-_*~ᐧ\u200b\ufeff") == ""
 }
 
 // endsReply says whether the rest from line i on, which is not empty, is a signature or a message that was forwarded or replied to.
@@ -122,7 +125,7 @@ func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
 	if len(line) > longestLine {
 		return false
 	}
-	if c := line[0]; (c == '-' || c == '_' || c >= utf8.RuneSelf) && (line == "--" || line == "—" || len(line) > 1 && strings.Trim(line, "_") == "") {
+	if line == "--" || line == "—" || len(line) > 1 && line[0] == '_' && strings.Trim(line, "_") == "" {
 		return true
 	}
 	if separator(lines, i, line) || headerBlock(lines, i, line) {
@@ -146,10 +149,10 @@ func separator(lines textLines, i int, line string) bool {
 	if startsWith(forwardWords, line) {
 		return true
 	}
-	if strings.IndexByte("-_=*", line[0]) < 0 {
+	if line[0] == ' ' || !dashes[line[0]] {
 		return false
 	}
-	words := strings.TrimSpace(strings.Trim(line, "-_=* "))
+	words := strings.TrimSpace(trimSet(line, &dashes))
 	if len(words) < 5 || len(line)-len(words) < 4 {
 		return false
 	}
@@ -214,11 +217,33 @@ func sentFrom(line string) bool {
 
 // bare takes brackets and emphasis off a line.
 func bare(line string) string {
-	const around = "<>()[] *_-"
-	if line == "" || strings.IndexByte(around, line[0]) < 0 {
+	if line == "" || !brackets[line[0]] {
 		return line
 	}
-	return strings.Trim(line, around)
+	return trimSet(line, &brackets)
+}
+
+// byteSet says of each byte whether it is in a set.
+type byteSet [256]bool
+
+func bytesOf(s string) (set byteSet) {
+	for i := range len(s) {
+		set[s[i]] = true
+	}
+	return set
+}
+
+var dashes, brackets, rulers = bytesOf("-_=* "), bytesOf("<>()[] *_-"), bytesOf(" \t\r=-_*~")
+
+// trimSet takes the bytes of a set, which are ASCII, off both ends.
+func trimSet(s string, set *byteSet) string {
+	for s != "" && set[s[0]] {
+		s = s[1:]
+	}
+	for s != "" && set[s[len(s)-1]] {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // endsWith says whether a line ends with one of the words, which are in the case in which they are written.

@@ -155,6 +155,11 @@ func findUU(text []byte, pos int) (uuBlock, bool) {
 			continue
 		}
 		for lines := 0; next < len(text); lines++ {
+			if text[next] == '\n' {
+				next++
+				pos = next
+				continue
+			}
 			line, next = lineAt(text, next)
 			if lines > 0 && len(line) > 2 && string(bytes.TrimSpace(line)) == "end" {
 				return uuBlock{span{start, next}, name}, true

@@ -36,23 +36,23 @@ func (w words) decode(b []byte) string {
 			pending = encodedWord{}
 		}
 	}
-	rest := b
-	for {
-		start := bytes.Index(rest, []byte("=?"))
-		if start < 0 {
+	rest := b // what is not written yet
+	for from := 0; ; {
+		next := bytes.Index(rest[from:], []byte("=?"))
+		if next < 0 {
 			break
 		}
+		start := from + next
 		word, size, open := parseWord(rest[start:])
 		if open {
 			break // no word ends behind here
 		}
 		if size == 0 {
-			flush()
-			out.WriteString(w.plain(rest[:start+2]))
-			rest = rest[start+2:]
+			from = start + 2
 			continue
 		}
 		between := rest[:start]
+		from = 0
 		neighbours := pending.bytes != nil && blank(between)
 		if !neighbours || pending.charset != word.charset {
 			flush()
