@@ -7,15 +7,19 @@ import (
 
 // What mail programs put around a quoted message, in their languages and in lower case.
 var (
-	fromNames = []string{"from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
-		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender"}
+	fromNames = []string{
+		"from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
+		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender",
+	}
 
-	otherNames = []string{"sent", "date", "to", "subject", "cc", "reply-to", "gesendet", "datum", "an", "betreff", "kopie", "envoyé", "à", "objet", "date d'envoi",
+	otherNames = []string{
+		"sent", "date", "to", "subject", "cc", "reply-to", "gesendet", "datum", "an", "betreff", "kopie", "envoyé", "à", "objet", "date d'envoi",
 		"copie à", "sujet", "enviado", "para", "asunto", "fecha", "enviado el", "inviato", "a", "oggetto", "data", "verzonden", "aan", "onderwerp",
 		"skickat", "till", "ämne", "assunto", "enviada em", "sendt", "emne", "til", "dato", "lähetetty", "vastaanottaja", "aihe", "wysłano", "do", "temat",
 		"odesláno", "komu", "předmět", "отправлено", "кому", "тема", "дата", "надіслано", "küldve", "címzett", "tárgy", "trimis", "către", "subiect",
 		"gönderme tarihi", "kime", "konu", "发送时间", "收件人", "主题", "日期", "寄件日期", "收件者", "主旨", "送信日時", "宛先", "件名", "日付", "보낸 날짜", "받는 사람", "제목",
-		"to cc", "copy", "copie", "envoye"}
+		"to cc", "copy", "copie", "envoye",
+	}
 
 	// Between dashes.
 	originalWords = set("original message", "original-nachricht", "ursprüngliche nachricht", "originalnachricht", "urspr. nachricht", "message d'origine",
