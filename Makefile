@@ -88,6 +88,10 @@ rivals: ## mbsync, fetchmail, getmail and offlineimap under the same kill -9, an
 	scripts/apt-install.sh isync fetchmail getmail6 offlineimap3
 	RIVALS=1 $(GO) test -count=1 -timeout 45m -v ./internal/rivals
 
+.PHONY: poison
+poison: ## 10,000 hostile messages with 1,000 good ones between them in one mailbox; messages that end the process
+	POISON=long $(GO) test -count=1 -timeout 10m -v -run 'Poison|HostileMail' ./mailbox
+
 .PHONY: bench
 bench: ## the benchmarks, compared by benchstat
 	scripts/bench.sh

@@ -42,14 +42,21 @@ func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
 	crash.At("parse.begin")
 	mail := c.Parse.Parse(m.Raw)
 	crash.At("parse.end")
+	fingerprint := ""
+	if len(m.Raw) > 0 {
+		fingerprint = parser.Fingerprint(m.Raw)
+	}
+	return c.assemble(m, cause, mail, fingerprint, death(m, mail))
+}
+
+// assemble puts together what is known of a message.
+func (c Config) assemble(m fetcher.Message, cause event.Cause, mail parser.Mail, fingerprint string, dead *event.Dead) *draft {
 	if m.InternalDate = m.InternalDate.UTC(); m.InternalDate.Year() < 1 || m.InternalDate.Year() > 9999 { // which JSON cannot say
 		m.InternalDate = time.Time{}
 	}
 	d := &draft{
 		mail: mail, route: routeReceived, folder: m.Folder, position: m.Position.String(), emailID: m.EmailID,
-	}
-	if len(m.Raw) > 0 {
-		d.fingerprint = parser.Fingerprint(m.Raw)
+		fingerprint: fingerprint,
 	}
 	d.event.Data = event.Message{
 		Mailbox: c.Mailbox,
@@ -58,7 +65,7 @@ func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
 			Folder: m.Folder, UIDValidity: m.UIDValidity, UID: m.UID, Flags: notNil(m.Flags),
 			InternalDate: m.InternalDate, Size: m.Size,
 		},
-		Dead: death(m, mail),
+		Dead: dead,
 	}
 	if m.EmailID != "" {
 		d.event.Data.Provider = &event.Provider{EmailID: m.EmailID, ThreadID: m.ThreadID, Labels: m.Labels}

@@ -43,6 +43,8 @@ func (w *Worker) claim(ctx context.Context) error {
 	if err := w.compare(ctx, chain, readMemo(note), revision, damage); err != nil {
 		return err
 	}
+	w.beware(w.memo, chain, revision)
+	w.memo.Open = true
 	w.tail, w.last, w.positions, w.stream = chain.Seq, chain.Folders, positions, chain.Stream
 	w.saved, w.savedRevision, w.ledger, w.drops = floor, revision, nil, make(map[string]uint64)
 	if err := w.save(ctx); err != nil {
@@ -158,13 +160,14 @@ func (w *Worker) save(ctx context.Context) error {
 	for folder, p := range w.positions {
 		text[folder] = p.String()
 	}
+	w.memo.Open = w.memo.Open && !w.claimed
 	w.memo.follow(w.tail, w.stream, time.Now())
 	revision, err := w.c.Floor.SavePositions(ctx, w.c.Mailbox.ID, text, w.memo.String(), w.savedRevision)
 	if err != nil {
 		w.claimed = false
 		return fmt.Errorf("save of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
 	}
-	w.saved, w.savedRevision, w.savedAt = text, revision, time.Now()
+	w.saved, w.savedRevision, w.wrote, w.savedAt = text, revision, revision, time.Now()
 	w.board.positions(text)
 	w.countDrops()
 	return nil

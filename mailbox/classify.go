@@ -43,7 +43,7 @@ type adviser interface {
 
 // Classify says what an error means for a mailbox. What it does not know passes: trying again is never wrong, only slow.
 func Classify(err error) Verdict {
-	for _, known := range []func(error) (Verdict, bool){fromAdviser, fromServer, fromStream, fromFloor} {
+	for _, known := range []func(error) (Verdict, bool){fromAdviser, fromServer, fromStream, fromFloor, fromParser} {
 		if v, ok := known(err); ok {
 			return v
 		}

@@ -162,7 +162,10 @@ func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
 	if m.Sent && !w.c.Sent {
 		return staged{message: m, dropped: dropSent}, nil
 	}
-	e := w.c.build(m, w.cause(m))
+	e, err := w.digest(ctx, m)
+	if err != nil {
+		return staged{}, err
+	}
 	dropped, err := w.known(ctx, m, e)
 	if err != nil {
 		return staged{}, err
@@ -170,10 +173,7 @@ func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
 	if dropped != "" {
 		return staged{message: m, dropped: dropped}, nil
 	}
-	if err := w.c.keepBytes(ctx, e); err != nil {
-		return staged{}, err
-	}
-	p, err := e.encode(w.c.Bytes.MaxPayload(), w.c.Binary)
+	p, err := w.finish(ctx, m, e)
 	if err != nil {
 		return staged{}, err
 	}

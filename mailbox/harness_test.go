@@ -56,7 +56,7 @@ func newRig(t testing.TB, provider sim.Provider, folders ...string) *rig {
 
 func openPublisher(t testing.TB, dir string) *publish.Publisher {
 	t.Helper()
-	p, err := publish.Open(t.Context(), publish.Config{Embedded: publish.Embedded{Dir: dir, Listen: "none"}}, slog.New(slog.DiscardHandler))
+	p, err := publish.Open(t.Context(), publish.Config{Embedded: publish.Embedded{Dir: dir, Listen: "127.0.0.1:0"}}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	t.Cleanup(func() {
 		if err := p.Close(context.WithoutCancel(t.Context())); err != nil {

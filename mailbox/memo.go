@@ -11,9 +11,10 @@ import (
 // memo is what the floor keeps beside the positions: what we knew of the chain, so that the next owner of the mailbox can see
 // what became of it.
 type memo struct {
-	Tail   uint64    `json:"tail"`   // the last sequence of the chain
-	TailAt time.Time `json:"tailAt"` // when we first saw it there
-	Born   time.Time `json:"born"`   // when the stream was created that it is of
+	Tail   uint64    `json:"tail"`           // the last sequence of the chain
+	TailAt time.Time `json:"tailAt"`         // when we first saw it there
+	Born   time.Time `json:"born"`           // when the stream was created that it is of
+	Open   bool      `json:"open,omitempty"` // the mailbox was claimed, and nothing was done since
 	Notice *notice   `json:"notice,omitempty"`
 }
 

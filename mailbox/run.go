@@ -18,6 +18,7 @@ import (
 func (w *Worker) Run(ctx context.Context) {
 	defer w.board.enter(StateElsewhere)
 	defer w.Close()
+	defer w.release(ctx)
 	defer w.watchSilence(ctx)()
 	w.claimed = false // while it was not ours, others may have carried it
 	pause := backoff{random: w.c.Random}

@@ -96,11 +96,11 @@ func (t Turns) giveBack() {
 	}
 }
 
-// Config is one mailbox and what its worker works with. All fields but Line, Turns, Log, Random and StaleAfter are required.
+// Config is one mailbox and what its worker works with. What follows Floor may be left out, and so may Line and Parse.
 type Config struct {
 	Mailbox   event.Mailbox
 	Raw       RawPolicy
-	Parse     parser.Options                                       // whose Authentication-Results are believed, and limits
+	Parse     Parser                                               // parser.Options if nil
 	Binary    bool                                                 // CloudEvents in binary mode instead of structured
 	Describe  bool                                                 // attachments are described and not stored
 	Sent      bool                                                 // what the mailbox's owner sent is published too
@@ -115,6 +115,8 @@ type Config struct {
 	Random    func(n int64) int64 // draws from [0, n) for the backoff; rand.Int64N does if it is nil
 
 	StaleAfter time.Duration // how long no pass may be complete before that is announced; 0 means DefaultStaleAfter
+	Patience   time.Duration // how long one message may be parsed; 0 means 30 s
+	Trial      []string      // the command of a process that calls ServeTrials: it parses what this one may have died of
 }
 
 // Worker carries the mail of one mailbox to the stream. Drain and Run are for one goroutine at a time; Status may be called
@@ -129,6 +131,8 @@ type Worker struct {
 	folders []string
 	woken   chan struct{} // one slot
 	unread  string        // the folder that was announced as one that cannot be read
+	careful int           // how many messages are to be tried out first, because somebody may have died of them
+	trial   *trial        // where; nil: it was not needed yet
 
 	claimed   bool // the chain was read, and every field below is from it
 	tail      uint64
@@ -144,6 +148,7 @@ type Worker struct {
 	backwards     time.Time         // since when the stream ends before what we know of
 	saved         map[string]string // what the floor holds
 	savedRevision uint64
+	wrote         uint64 // the last revision of the floor that is ours
 	savedAt       time.Time
 }
 
@@ -152,6 +157,12 @@ func NewWorker(c Config) *Worker {
 	log := c.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if c.Parse == nil {
+		c.Parse = parser.Options{}
+	}
+	if c.Patience <= 0 {
+		c.Patience = defaultPatience
 	}
 	return &Worker{
 		c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox), woken: make(chan struct{}, 1),
@@ -191,6 +202,7 @@ func (w *Worker) Drain(ctx context.Context) error {
 
 // Close ends the connection to the mailbox.
 func (w *Worker) Close() {
+	w.endTrial()
 	if w.session == nil {
 		return
 	}
@@ -253,6 +265,7 @@ func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
 		return false, errors.Join(fetchErr, err)
 	}
 	if fetchErr == nil && !halted {
+		w.calm()
 		w.board.checked()
 	}
 	return halted && (fetchErr == nil || onlyFolder(fetchErr)), fetchErr
@@ -285,7 +298,11 @@ func fetch(ctx context.Context, messages iter.Seq2[fetcher.Message, error], fetc
 // committed, so nothing ever waits for a batch to fill, and the budget that its messages hold is always on its way back.
 func (w *Worker) commitAll(ctx context.Context, fetched <-chan *fetcher.Message) error {
 	for {
-		batch, more := take(fetched, publish.MaxBatch)
+		most := publish.MaxBatch
+		if w.careful > 0 {
+			most = 1
+		}
+		batch, more := take(fetched, most)
 		err := w.commit(ctx, batch)
 		for _, m := range batch {
 			if err != nil {

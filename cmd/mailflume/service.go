@@ -254,6 +254,7 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (
 		Mailbox:  event.Mailbox{ID: id, Name: m.Name, Address: m.Address, Provider: m.Provider},
 		Raw:      mailbox.RawPolicy(m.Raw),
 		Parse:    parser.Options{AuthServIDs: m.AuthServ},
+		Trial:    trialCommand(m.AuthServ),
 		Binary:   s.config.Events.Mode == "binary",
 		Describe: s.config.Events.Attachments == "omit",
 		Sent:     slices.Contains(m.Include, "sent"),
