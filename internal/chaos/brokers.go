@@ -28,9 +28,9 @@ type node struct {
 	p                  *process.Process
 }
 
-// newBrokers writes the settings of n servers that keep their files below dir, or the first one's in store. sync is their
-// sync_interval, and more is put at the end of every configuration.
-func newBrokers(binary, dir string, n int, sync, more, store string) (*Brokers, error) {
+// newBrokers writes the settings of n servers that keep their files below dir, or the first one's in store. jetStream is
+// put at the end of the block of that name, and more at the end of every configuration.
+func newBrokers(binary, dir string, n int, jetStream, more, store string) (*Brokers, error) {
 	b := &Brokers{binary: binary}
 	var routes []string
 	for i := range n {
@@ -48,11 +48,8 @@ func newBrokers(binary, dir string, n int, sync, more, store string) (*Brokers, 
 		routes = append(routes, fmt.Sprintf("%q", "nats://127.0.0.1:"+one.cluster))
 		b.nodes = append(b.nodes, one)
 	}
-	if sync != "" {
-		sync = ", sync_interval: " + sync
-	}
 	for i, one := range b.nodes {
-		text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%s\njetstream {store_dir: %q%s}\n", i, one.port, one.store, sync)
+		text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%s\njetstream {store_dir: %q%s}\n", i, one.port, one.store, jetStream)
 		if n > 1 {
 			// Clients are told of no other address: the way to a server may lead through a bad line.
 			text += fmt.Sprintf("cluster {name: chaos, listen: 127.0.0.1:%s, no_advertise: true, routes: [%s]}\n",
@@ -120,6 +117,47 @@ func (b *Brokers) Pause(i int) error { return b.nodes[i].p.Signal(syscall.SIGSTO
 
 // Resume undoes Pause.
 func (b *Brokers) Resume(i int) error { return b.nodes[i].p.Signal(syscall.SIGCONT) }
+
+// Leader returns which server leads the stream of all mail.
+func (w *World) Leader(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := w.js.Stream(ctx, "MAIL")
+	if err != nil {
+		return 0, fmt.Errorf("find the stream's leader: %w", err)
+	}
+	var i int
+	c := s.CachedInfo().Cluster
+	if _, err := fmt.Sscanf(c.Leader, "n%d", &i); err != nil {
+		return 0, fmt.Errorf("the stream's leader is %q: %w", c.Leader, err)
+	}
+	return i, nil
+}
+
+// Whole waits until every server of the cluster has all of the stream.
+func (w *World) Whole(ctx context.Context) error {
+	for {
+		asking, cancel := context.WithTimeout(ctx, time.Second)
+		s, err := w.js.Stream(asking, "MAIL")
+		cancel()
+		behind := 1
+		if err == nil {
+			behind = 0
+			for _, r := range s.CachedInfo().Cluster.Replicas {
+				if !r.Current || r.Offline {
+					behind++
+				}
+			}
+		}
+		if behind == 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for the cluster to be whole: %w", errors.Join(err, ctx.Err()))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
 
 // Rewrite changes the configuration of every server, and has them read it again.
 func (b *Brokers) Rewrite(change func(string) string) error {

@@ -13,12 +13,16 @@ import (
 type Ordeal struct {
 	Mails  [][]byte      // in this order
 	Early  int           // how many of them are there before the replicas are
-	Every  time.Duration // how often one of the others arrives, about; when all faults are over, what is left comes at once
+	Every  time.Duration // how often one of the others arrives, about, until all faults are over
+	All    bool          // what is left then comes at once
 	Faults int           // how many things go wrong
 	Size   int           // replicas; 1 if zero
 
-	// Fault does the k-th thing and mends it. The replicas must still be running then.
-	Fault func(ctx context.Context, fleet *Fleet, k int) error
+	Unsteady bool // the mail server is among what goes wrong
+
+	// Fault does the k-th thing and mends it. The replicas must still be running then. The time that it returns is when
+	// mail should begin to flow again; zero means now.
+	Fault func(ctx context.Context, fleet *Fleet, k int) (time.Time, error)
 }
 
 // Outcome is what an Ordeal measured.
@@ -26,9 +30,11 @@ type Outcome struct {
 	Verdict
 	Served    int
 	Faults    int
-	Gaps      []time.Duration // from the end of each fault to the next event that was stored
+	Gaps      []time.Duration // from each fault, or its end, to the next event that was stored
 	Drained   time.Duration   // from the end of the last fault and the delivery of what was left to the last event
 	Exchanges int             // of refresh tokens
+	Dry       bool            // no mail arrived towards the end
+	Log       string          // what the replicas said, the end of it
 	Took      time.Duration
 }
 
@@ -54,24 +60,32 @@ func (w *World) Run(ctx context.Context, o Ordeal) (out Outcome, err error) {
 	if err != nil {
 		return out, err
 	}
+	w.unsteady = o.Unsteady
 	drip := w.drip(ctx, o.Mails[o.Early:], o.Every)
 	var ends []time.Time
 	for k := range o.Faults {
-		if err = o.Fault(ctx, fleet, k); err == nil {
+		end, err := o.Fault(ctx, fleet, k)
+		if err == nil {
 			err = fleet.Running()
 		}
 		if err != nil {
 			return out, fmt.Errorf("fault %d: %w\n%s", k+1, errors.Join(err, drip.stop()), fleet.Output())
 		}
-		ends = append(ends, time.Now())
+		if end.IsZero() {
+			end = time.Now()
+		}
+		ends = append(ends, end)
 		out.Faults++
 	}
 	if err := drip.stop(); err != nil {
 		return out, err
 	}
-	if err := w.Deliver(ctx, w.rng, drip.left...); err != nil {
-		return out, err
+	if o.All {
+		if err := w.Deliver(ctx, w.rng, drip.left...); err != nil {
+			return out, err
+		}
 	}
+	out.Dry = len(drip.left) == 0 && !o.All
 	quiet := time.Now()
 	served, err := w.Served(ctx)
 	if err != nil {
@@ -83,8 +97,9 @@ func (w *World) Run(ctx context.Context, o Ordeal) (out Outcome, err error) {
 	verdict, stored, failed := w.Judge(ctx)
 	out.Verdict, out.Exchanges, out.Took = verdict, w.Exchanges(), time.Since(begin)
 	out.Gaps = resumeTimes(stored, ends)
+	out.Log = fleet.Output()
 	if err = errors.Join(err, failed, verdict.Err()); err != nil {
-		err = fmt.Errorf("%w\n%s", err, fleet.Output())
+		err = fmt.Errorf("%w\n%s", err, out.Log)
 	}
 	return out, err
 }
@@ -166,4 +181,20 @@ func (w *World) deliverWhenUp(ctx context.Context, rng *rand.Rand, mails [][]byt
 		}
 	}
 	return nil
+}
+
+// Flows waits until an event is stored after a moment, and returns how long after.
+func (w *World) Flows(ctx context.Context, after time.Time, most time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	for {
+		at, err := w.newest(ctx)
+		if err == nil && at.After(after) {
+			return time.Since(after), nil
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("no mail flows %v after a fault: %w", most, errors.Join(err, ctx.Err()))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }

@@ -26,6 +26,7 @@ type Options struct {
 	Brokers   int           // how many of them; 1 if zero
 	Sync      string        // their sync_interval: "always" if empty, "default" for their own default
 	Broker    string        // more of their configuration
+	JetStream string        // more of its block jetstream
 	Store     string        // the directory of the first one's files, if it must be a certain one
 	Lines     bool          // everything goes through a proxy; see World.Lines
 	Login     string        // what the binary logs in to NATS with, as keys of the configuration
@@ -113,7 +114,7 @@ func (w *World) setUp(ctx context.Context) (err error) {
 	// With the embedded server there is nothing to connect to as yet, and later it comes and goes.
 	w.conn, err = nats.Connect(watched, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1),
-		nats.UserInfo("observer", "observer"), nats.IgnoreAuthErrorAbort())
+		nats.UserInfo("observer", "observer"), nats.IgnoreAuthErrorAbort(), nats.PingInterval(500*time.Millisecond))
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -128,11 +129,11 @@ func (w *World) setUp(ctx context.Context) (err error) {
 
 // startBrokers starts nats-servers, processes of their own.
 func (w *World) startBrokers(ctx context.Context) (err error) {
-	sync := cmp.Or(w.o.Sync, "always")
-	if sync == "default" {
-		sync = ""
+	jetStream := w.o.JetStream
+	if sync := cmp.Or(w.o.Sync, "always"); sync != "default" {
+		jetStream += ", sync_interval: " + sync
 	}
-	w.Brokers, err = newBrokers(w.o.NATS, filepath.Join(w.dir, "nats"), cmp.Or(w.o.Brokers, 1), sync, w.o.Broker, w.o.Store)
+	w.Brokers, err = newBrokers(w.o.NATS, filepath.Join(w.dir, "nats"), cmp.Or(w.o.Brokers, 1), jetStream, w.o.Broker, w.o.Store)
 	if err != nil {
 		return err
 	}

@@ -141,6 +141,28 @@ func (s *Server) greeting(ctx context.Context) error {
 	}
 }
 
+// Kill is kill -9 of the daemon and all of its processes. The mail stays.
+func (s *Server) Kill() { s.master.Kill() }
+
+// Restart starts the daemon again after Kill, on the same ports, and returns when it greets.
+func (s *Server) Restart(ctx context.Context) error {
+	binary, err := find()
+	if err != nil {
+		return err
+	}
+	// Sockets and the pid of a daemon that was killed stay behind.
+	if err := os.RemoveAll(filepath.Join(s.dir, "run")); err != nil {
+		return fmt.Errorf("clear what dovecot left behind: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(s.dir, "run"), 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	if s.master, err = process.Start(context.WithoutCancel(ctx), "/", nil, binary, "-F", "-c", filepath.Join(s.dir, "dovecot.conf")); err != nil {
+		return err
+	}
+	return s.greeting(ctx)
+}
+
 // Close stops the daemon and removes its files. It may be called more than once.
 func (s *Server) Close() error {
 	var err error
