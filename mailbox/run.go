@@ -21,6 +21,8 @@ func (w *Worker) Run(ctx context.Context) {
 	defer w.release(ctx)
 	defer w.watchSilence(ctx)()
 	w.claimed = false // while it was not ours, others may have carried it
+	w.patient = true
+	defer func() { w.patient = false }()
 	pause := backoff{random: w.c.Random}
 	troubled := false // somebody was told that the mailbox fails
 	connected := false

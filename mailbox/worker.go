@@ -127,6 +127,7 @@ type Worker struct {
 	log     *slog.Logger
 	address *regexp.Regexp // of the mailbox, which is nobody's to read in a log
 	board   *board
+	patient bool    // Run is at work, and may wait; see persist
 	session Session // nil: not connected
 	folders []string
 	woken   chan struct{} // one slot
@@ -303,7 +304,7 @@ func (w *Worker) commitAll(ctx context.Context, fetched <-chan *fetcher.Message)
 			most = 1
 		}
 		batch, more := take(fetched, most)
-		err := w.commit(ctx, batch)
+		err := w.persist(ctx, batch)
 		for _, m := range batch {
 			if err != nil {
 				w.overlook(m)
