@@ -47,7 +47,7 @@ func binary(tb testing.TB) string {
 var form = os.Getenv("MAILFLUME_CHAOS")
 
 // settings are the two ways in which mailflume is run: alone with its own server, which dies with it, and as two replicas.
-var settings = []setting{{1, true}, {2, false}}
+var settings = []setting{{replicas: 1, builtIn: true}, {replicas: 2}}
 
 // census tells the story without a death and counts how often it comes by each point.
 func census(t *testing.T, s setting) map[string]int {
@@ -55,6 +55,7 @@ func census(t *testing.T, s setting) map[string]int {
 	w := newWorld(t, s, death{})
 	w.tell()
 	w.judge()
+	w.tokens()
 	counts := map[string]int{}
 	for _, p := range crash.Points {
 		if n := w.hitsOf(p.Name); n > 0 {
@@ -91,6 +92,7 @@ func dieAt(t *testing.T, s setting, d death, a *tally) {
 		w := newWorld(t, s, d)
 		w.tell()
 		v := w.judge()
+		w.tokens()
 		if w.died {
 			t.Logf("died at %v: %d events, %d lost, %d duplicate, %d wrong, %d positions back or ahead", d, v.Events, len(v.Lost), len(v.Duplicate), len(v.Wrong), len(v.Position))
 			a.add(d, v)

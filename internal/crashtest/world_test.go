@@ -37,6 +37,7 @@ const patience = 90 * time.Second
 type setting struct {
 	replicas int
 	builtIn  bool // the NATS server is in the process, and dies with it
+	page     bool // it has its page
 }
 
 func (s setting) String() string {
@@ -73,9 +74,11 @@ type world struct {
 	boxes   []*mailbox
 	config  string
 	port    string // of the NATS server
+	page    string // where the page is
 	js      jetstream.JetStream
 
-	served map[string]*served // all that was delivered, by the sum of its bytes
+	served  map[string]*served // all that was delivered, by the sum of its bytes
+	noMails int                // how many of them are no message
 
 	replicas []*process.Process // nil where one has died and is not started yet
 	died     bool
@@ -163,7 +166,13 @@ func (w *world) configure() {
 		w.must(err)
 	}
 	var b strings.Builder
-	b.WriteString("data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\n")
+	w.page = "none"
+	if w.setting.page {
+		port, err := process.FreePort()
+		w.must(err)
+		w.page = "127.0.0.1:" + port
+	}
+	fmt.Fprintf(&b, "data: data\nhttp: {listen: %q}\nevents: {raw: always}\nlog: {level: debug}\n", w.page)
 	if w.setting.builtIn {
 		fmt.Fprintf(&b, "nats: {embedded: {listen: \"127.0.0.1:%s\", key: \"file:store-key\"}}\n", w.port)
 	} else {
