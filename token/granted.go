@@ -187,9 +187,9 @@ func (m *Manager) overwrite(ctx context.Context, a Account, change func(old, nex
 		}
 		next := old.next(stamp(time.Now()))
 		if configured, err := configuredToken(a); err == nil && !configured.IsZero() {
-			if fp := fingerprintOf(a.Mailbox, configured); !slices.Contains(next.Imported, fp) {
-				next.Imported = append(next.Imported, fp)
-			}
+			fp := fingerprintOf(a.Mailbox, configured)
+			known := func(other string) bool { return other == fp }
+			next.Imported = append(slices.DeleteFunc(next.Imported, known), fp) // the newest, since the oldest are forgotten
 		}
 		change(old, next)
 		err = m.put(ctx, a.Mailbox, next)
