@@ -60,6 +60,15 @@ func (a Account) check() error {
 // key tells clients apart: the names are the configuration's own affair and may change.
 func (c Client) key() string { return c.TokenURL + "\n" + c.ID }
 
+// host is where the client's token endpoint is.
+func (c Client) host() string {
+	u, err := url.Parse(c.TokenURL)
+	if err != nil {
+		return c.TokenURL
+	}
+	return u.Host
+}
+
 // secret reads the client's secret; a public client has none.
 func (c Client) secret() (Secret, error) {
 	if c.Secret == nil {

@@ -82,6 +82,9 @@ type verdict struct {
 	err     error
 	lost    bool // the endpoint may have granted something that we did not get
 	refused bool // invalid_grant: the refresh token itself
+
+	away     bool // the endpoint is not there, or not itself
+	noAnswer bool // and nothing came from it at all
 }
 
 // classify says who must act on a failure. Throttling and failures of the endpoint itself come first, whatever their body
@@ -103,6 +106,8 @@ func classify(a Account, g *grant, f *failure, now time.Time) verdict {
 		known, v.problem.Code, v.lost = noAnswer(f)
 	}
 	v.who, v.retry = known.who, max(known.retry, 0)
+	v.noAnswer = f.status == 0
+	v.away = v.who == nobody && (v.noAnswer || f.status >= 500) && f.retryAfter == 0
 	if f.retryAfter > 0 && v.who == nobody {
 		v.retry = f.retryAfter
 	}

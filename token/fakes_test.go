@@ -140,6 +140,7 @@ type provider struct {
 	used      map[string]bool
 	revoked   bool
 	exchanges int
+	heads     int
 	reuses    int
 	running   int
 	overlaps  int
@@ -153,6 +154,9 @@ func newProvider(mode rotation) *provider {
 }
 
 func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodHead {
+		return p.head()
+	}
 	body, _ := io.ReadAll(req.Body)
 	if err := req.ParseForm(); err != nil {
 		return nil, err
@@ -184,6 +188,24 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return p.grant(string(body)), nil
+}
+
+// head answers whoever looks whether anybody is there.
+func (p *provider) head() (*http.Response, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heads++
+	if p.err != nil {
+		if err := p.err(p.exchanges); err != nil {
+			return nil, err
+		}
+	}
+	if p.answer != nil {
+		if r := p.answer(p.exchanges); r != nil {
+			return r, nil
+		}
+	}
+	return reply(405, ""), nil
 }
 
 func (p *provider) grant(form string) *http.Response {

@@ -74,6 +74,9 @@ type Manager struct {
 	highest map[string]mark         // by mailbox: the newest record seen
 	intents map[string]intent       // by mailbox: somebody else's, since when we see it
 	faults  map[string]*clientFault // by Client.key
+	paces   map[string]*pace        // by Client.host
+	outages map[string]*outage      // by Client.host
+	failed  map[string]failedAt     // by mailbox
 }
 
 // flight is one renewal that all callers of a mailbox in this process share.
@@ -99,6 +102,7 @@ func New(c Config) (*Manager, error) {
 		store: c.Store, session: c.Session, keys: c.Keys, http: newHTTPClient(c.Transport), log: c.Log,
 		flights: map[string]*flight{}, unsaved: map[string]*grant{}, highest: map[string]mark{},
 		intents: map[string]intent{}, faults: map[string]*clientFault{},
+		paces: map[string]*pace{}, outages: map[string]*outage{}, failed: map[string]failedAt{},
 	}, nil
 }
 

@@ -58,6 +58,9 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 		next.Failures++
 		wait := max(backoff(next.Failures), failed.retry)
 		next.NotBefore = now.Add(wait)
+		if failed.away {
+			wait = min(wait, askAgain) // to see whether it is back: that is no exchange
+		}
 		return next, &UnavailableError{Problem: failed.problem, Wait: wait, Err: failed.err}
 	}
 }

@@ -22,8 +22,10 @@ const (
 
 // renew is one flight: it returns an access token, and goes through the five steps if the stored one does not do.
 func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret, error) {
-	poll, deadline := othersPoll, time.Now().Add(othersWait)
+	poll, deadline := othersPoll, time.Time{}
 	again := false // the record was read again after the provider had refused the grant
+	turn := m.turn(a.Client)
+	defer turn.giveBack()
 	for {
 		g, err := m.load(ctx, a)
 		if err != nil {
@@ -36,15 +38,29 @@ func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret
 			if g.good(rejected, time.Now()) {
 				return g.access, nil
 			}
+			turn.giveBack() // it may take long
+			if deadline.IsZero() {
+				deadline = time.Now().Add(othersWait)
+			}
 			if err := pause(ctx, min(poll, time.Until(deadline))); err != nil || !time.Now().Before(deadline) {
 				return Secret{}, m.busy(a, g)
 			}
 			poll = min(poll*3/2, othersPollMax)
 			continue
 		}
-		secret, err := m.mayExchange(a, g)
+		secret, err := m.mayExchange(ctx, a, g)
 		if err != nil {
 			return m.fallBack(a, g, rejected, err)
+		}
+		if !turn.free() {
+			if g.good(rejected, time.Now()) {
+				return g.access, nil // it is renewed early; there is time
+			}
+			if err := turn.take(ctx); err != nil {
+				return Secret{}, crowded(a, err)
+			}
+			deadline = time.Time{}
+			continue // meanwhile another replica may have done it
 		}
 		held, err := m.lock(ctx, a, g, rejected)
 		if errors.Is(err, errLost) {
@@ -54,11 +70,13 @@ func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret
 		if err != nil {
 			return m.fallBack(a, g, rejected, err)
 		}
+		turn.use()
 		got, failed := m.exchange(ctx, a, held, secret)
 		if failed != nil && failed.who == owner && !again && m.changed(ctx, a, held) {
 			again = true
 			continue
 		}
+		m.struck(a, failed)
 		next, problem := m.outcome(a, held, secret, got, failed)
 		if err := m.save(ctx, a, next); errors.Is(err, errLost) {
 			continue // somebody took the intent over: what is stored is newer than ours
@@ -205,17 +223,23 @@ func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, erro
 }
 
 // mayExchange says whether it is time to ask the endpoint, and reads the client's secret for it.
-func (m *Manager) mayExchange(a Account, g *grant) (Secret, error) {
+func (m *Manager) mayExchange(ctx context.Context, a Account, g *grant) (Secret, error) {
 	now := time.Now()
 	if g.State == NeedsPerson && (g.NotBefore.IsZero() || now.Before(g.NotBefore)) {
 		return Secret{}, grantError(a.Mailbox, g)
 	}
 	if now.Before(g.NotBefore) {
-		e := &UnavailableError{Wait: g.NotBefore.Sub(now)}
-		if g.Problem != nil {
-			e.Problem = *g.Problem
+		back, away := m.isBack(ctx, a)
+		if !back {
+			e := &UnavailableError{Wait: g.NotBefore.Sub(now)}
+			if away {
+				e.Wait = min(e.Wait, askAgain)
+			}
+			if g.Problem != nil {
+				e.Problem = *g.Problem
+			}
+			return Secret{}, e
 		}
-		return Secret{}, e
 	}
 	secret, err := a.Client.secret()
 	if err != nil {
