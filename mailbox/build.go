@@ -39,7 +39,7 @@ type draft struct {
 // build makes the event of a message. It is a pure function of the message and its mailbox, so that whichever of several
 // attempts lands on the stream is right; only cause depends on when we saw it.
 func (c Config) build(m fetcher.Message, cause event.Cause) *draft {
-	crash.At("parse.begin")
+	crash.With("parse.begin", m.Raw)
 	mail := c.Parse.Parse(m.Raw)
 	crash.At("parse.end")
 	fingerprint := ""

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/mailflume/mailflume/parser"
 )
 
@@ -103,6 +104,7 @@ func ServeTrials(in io.Reader, out io.Writer, p Parser) error {
 // exercise parses a message, decodes its leaves and encodes the result. Errors and panics say nothing: a worker survives them.
 func exercise(raw []byte, p Parser) {
 	defer func() { _ = recover() }()
+	crash.With("parse.begin", raw)
 	mail := p.Parse(raw)
 	parser.Fingerprint(raw)
 	for _, leaf := range mail.Leaves() {

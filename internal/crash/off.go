@@ -10,3 +10,6 @@ func At(string) {}
 
 // Soon does nothing in this build.
 func Soon(string) {}
+
+// With does nothing in this build.
+func With(string, []byte) {}

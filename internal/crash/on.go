@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -42,13 +43,26 @@ func At(name string) {
 	mu.Lock()
 	defer mu.Unlock()
 	if n := hit(name); name == where && n == nth {
-		syscall.Kill(os.Getpid(), syscall.SIGKILL) // it cannot fail
-		select {}                                  // and whoever comes next waits for the lock
+		kill() // and whoever comes next waits for the lock
 	}
+}
+
+// kill does not return.
+func kill() {
+	syscall.Kill(os.Getpid(), syscall.SIGKILL) // it cannot fail
+	select {}
 }
 
 // Soon is At beside what the caller does next: the process dies while that is under way.
 func Soon(name string) { go At(name) }
+
+// With is At for a place that works on a message. One that holds Poison kills whoever comes here with it, always.
+func With(name string, raw []byte) {
+	At(name)
+	if bytes.Contains(raw, []byte(Poison)) {
+		kill()
+	}
+}
 
 // hit counts. A byte that is appended to a file is a count that all processes share, and that a kill leaves as it is.
 func hit(name string) int64 {

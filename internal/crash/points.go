@@ -8,6 +8,9 @@
 // Points lists them all; internal/crashtest lets the program die at each.
 package crash
 
+// Poison stands in a message that kills the program where it works on that message (With), in a build with crash points.
+const Poison = "X-Crash-Test: the process that parses this is to die"
+
 // Point is a place at which the program may die.
 type Point struct {
 	Name string
