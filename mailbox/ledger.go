@@ -23,7 +23,8 @@ type ledger struct {
 	ids     map[mark]struct{} // of events whose messages the provider has an identity for
 	newest  map[mark]int32    // of the other events: by fingerprint, the last of traces with it
 	traces  []trace
-	folders []string // tokens: what trace.folder counts
+	folders []string  // tokens: what trace.folder counts
+	oldest  time.Time // when the first of the messages arrived whose events the stream has
 
 	surveys map[string]survey // by folder token, the last one
 }
@@ -82,6 +83,7 @@ func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
 		if err != nil {
 			return nil, err
 		}
+		l.reach(entry.Received)
 		if entry.EmailID != "" {
 			l.ids[markOf(entry.ID)] = struct{}{}
 			continue
@@ -93,6 +95,13 @@ func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
 		l.add(entry.Fingerprint, entry.Folder, trace{received: unix(entry.Received), validity: p.UIDValidity, uid: entry.UID})
 	}
 	return l, nil
+}
+
+// reach notes that the ledger goes back to when a message arrived.
+func (l *ledger) reach(received time.Time) {
+	if !received.IsZero() && (l.oldest.IsZero() || received.Before(l.oldest)) {
+		l.oldest = received
+	}
 }
 
 // unix is 0 for what is no time.
@@ -170,18 +179,30 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (droppe
 	}
 	// Older than what was dealt with and not in the ledger: it was there before our start point, or retention removed its
 	// event. Publishing it would flood the stream with old mail, so it is counted instead.
-	if m.Relisted && m.InternalDate.Before(m.Boundary) {
+	if m.Relisted && m.InternalDate.Before(m.Boundary) && !l.missed(m) {
 		return dropUnknown, nil
 	}
 	w.note(m, d)
 	return "", nil
 }
 
+// latest is how much later than its successors a server may show a message.
+const latest = 24 * time.Hour
+
+// missed says whether a message that the ledger does not have was never published, although newer ones were: the server had
+// not shown it yet. The ledger can tell only for as far as it goes back.
+func (l *ledger) missed(m fetcher.Message) bool {
+	return m.Boundary.Sub(m.InternalDate) < latest && !l.oldest.IsZero() && l.oldest.Before(m.InternalDate)
+}
+
 // note keeps the ledger up to date, if there is one, with a message that is about to be published: if its batch fails, the
 // chain is claimed anew and the ledger with it.
 func (w *Worker) note(m fetcher.Message, d *draft) {
+	if w.ledger == nil {
+		return
+	}
+	w.ledger.reach(m.InternalDate)
 	switch {
-	case w.ledger == nil:
 	case m.EmailID != "":
 		w.ledger.ids[markOf(d.event.ID)] = struct{}{}
 	case d.fingerprint != "":

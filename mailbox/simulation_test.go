@@ -359,12 +359,16 @@ func (s *simulation) stop(i int) {
 type outcome struct {
 	id, subject, folder, route, sum string
 	validity, uid                   uint32
+	backfill                        bool // it was there at the start, and newer mail comes first
 }
 
 func (s *simulation) outcomes(t *testing.T) (all []outcome) {
 	for _, e := range s.broker.Events("anna") {
 		m := decode(t, e)
-		o := outcome{id: e.ID, folder: m.Data.IMAP.Folder, route: e.Route, validity: m.Data.IMAP.UIDValidity, uid: m.Data.IMAP.UID}
+		o := outcome{
+			id: e.ID, folder: m.Data.IMAP.Folder, route: e.Route, validity: m.Data.IMAP.UIDValidity, uid: m.Data.IMAP.UID,
+			backfill: m.Cause == event.CauseBackfill,
+		}
 		if m.Data.Email.Subject != nil {
 			o.subject = *m.Data.Email.Subject
 		}
@@ -417,7 +421,7 @@ func (s *simulation) judge(all []outcome) (wrong []string) {
 	}
 	last := map[string]uint32{}
 	for _, o := range all {
-		if where := fmt.Sprintf("%s/%d", o.folder, o.validity); s.late[o.subject] {
+		if where := fmt.Sprintf("%s/%d, backfill: %v,", o.folder, o.validity, o.backfill); s.late[o.subject] {
 			continue // seen after those that came later
 		} else if o.uid <= last[where] {
 			complain("%q comes after UID %d of %s", o.subject, last[where], where)
