@@ -12,7 +12,7 @@ import (
 )
 
 // stopGrace bounds what is finished after we were asked to stop: a commit that is under way, and the floor.
-const stopGrace = 5 * time.Second
+const stopGrace = 2 * time.Second
 
 // withGrace returns a ctx that outlives its parent by stopGrace.
 func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {

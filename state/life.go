@@ -58,7 +58,7 @@ type life struct {
 }
 
 // leaveLimit bounds how long a replica that leaves goes on freeing what it owned: deleting the session frees the rest.
-const leaveLimit = 2 * time.Second
+const leaveLimit = 750 * time.Millisecond
 
 // ownerWrites is how many owner records may be under way at once.
 const ownerWrites = 32
@@ -320,7 +320,7 @@ func (l *life) poked() {
 
 // remove deletes our session, which frees all that it still owns.
 func (l *life) remove(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
 	defer cancel()
 	k := key(tableSessions, l.id)
 	for range 3 {

@@ -32,7 +32,8 @@ type service struct {
 	web    *web.Server // nil if the configuration wants no page
 
 	core    atomic.Pointer[core]
-	waiting atomic.Pointer[error] // why core is not there yet
+	waiting atomic.Pointer[error]     // why core is not there yet
+	stopped atomic.Pointer[time.Time] // when it was asked to stop
 }
 
 // core is what a service needs NATS for.
@@ -93,6 +94,7 @@ func (s *service) pageAddr() string {
 // run runs the service until ctx ends or something that time does not heal goes wrong.
 func (s *service) run(ctx context.Context, started func(*service)) error {
 	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() { now := time.Now(); s.stopped.Store(&now) })()
 	if s.web != nil {
 		group.Go(func() error { return s.web.Run(ctx) })
 	}
@@ -110,7 +112,7 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 		return err
 	}
 	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		err = errors.Join(err, publisher.Close(closing))
 	}()
@@ -138,9 +140,30 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 	err = c.group.Run(ctx, c.replica)
 	stop()
 	beside.Wait()
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	s.awaitRenewals(ctx, c)
+	return err
+}
+
+// renewalsEnd is how long after the end of its service a grant may still be renewed: an answer that nobody waits for is a
+// refresh token that nobody has. It leaves what comes after it a part of stopWithin.
+const renewalsEnd = 4500 * time.Millisecond
+
+// awaitRenewals waits for the grants that are being renewed. A token endpoint that does not answer is not our failure.
+func (s *service) awaitRenewals(ctx context.Context, c *core) {
+	left := max(renewalsEnd-time.Since(s.stopping()), 500*time.Millisecond)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
-	return errors.Join(err, c.tokens.Close(closing))
+	if err := c.tokens.Close(closing); err != nil {
+		s.log.Warn("stopped while a grant was being renewed; should its mailbox need to be connected again, this is why", "error", err)
+	}
+}
+
+// stopping returns when the service was asked to stop, or now.
+func (s *service) stopping() time.Time {
+	if at := s.stopped.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
 }
 
 // connect starts the built-in NATS server, or connects to that of the configuration and waits for it if need be.
