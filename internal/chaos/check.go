@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/mailflume/mailflume/fetcher"
 )
 
 // Place is where a message lies.
@@ -28,12 +30,23 @@ type Published struct {
 	Dead     string // why it is dead; empty if it is not
 }
 
+// lane is the folder of an event, with the UID 1 if the message was there when the folder was first seen: such mail is read
+// when there is no newer.
+func (e Published) lane() Place {
+	lane := e.Place
+	lane.UID = 0
+	if p, err := fetcher.ParsePosition(e.Position); err == nil && e.UID < p.Next {
+		lane.UID = 1
+	}
+	return lane
+}
+
 // Verdict is what Check found. Each fault is one line.
 type Verdict struct {
 	Events    int
 	Lost      []string // on the server and not on the stream
 	Duplicate []string // more than one event of a place, or of an event id
-	Disorder  []string // UIDs of a folder not ascending
+	Disorder  []string // UIDs of a folder not ascending, among those that were there at the start or among the others
 	Wrong     []string // bytes that are not the server's, and events of no message
 	Position  []string // positions that moved back, or led what was stored
 	Intruder  []string // no fault by itself: events of a process that did not own the mailbox any more; see CheckOwners
@@ -47,7 +60,7 @@ func Check(server map[Place]string, stream []Published) Verdict {
 	v := Verdict{Events: len(stream)}
 	seen := map[Place]uint64{}
 	ids := map[string]uint64{}
-	newest := map[Place]Published{} // by folder: UID is 0 in the key
+	newest := map[Place]Published{} // by lane
 	for _, e := range stream {
 		if e.Dead != "" {
 			v.Dead = append(v.Dead, fmt.Sprintf("%v: %s", e.Place, e.Dead))
@@ -64,12 +77,11 @@ func Check(server map[Place]string, stream []Published) Verdict {
 		case sum != e.SHA256:
 			v.Wrong = append(v.Wrong, fmt.Sprintf("%v at %d has the raw bytes %.12s, the server's are %.12s", e.Place, e.Seq, e.SHA256, sum))
 		}
-		folder := e.Place
-		folder.UID = 0
-		if last, ok := newest[folder]; ok && (last.UID >= e.UID || last.Seq >= e.Seq) {
+		lane := e.lane()
+		if last, ok := newest[lane]; ok && (last.UID >= e.UID || last.Seq >= e.Seq) {
 			v.Disorder = append(v.Disorder, fmt.Sprintf("%v at %d comes after %v at %d", e.Place, e.Seq, last.Place, last.Seq))
 		}
-		newest[folder] = e
+		newest[lane] = e
 	}
 	v.Position = positionsOf(stream)
 	for place := range server {

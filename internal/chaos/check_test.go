@@ -63,6 +63,30 @@ func TestCheckFindsFaults(t *testing.T) {
 	}
 }
 
+// Mail that was there when the folder was first seen is read when there is no newer, each kind in its order.
+func TestOrderOfOldAndNew(t *testing.T) {
+	order := func(uids ...uint32) (faults []string) {
+		server := map[Place]string{}
+		var stream []Published
+		for i, uid := range uids {
+			p := Place{"a", "INBOX", 7, uid}
+			server[p] = "sum"
+			// 1 to 3 were there; all of them are settled, so that order alone is judged.
+			position := fetcher.Position{UIDValidity: 7, Low: 9, Next: 4, N: uint64(i + 1)}.String()
+			stream = append(stream, Published{Place: p, Seq: uint64(i + 1), ID: p.String(), SHA256: "sum", Position: position})
+		}
+		return Check(server, stream).Disorder
+	}
+	if faults := order(4, 1, 5, 2, 3, 6); len(faults) != 0 {
+		t.Errorf("old mail between new: %q", faults)
+	}
+	for _, uids := range [][]uint32{{4, 2, 5, 1, 3}, {5, 1, 4, 2}} {
+		if faults := order(uids...); len(faults) != 1 {
+			t.Errorf("%v: %q", uids, faults)
+		}
+	}
+}
+
 // So is what looks at the records that the replicas keep.
 func TestRecordsFindFaults(t *testing.T) {
 	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
