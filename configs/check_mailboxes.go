@@ -23,6 +23,7 @@ func checkMailboxes(c *Config, r *reader) {
 		checkIdentity(r, at, i, m, names, ids)
 		checkHosts(r, at, m, client)
 		checkFolders(r, at, m, folders)
+		checkAfter(c, r, at, m)
 		if m.Start.Since.After(time.Now().Add(14*time.Hour)) && r.sound(at+".start") { // it is tomorrow already in the east
 			r.say(at+".start", m.Start.String()+" is in the future", "write now, all, or a date that has come")
 		}

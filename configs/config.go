@@ -15,6 +15,7 @@ type Config struct {
 	Replica    Replica   `mapstructure:"replica"`
 	NATS       NATS      `mapstructure:"nats"`
 	Events     Events    `mapstructure:"events"`
+	After      After     `mapstructure:"after"`
 	Clients    []Client  `mapstructure:"clients"`
 	Mailboxes  []Mailbox `mapstructure:"mailboxes"`
 }
@@ -125,7 +126,8 @@ type Endpoints struct {
 	Revoke    string `mapstructure:"revoke"`
 }
 
-// Mailbox is one mailbox to read. Host, Port, Security and Cloud are filled in from the presets, Raw from Events.
+// Mailbox is one mailbox to read. Host, Port, Security and Cloud are filled in from the presets, Raw from Events,
+// After from Config.
 type Mailbox struct {
 	Name        string        `mapstructure:"name"`
 	ID          string        `mapstructure:"id"` // empty: the name when it was first seen
@@ -142,6 +144,7 @@ type Mailbox struct {
 	Include     []string      `mapstructure:"include"` // sent
 	Start       Start         `mapstructure:"start"`
 	Raw         string        `mapstructure:"raw"` // always, on_defect, never
+	After       After         `mapstructure:"after"`
 	AuthServ    []string      `mapstructure:"authserv_ids"`
 	IdleRefresh time.Duration `mapstructure:"idle_refresh"`
 	Poll        time.Duration `mapstructure:"poll"`

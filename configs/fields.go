@@ -43,6 +43,10 @@ var fields = []field{
 		doc: "What events contain.",
 	},
 	{
+		key: "after", group: afterFields,
+		doc: "What to do to a message in its mailbox once its event is stored: for all mailboxes that have no after of their own. Without it nothing in a mailbox ever changes. It begins with the mail that is published from then on; dead mail is left alone.",
+	},
+	{
 		key: "data", kind: path, def: "data",
 		doc: "Directory for what must survive a restart: the embedded server's files, its lock, and the generated sealing key. It is created when it is missing.",
 	},
@@ -159,6 +163,10 @@ var mailboxFields = []field{
 	{
 		key: "raw", kind: rawKind, show: "always",
 		doc: "events.raw, for this mailbox alone.",
+	},
+	{
+		key: "after", group: afterFields,
+		doc: "What to do to its messages once they are published, in place of the after for all mailboxes.",
 	},
 	{
 		key: "user", kind: text, show: "alice@example.com",
@@ -350,20 +358,6 @@ var eventFields = []field{
 var (
 	rawKind   = oneOf("always", "on_defect", "never")
 	cloudKind = oneOf(cloudNames()...)
-
-	replicasKind = &kind{
-		schema: schemaOf{"enum": []int{1, 3, 5}},
-		read: func(s string, at place) (any, error) {
-			switch n, err := integers(1, 5).read(s, at); {
-			case err != nil:
-				return nil, err
-			case n == 2 || n == 4:
-				return nil, flawf("write 1, 3 or 5", "an even number of copies tolerates no more failures than one less")
-			default:
-				return n, nil
-			}
-		},
-	}
 )
 
 func find(in []field, key string) *field {

@@ -63,6 +63,50 @@ func integers(least, most int) *kind {
 	}
 }
 
+// boolean is true or false.
+var boolean = &kind{
+	schema: schemaOf{"type": "boolean"},
+	read: func(s string, _ place) (any, error) {
+		if s != "true" && s != "false" {
+			return nil, flawf("write true or false", "%s is neither true nor false", quote(s))
+		}
+		return s == "true", nil
+	},
+}
+
+// keyword is a flag of one's own: an atom of IMAP, of the characters that no server stumbles over.
+var keyword = plain(func(s string) error {
+	if !keywordText.MatchString(s) {
+		return flawf("write one word of letters, digits and $ _ . -", "%s cannot be a keyword", quote(s))
+	}
+	return nil
+}, schemaOf{"pattern": keywordText.String()})
+
+var keywordText = regexp.MustCompile(`^[A-Za-z0-9$_.-]{1,100}$`)
+
+// labelKind is a label of Gmail, which takes up to 225 characters.
+var labelKind = plain(func(s string) error {
+	if n := utf8.RuneCountInString(s); n == 0 || n > 225 || !printable(s) || strings.HasPrefix(s, `\`) {
+		return flawf("write its name as Gmail shows it, with / between a label and the one below it", "%s cannot be a label", quote(s))
+	}
+	return nil
+}, schemaOf{"minLength": 1, "maxLength": 225})
+
+// replicasKind is how many copies a cluster keeps.
+var replicasKind = &kind{
+	schema: schemaOf{"enum": []int{1, 3, 5}},
+	read: func(s string, at place) (any, error) {
+		switch n, err := integers(1, 5).read(s, at); {
+		case err != nil:
+			return nil, err
+		case n == 2 || n == 4:
+			return nil, flawf("write 1, 3 or 5", "an even number of copies tolerates no more failures than one less")
+		default:
+			return n, nil
+		}
+	},
+}
+
 // durations makes a kind of durations in a range.
 func durations(least, most time.Duration) *kind {
 	return &kind{

@@ -165,3 +165,19 @@ mailboxes:
 		t.Error("a client is a broker")
 	}
 }
+
+// A mailbox's own after counts in place of the one for all, all of it.
+func TestAfter(t *testing.T) {
+	c := mustParse(t, `
+after: {seen: true, move: Done}
+mailboxes:
+  - {name: a, address: a@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}}
+  - {name: b, address: b@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, after: {delete: true}}
+  - {name: c, address: c@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, after: {seen: false}}
+`, "PW=x")
+	for i, want := range []fetcher.Action{{Seen: true, Move: "Done"}, {Delete: true}, {}} {
+		if got := c.Mailboxes[i].Action(); got != want {
+			t.Errorf("mailbox %d: %+v, want %+v", i, got, want)
+		}
+	}
+}

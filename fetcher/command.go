@@ -83,6 +83,10 @@ func (f *filter) noteCommand(line string) string {
 		return line
 	}
 	tag, rest, _ := strings.Cut(line, " ")
+	if rest == "NOOP" && f.carried != "" {
+		rest, f.carried = f.carried, ""
+		line = tag + " " + rest
+	}
 	verb, args, _ := strings.Cut(rest, " ")
 	cmd := &command{verb: verb}
 	if verb == "UID" {
@@ -111,8 +115,8 @@ func (f *filter) noteCommand(line string) string {
 	case "UID SEARCH":
 		f.found, f.searching = nil, true
 		f.expect(0)
-	case "EXAMINE":
-		f.validity = 0
+	case "EXAMINE", "SELECT":
+		f.validity, f.permanent, f.readOnly = 0, nil, false
 		f.expect(0)
 	default:
 		f.expect(0)

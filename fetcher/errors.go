@@ -46,6 +46,9 @@ type ServerError struct {
 	Text    string
 }
 
+// Temporary reports whether the refusal says nothing about what was asked for.
+func (e *ServerError) Temporary() bool { return passing(e.Text) }
+
 func (e *ServerError) Error() string {
 	if e.Command == "" {
 		return "server says: " + e.Text
@@ -66,6 +69,19 @@ type FolderError struct {
 }
 
 func (e *FolderError) Error() string { return fmt.Sprintf("folder %q: %s", e.Folder, e.Text) }
+
+// ActionError says that the server will not do to messages what it was asked to: asking again is of no use until somebody
+// acts.
+type ActionError struct {
+	Folder string // where the messages are
+	What   string // what was to be done: "move to folder \"Done\""
+	Text   string // why not
+	Hint   string
+}
+
+func (e *ActionError) Error() string {
+	return fmt.Sprintf("folder %q: cannot %s: %s", e.Folder, e.What, e.Text)
+}
 
 // LimitError says that the server sent more than any honest server would: the connection was cut to protect the
 // process.

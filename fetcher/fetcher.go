@@ -2,8 +2,8 @@
 //
 // Open logs in and gives a Session; Session.Messages makes one pass over what is new and Session.Wait sleeps until there
 // may be more. A Session is one connection: after an error from either it is dead, and the caller closes it, waits as
-// long as it sees fit and opens another. Nothing in here backs off, and nothing changes the mailbox: folders are opened
-// with EXAMINE and read with BODY.PEEK.
+// long as it sees fit and opens another. Nothing in here backs off, and nothing but Session.Act changes the mailbox: folders
+// are opened with EXAMINE and read with BODY.PEEK.
 //
 // The client is go-imap, behind a boundary that makes it safe against real and hostile servers. Its parts, from the
 // socket up: link (no byte for too long is an error), handover (greeting, STARTTLS, login), filter (rewrites what the

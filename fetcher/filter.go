@@ -60,7 +60,10 @@ type filter struct {
 	drained   int64
 	broken    error            // why the connection ended
 	notice    error            // the last warning that came with a success
+	carried   string           // a command that goes out in place of the next NOOP
 	validity  uint32           // UIDVALIDITY of the open folder, 0 if not known
+	permanent []string         // PERMANENTFLAGS of the open folder, nil if not known
+	readOnly  bool             // the server has opened it so
 	slowed    time.Time        // when a warning was of throttling
 	facts     map[uint32]*fact // of the FETCH that runs, by UID
 	found     []uint32         // by the SEARCH that runs
@@ -337,6 +340,11 @@ func (f *filter) tagged(cmd *command, tag, status, text string) {
 	}
 	if code, rest, ok := cutCode(text); ok {
 		word, _ := cutWord(code)
+		if cmd.verb == "SELECT" && strings.EqualFold(word, "READ-ONLY") {
+			f.mu.Lock()
+			f.readOnly = true
+			f.mu.Unlock()
+		}
 		switch {
 		case !isCode(word):
 			text = "(" + text[1:]

@@ -28,6 +28,7 @@ type Session struct {
 	folders  []*folder
 	dead     error // the session has ended, and why
 	halted   atomic.Bool
+	targets  map[string]string // folders to move to, by what Action.Move calls them
 
 	selected   *folder // by EXAMINE
 	examinedAt time.Time

@@ -1,11 +1,13 @@
 package fetcher
 
 import (
+	"encoding/base64"
 	"errors"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 )
 
 // notEOF turns the end of the connection into an error that no reader takes for the end of its data.
@@ -80,3 +82,32 @@ func sorted(s []string) []string {
 	slices.Sort(s)
 	return s
 }
+
+// toUTF7 returns a name in modified UTF-7 (RFC 3501, section 5.1.3).
+func toUTF7(name string) string {
+	var b strings.Builder
+	for name != "" {
+		n := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' })
+		if n < 0 {
+			n = len(name)
+		}
+		b.WriteString(strings.ReplaceAll(name[:n], "&", "&-"))
+		name = name[n:]
+		if n = strings.IndexFunc(name, func(r rune) bool { return r >= ' ' && r <= '~' }); n < 0 {
+			n = len(name)
+		}
+		if n == 0 {
+			continue
+		}
+		var wide []byte
+		for _, unit := range utf16.Encode([]rune(name[:n])) {
+			wide = append(wide, byte(unit>>8), byte(unit))
+		}
+		b.WriteString("&" + utf7Alphabet.EncodeToString(wide) + "-")
+		name = name[n:]
+	}
+	return b.String()
+}
+
+// utf7Alphabet is that of modified UTF-7.
+var utf7Alphabet = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding).Strict()

@@ -1,7 +1,6 @@
 package fetcher
 
 import (
-	"encoding/base64"
 	"io"
 	"math"
 	"slices"
@@ -54,11 +53,17 @@ func (f *filter) untaggedStatus(text string) error {
 	}
 	word, arg := cutWord(code)
 	word = strings.ToUpper(word)
+	if word == "PERMANENTFLAGS" {
+		f.mu.Lock()
+		f.permanent = strings.Fields(strings.Trim(arg, "()"))
+		f.mu.Unlock()
+		return nil
+	}
 	n, err := strconv.ParseUint(arg, 10, 32)
 	if err != nil || word != "UIDVALIDITY" && word != "UIDNEXT" {
 		return nil
 	}
-	opening := f.pending("EXAMINE")
+	opening := f.pending("EXAMINE") || f.pending("SELECT")
 	if opening {
 		f.out = append(f.out, "* OK ["+word+" "+strconv.FormatUint(n, 10)+"] -\r\n"...)
 	}
@@ -177,7 +182,6 @@ func isUTF7(s string) bool {
 	if s == "" {
 		return false
 	}
-	enc := base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding).Strict()
 	for i := 0; i < len(s); i++ {
 		if !isPrintable(s[i]) {
 			return false
@@ -194,7 +198,7 @@ func isUTF7(s string) bool {
 		if run == "" {
 			continue // "&-" is "&"
 		}
-		b, err := enc.DecodeString(run)
+		b, err := utf7Alphabet.DecodeString(run)
 		if err != nil || len(b)%2 != 0 || !isUTF16(b) || strings.HasPrefix(s[i+1:], "&") && !strings.HasPrefix(s[i+1:], "&-") {
 			return false
 		}

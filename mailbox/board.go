@@ -42,6 +42,7 @@ type Status struct {
 	Published   map[string]uint64 // events by route
 	Dropped     map[string]uint64 // messages that became no event, by reason
 	Failures    uint64            // failed passes and logins
+	Actions     Actions           // what is done to messages after they are published
 	Positions   map[string]string // by folder
 
 	Notice     string    // which promise could not be kept, for a person; shown for a week
@@ -49,6 +50,15 @@ type Status struct {
 	NoticeAt   time.Time // when that was seen
 
 	StaleSince time.Time // the last pass, if there was none for too long
+}
+
+// Actions is what became of what Config.After asks for.
+type Actions struct {
+	Done     map[string]uint64 // messages, by result: done, renumbered, given_up
+	Failures uint64
+	Who      Class  // must act on what went wrong; empty if nothing does
+	Sentence string // what goes wrong
+	Hint     string
 }
 
 // board is where a worker writes what it does and others read it.
@@ -63,6 +73,7 @@ func newBoard(m event.Mailbox) *board {
 	return &board{s: Status{
 		Mailbox: m, State: StateElsewhere, Since: time.Now(),
 		Published: make(map[string]uint64), Dropped: make(map[string]uint64),
+		Actions: Actions{Done: make(map[string]uint64)},
 	}}
 }
 
@@ -71,6 +82,7 @@ func (b *board) status() Status {
 	defer b.mu.Unlock()
 	s := b.s
 	s.Published, s.Dropped, s.Positions = maps.Clone(s.Published), maps.Clone(s.Dropped), maps.Clone(s.Positions)
+	s.Actions.Done = maps.Clone(s.Actions.Done)
 	return s
 }
 
@@ -129,3 +141,18 @@ func (b *board) noticed(n *notice) {
 
 func (b *board) checked()                      { b.update(func(s *Status) { s.LastChecked = time.Now() }) }
 func (b *board) positions(p map[string]string) { b.update(func(s *Status) { s.Positions = p }) }
+
+func (b *board) acted(result string, n int) {
+	b.update(func(s *Status) { s.Actions.Done[result] += uint64(n) })
+}
+
+func (b *board) actionFailed(v Verdict) {
+	b.update(func(s *Status) {
+		s.Actions.Failures++
+		s.Actions.Who, s.Actions.Sentence, s.Actions.Hint = v.Class, v.Sentence, v.Hint
+	})
+}
+
+func (b *board) actionsGood() {
+	b.update(func(s *Status) { s.Actions.Who, s.Actions.Sentence, s.Actions.Hint = "", "", "" })
+}

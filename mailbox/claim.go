@@ -50,6 +50,9 @@ func (w *Worker) claim(ctx context.Context) error {
 	if err := w.save(ctx); err != nil {
 		return err
 	}
+	if err := w.claimDeeds(ctx); err != nil {
+		return err
+	}
 	w.claimed = true
 	return nil
 }

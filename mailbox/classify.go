@@ -75,8 +75,11 @@ func fromServer(err error) (Verdict, bool) {
 		notConnected *fetcher.NotConnectedError
 		folder       *fetcher.FolderError
 		insecure     *fetcher.TLSError
+		action       *fetcher.ActionError
 	)
 	switch {
+	case errors.As(err, &action):
+		return Verdict{Class: Person, Sentence: fmt.Sprintf("In folder %q the mail server does not %s: %s", action.Folder, action.What, action.Text), Hint: action.Hint}, true
 	case errors.As(err, &expired):
 		return Verdict{Class: Passing, Sentence: "The session ended with its token.", Expected: true}, true
 	case errors.As(err, &auth):

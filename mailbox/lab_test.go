@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -53,6 +54,8 @@ type subject struct {
 	broker *broker.Broker
 	fetch  fetcher.Config
 	sent   bool // include: sent
+	after  fetcher.Action
+	log    *slog.Logger
 	id     string
 }
 
@@ -93,6 +96,7 @@ func (l *lab) add(provider sim.Provider, id string, folders ...string) *subject 
 func (s *subject) config() mailbox.Config {
 	return mailbox.Config{
 		Mailbox: event.Mailbox{ID: s.id, Name: s.id, Address: s.fetch.User}, Raw: mailbox.RawNever, Sent: s.sent,
+		After: s.after, Journal: s.broker, Deeds: s.broker, Log: s.log,
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			session, err := fetcher.Open(ctx, s.fetch, s.grant)
 			if err != nil {

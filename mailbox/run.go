@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -46,10 +47,9 @@ func (w *Worker) Run(ctx context.Context) {
 			pause.succeeded(time.Now())
 			w.watching(err)
 			w.tellFolder(ctx, err)
-			if err = w.session.Wait(ctx); err == nil {
+			if err = w.actAndWait(ctx); err == nil || w.session == nil && errors.Is(err, errActing) {
 				continue
 			}
-			w.Close()
 		}
 		if ctx.Err() != nil {
 			return

@@ -104,12 +104,15 @@ type Config struct {
 	Binary    bool                                                 // CloudEvents in binary mode instead of structured
 	Describe  bool                                                 // attachments are described and not stored
 	Sent      bool                                                 // what the mailbox's owner sent is published too
+	After     fetcher.Action                                       // what to do in the mailbox once an event is stored
 	Open      func(ctx context.Context) (Session, []string, error) // the names of the watched folders come with it
 	Stream    Stream
 	Line      Line // nil: how long to wait for the stream is guessed
 	Bytes     Bytes
 	Announcer Announcer
 	Floor     Floor
+	Journal   Journal // needed with After
+	Deeds     Deeds   // needed with After; without, what it may hold is forgotten
 	Turns     Turns
 	Log       *slog.Logger
 	Random    func(n int64) int64 // draws from [0, n) for the backoff; rand.Int64N does if it is nil
@@ -144,6 +147,7 @@ type Worker struct {
 	seen      map[string]uint32 // in a halted pass: by folder token, the highest UID
 	drops     map[string]uint64 // by reason, since the last position that is kept
 
+	acts          actions
 	stream        publish.Extent    // as it was when the chain was read
 	memo          memo              // what the floor holds beside the positions
 	backwards     time.Time         // since when the stream ends before what we know of
@@ -167,6 +171,7 @@ func NewWorker(c Config) *Worker {
 	}
 	return &Worker{
 		c: c, token: event.Token(c.Mailbox.ID), log: log.With("mailbox", c.Mailbox.ID), board: newBoard(c.Mailbox), woken: make(chan struct{}, 1),
+		acts:    actions{trouble: make(map[string]*trouble)},
 		address: regexp.MustCompile("(?i)" + regexp.QuoteMeta(c.Mailbox.Address)),
 	}
 }

@@ -37,25 +37,31 @@ var errStop = errors.New("stopped")
 // bodies. A batch that comes after tail knows of everything the ledger shows. The sequence ends with an error if the
 // chain cannot be read to its end; what came before is then no ledger.
 func (p *Publisher) Ledger(ctx context.Context, mailbox string, tail uint64) iter.Seq2[Entry, error] {
+	return p.LedgerSince(ctx, mailbox, 0, tail)
+}
+
+// LedgerSince is Ledger without what comes up to and including after.
+func (p *Publisher) LedgerSince(ctx context.Context, mailbox string, after, tail uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		err := p.ledger(ctx, mailbox, tail, func(e Entry) bool { return yield(e, nil) })
+		err := p.ledger(ctx, mailbox, after, tail, func(e Entry) bool { return yield(e, nil) })
 		if err != nil && !errors.Is(err, errStop) {
 			yield(Entry{}, fmt.Errorf("read the ledger of mailbox %s up to %d: %w", mailbox, tail, err))
 		}
 	}
 }
 
-func (p *Publisher) ledger(ctx context.Context, mailbox string, tail uint64, yield func(Entry) bool) error {
+func (p *Publisher) ledger(ctx context.Context, mailbox string, after, tail uint64, yield func(Entry) bool) error {
 	if err := checkTokens("mailbox", mailbox); err != nil {
 		return err
 	}
-	if tail == 0 {
+	if after >= tail {
 		return nil
 	}
 	stream := p.config.Stream.Name
 	cons, err := p.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		FilterSubject: chainFilter(mailbox), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy,
-		DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: ledgerIdle,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: ledgerIdle,
 	})
 	if err != nil {
 		return p.apiError("read the stream "+stream, "$JS.API.CONSUMER.CREATE."+stream, err)

@@ -9,6 +9,7 @@ import (
 // The layout of the bucket. A key is the name of a table and the encoded id of a record, with a dot between them.
 const (
 	tablePositions = "p" // p.<mailbox>: how far each folder of the mailbox is done
+	tableDeeds     = "d" // d.<mailbox>: up to where in its chain the mailbox was acted upon
 	tableGrants    = "g" // g.<key>:     what package token keeps
 	tableMailboxes = "m" // m.<mailbox>: the name and address that the mailbox was last configured with
 	tableSessions  = "s" // s.<session>: a replica's claim to be alive

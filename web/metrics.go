@@ -23,6 +23,10 @@ var (
 		"Messages that became no event, by reason.", []string{"mailbox", "reason"}, nil)
 	descFailures = prometheus.NewDesc("mailflume_failures_total",
 		"Failed passes and logins.", []string{"mailbox"}, nil)
+	descActions = prometheus.NewDesc("mailflume_actions_total",
+		"Messages that were acted upon in their mailbox after they were published, by result.", []string{"mailbox", "result"}, nil)
+	descActionFailures = prometheus.NewDesc("mailflume_action_failures_total",
+		"Failed attempts to act upon published messages in their mailbox.", []string{"mailbox"}, nil)
 	descChecked = prometheus.NewDesc("mailflume_mailbox_last_checked_timestamp_seconds",
 		"When the last complete pass over the mailbox ended; 0 if none did on this replica.", []string{"mailbox"}, nil)
 	descMessage = prometheus.NewDesc("mailflume_mailbox_last_event_timestamp_seconds",
@@ -36,7 +40,7 @@ var states = []mailbox.State{
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descPublished, descDropped, descFailures, descChecked, descMessage} {
+	for _, d := range []*prometheus.Desc{descState, descPublished, descDropped, descFailures, descActions, descActionFailures, descChecked, descMessage} {
 		ch <- d
 	}
 }
@@ -68,6 +72,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			counter(descDropped, n, reason)
 		}
 		counter(descFailures, s.Failures)
+		for result, n := range s.Actions.Done {
+			counter(descActions, n, result)
+		}
+		counter(descActionFailures, s.Actions.Failures)
 		gauge(descChecked, unix(s.LastChecked))
 		gauge(descMessage, unix(s.LastMessage))
 	}

@@ -251,6 +251,7 @@ func TestMetrics(t *testing.T) {
 	busy.LastChecked, busy.LastMessage = time.UnixMilli(1_700_000_000_500), time.UnixMilli(1_700_000_001_000)
 	busy.Published = map[string]uint64{"received": 12}
 	busy.Dropped = map[string]uint64{"already_published": 3}
+	busy.Actions = mailbox.Actions{Done: map[string]uint64{"done": 7}, Failures: 2}
 	busy.Failures = 4
 	samples, types := metrics(t, sources(busy, status(`ev"il\`+"\n", mailbox.StateParked)))
 	for series, want := range map[string]float64{
@@ -261,6 +262,8 @@ func TestMetrics(t *testing.T) {
 		`mailflume_events_published_total{mailbox="sales",route="dead"}`:               0,
 		`mailflume_events_published_total{mailbox="ev\"il\\\n",route="received"}`:      0,
 		`mailflume_messages_dropped_total{mailbox="sales",reason="already_published"}`: 3,
+		`mailflume_actions_total{mailbox="sales",result="done"}`:                       7,
+		`mailflume_action_failures_total{mailbox="sales"}`:                             2,
 		`mailflume_failures_total{mailbox="sales"}`:                                    4,
 		`mailflume_mailbox_last_checked_timestamp_seconds{mailbox="sales"}`:            1_700_000_000.5,
 		`mailflume_mailbox_last_event_timestamp_seconds{mailbox="sales"}`:              1_700_000_001,

@@ -281,10 +281,12 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (
 		Binary:   s.config.Events.Mode == "binary",
 		Describe: s.config.Events.Attachments == "omit",
 		Sent:     slices.Contains(m.Include, "sent"),
+		After:    m.Action(),
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			return open(ctx, fetch, source)
 		},
-		Stream: c.publisher, Line: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store, Turns: shared.turns, Log: s.log,
+		Stream: c.publisher, Line: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store,
+		Journal: c.publisher, Deeds: c.store, Turns: shared.turns, Log: s.log,
 	}), nil
 }
 

@@ -44,6 +44,12 @@ type Broker struct {
 	objects map[string][]byte // by name
 	floors  map[string]floor
 	born    time.Time
+	deeds   map[string]deeds
+}
+
+type deeds struct {
+	done     map[string]uint64
+	revision uint64
 }
 
 type floor struct {
@@ -55,7 +61,7 @@ type floor struct {
 // New returns an empty Broker.
 func New() *Broker {
 	return &Broker{
-		chains: map[string][]Stored{}, notices: map[string][]string{}, objects: map[string][]byte{}, floors: map[string]floor{},
+		chains: map[string][]Stored{}, notices: map[string][]string{}, objects: map[string][]byte{}, floors: map[string]floor{}, deeds: map[string]deeds{},
 		born: time.Now(),
 	}
 }
@@ -117,13 +123,18 @@ func (b *Broker) Commit(ctx context.Context, batch publish.Batch) (publish.Recei
 
 // Ledger is publish.Publisher.Ledger.
 func (b *Broker) Ledger(ctx context.Context, mailbox string, tail uint64) iter.Seq2[publish.Entry, error] {
+	return b.LedgerSince(ctx, mailbox, 0, tail)
+}
+
+// LedgerSince is publish.Publisher.LedgerSince.
+func (b *Broker) LedgerSince(ctx context.Context, mailbox string, after, tail uint64) iter.Seq2[publish.Entry, error] {
 	return func(yield func(publish.Entry, error) bool) {
 		for _, s := range b.Events(mailbox) {
 			if ctx.Err() != nil {
 				yield(publish.Entry{}, context.Cause(ctx))
 				return
 			}
-			if s.Seq <= tail && !yield(s.Entry, nil) {
+			if after < s.Seq && s.Seq <= tail && !yield(s.Entry, nil) {
 				return
 			}
 		}
@@ -209,4 +220,43 @@ func (b *Broker) Object(name string) ([]byte, bool) {
 	defer b.mu.Unlock()
 	data, ok := b.objects[name]
 	return data, ok
+}
+
+// LoadDeeds is state.Store.LoadDeeds.
+func (b *Broker) LoadDeeds(ctx context.Context, mailbox string) (map[string]uint64, uint64, error) {
+	if ctx.Err() != nil {
+		return nil, 0, context.Cause(ctx)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.deeds[mailbox]
+	if d.done == nil {
+		return nil, 0, nil
+	}
+	return maps.Clone(d.done), d.revision, nil
+}
+
+// SaveDeeds is state.Store.SaveDeeds.
+func (b *Broker) SaveDeeds(ctx context.Context, mailbox string, done map[string]uint64, revision uint64) (uint64, error) {
+	return b.setDeeds(ctx, mailbox, maps.Clone(done), revision)
+}
+
+// ForgetDeeds is state.Store.ForgetDeeds.
+func (b *Broker) ForgetDeeds(ctx context.Context, mailbox string, revision uint64) error {
+	_, err := b.setDeeds(ctx, mailbox, nil, revision)
+	return err
+}
+
+func (b *Broker) setDeeds(ctx context.Context, mailbox string, done map[string]uint64, revision uint64) (uint64, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.deeds[mailbox]
+	if old.done == nil && revision != 0 || old.done != nil && old.revision != revision {
+		return 0, fmt.Errorf("deeds of %s: revision %d: %w", mailbox, revision, fs.ErrExist)
+	}
+	b.deeds[mailbox] = deeds{done, old.revision + 1}
+	return old.revision + 1, nil
 }

@@ -26,6 +26,8 @@ type system struct {
 	mailbox.Bytes
 	mailbox.Announcer
 	mailbox.Floor
+	mailbox.Journal
+	mailbox.Deeds
 	events  func(t *testing.T, mailbox string) []string // data, in order
 	notices func(t *testing.T, mailbox string) []string
 	object  func(t *testing.T, bucket, name string) []byte
@@ -34,7 +36,7 @@ type system struct {
 func inMemory(*testing.T) system {
 	b := broker.New()
 	return system{
-		b, b, b, b,
+		b, b, b, b, b, b,
 		func(_ *testing.T, mailbox string) (all []string) {
 			for _, s := range b.Events(mailbox) {
 				all = append(all, string(s.Data))
@@ -77,7 +79,7 @@ func overNATS(t *testing.T) system {
 		return all
 	}
 	return system{
-		p, p, p, store,
+		p, p, p, store, p, store,
 		func(t *testing.T, mailbox string) (all []string) {
 			for _, d := range follow(t, "mail."+mailbox+".") {
 				all = append(all, string(d.Data))
@@ -227,9 +229,36 @@ func TestLedgerEndsAtTheTailThatWasTold(t *testing.T) {
 		if len(got) != 3 || got[2] != "id-3 INBOX received position-3 print-3 email-3 4" {
 			t.Errorf("%q", got)
 		}
+		var later []string
+		for e, err := range s.LedgerSince(t.Context(), "box", 2, r.Seq+1) {
+			must(t, err)
+			later = append(later, e.ID)
+		}
+		if fmt.Sprint(later) != "[id-3 id-4]" {
+			t.Errorf("after 2: %q", later)
+		}
 		for range s.Ledger(t.Context(), "box", 0) {
 			t.Error("the ledger of an empty chain has an entry")
 		}
+	})
+}
+
+func TestDeedsAreSavedByCompareAndSet(t *testing.T) {
+	contract(t, func(t *testing.T, s system) {
+		first, err := s.SaveDeeds(t.Context(), "box", map[string]uint64{"": 3}, 0)
+		must(t, err)
+		if _, err := s.SaveDeeds(t.Context(), "box", map[string]uint64{"": 4}, 0); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("a second first record: %v", err)
+		}
+		if done, revision, err := s.LoadDeeds(t.Context(), "box"); err != nil || revision != first || done[""] != 3 {
+			t.Errorf("%v at %d, %v", done, revision, err)
+		}
+		must(t, s.ForgetDeeds(t.Context(), "box", first))
+		if done, revision, err := s.LoadDeeds(t.Context(), "box"); err != nil || revision != 0 || done != nil {
+			t.Errorf("forgotten: %v at %d, %v", done, revision, err)
+		}
+		_, err = s.SaveDeeds(t.Context(), "box", map[string]uint64{"": 5}, 0)
+		must(t, err)
 	})
 }
 

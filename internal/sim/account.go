@@ -31,6 +31,8 @@ type Quirks struct {
 	NoAutoExpunge    bool          // Gmail: \Deleted in a folder does not archive the message at once
 	ListNilLabel     bool          // Gmail: a NIL in every list of labels
 	UnquotedSysLabel bool          // Gmail: system labels come without quotes
+	CopyUID          string        // Exchange: the line that MOVE says in place of its COPYUID
+	Lacks            []string      // capabilities that it does not have after all: MOVE, UIDPLUS
 }
 
 // Stats is what the clients of one account have done so far.
@@ -46,7 +48,8 @@ type Stats struct {
 	Challenged     []string        // the line that each client sent after a failure challenge
 	IDs            []string        // what clients said about themselves in ID
 	// Violations are commands against the rules of the house: FETCH that sets \Seen or asks for BODYSTRUCTURE or
-	// ENVELOPE, sequence numbers, SEARCH RETURN, ENABLE, and on Exchange a command of more than 8,000 octets.
+	// ENVELOPE, sequence numbers, SEARCH RETURN, ENABLE, EXPUNGE of what others marked, and on Exchange a command of more
+	// than 8,000 octets.
 	Violations []string
 }
 

@@ -42,6 +42,7 @@ func init() {
 		"STATUS":       {loggedIn, (*session).status, false},
 		"SELECT":       {loggedIn, (*session).open, false},
 		"EXAMINE":      {loggedIn, (*session).open, false},
+		"CREATE":       {loggedIn, (*session).createFolder, false},
 		"APPEND":       {loggedIn, (*session).append, false},
 		"IDLE":         {loggedIn, (*session).idle, false},
 		"CHECK":        {inFolder, (*session).noop, false},
@@ -80,7 +81,7 @@ func (s *session) carryOut(c *command) {
 	case s.d.maxCommand > 0 && c.size > s.d.maxCommand:
 		s.tag(c, s.d.tooLong)
 		return
-	case !known:
+	case !known, s.account != nil && s.lacks(c):
 		s.tag(c, s.d.badVerb)
 		return
 	case !s.allows(h.stage):
@@ -225,6 +226,14 @@ func (s *session) note(st *Stats, c *command) {
 	switch c.verb {
 	case "ENABLE":
 		report("ENABLE")
+	case "EXPUNGE":
+		if !c.uid {
+			report("EXPUNGE of what others marked")
+		}
+	case "CLOSE":
+		if !s.readOnly {
+			report("CLOSE, which expunges")
+		}
 	case "SEARCH":
 		if len(c.args) > 0 && c.args[0].atom() == "RETURN" {
 			report("SEARCH RETURN")

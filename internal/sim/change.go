@@ -165,7 +165,11 @@ func (s *session) transfer(c *command, away bool) {
 	}
 	code := fmt.Sprintf("[COPYUID %d %s %s]", validity, ranges(from), ranges(into))
 	if away {
-		if !s.d.metadataCodes && len(from) > 0 {
+		switch odd := s.account.quirk().CopyUID; {
+		case s.d.metadataCodes || len(from) == 0:
+		case odd != "":
+			s.say(odd)
+		default:
 			s.say("* OK " + code)
 		}
 		s.update(true)
@@ -254,4 +258,24 @@ func (s *session) append(c *command) {
 		text = "OK [APPENDUID %d %d] (Success)"
 	}
 	s.tag(c, fmt.Sprintf(text, validity, e.uid))
+}
+
+// createFolder answers CREATE.
+func (s *session) createFolder(c *command) {
+	if len(c.args) != 1 || c.args[0].text == "" {
+		s.tag(c, s.d.badArg)
+		return
+	}
+	name := decodeName(c.args[0].text)
+	s.account.mu.Lock()
+	taken := s.account.folder(name) != nil
+	if !taken {
+		s.account.create(name)
+	}
+	s.account.mu.Unlock()
+	if taken {
+		s.tag(c, "NO [ALREADYEXISTS] "+c.args[0].text+" exists already.") // the text is not documented
+		return
+	}
+	s.ok(c)
 }

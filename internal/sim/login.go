@@ -17,14 +17,20 @@ func (s *session) capability(c *command) {
 }
 
 func (s *session) capabilities() string {
-	switch {
-	case s.account == nil:
+	if s.account == nil {
 		return s.d.capsBefore
-	case s.d.capsRev2 != "" && s.account.quirk().Rev2:
-		return s.d.capsRev2
-	default:
-		return s.d.capsAfter
 	}
+	caps, quirks := s.d.capsAfter, s.account.quirk()
+	if s.d.capsRev2 != "" && quirks.Rev2 {
+		caps = s.d.capsRev2
+	}
+	return strings.Join(slices.DeleteFunc(strings.Fields(caps), func(c string) bool { return slices.Contains(quirks.Lacks, c) }), " ")
+}
+
+// lacks reports whether the account's server does not know a command, for lack of a capability.
+func (s *session) lacks(c *command) bool {
+	lacked := s.account.quirk().Lacks
+	return c.verb == "MOVE" && slices.Contains(lacked, "MOVE") || c.verb == "EXPUNGE" && c.uid && slices.Contains(lacked, "UIDPLUS")
 }
 
 func (s *session) identify(c *command) {
