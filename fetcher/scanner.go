@@ -240,7 +240,7 @@ func (p *scanner) skip() error {
 	case p.peek() == ')':
 		p.pos++
 	default:
-		if p.atom() == "" {
+		if p.atom() == "" && !p.end() {
 			p.pos++
 		}
 	}

@@ -23,6 +23,15 @@ type stay struct {
 	from, to time.Time // to is zero while it lasts
 }
 
+const clock = "15:04:05.000"
+
+func (s stay) String() string {
+	if s.to.IsZero() {
+		return s.from.Format(clock) + " on"
+	}
+	return s.from.Format(clock) + " to " + s.to.Format(clock)
+}
+
 // churn is what eight writers did to two watched folders and one that is not.
 type churn struct {
 	d    *dovecot.Server
@@ -232,6 +241,7 @@ func TestChurn(t *testing.T) {
 // judge compares what is on the stream with what was there.
 func (c *churn) judge(t *testing.T, m *broker.Broker, passes []stay) {
 	published := map[int]int{}
+	where := map[int][]string{} // and when
 	for _, e := range m.Events("anna") {
 		var n int
 		if subject := decode(t, e).Data.Email.Subject; subject == nil {
@@ -239,6 +249,8 @@ func (c *churn) judge(t *testing.T, m *broker.Broker, passes []stay) {
 		} else if _, err := fmt.Sscanf(*subject, "number %d", &n); err != nil {
 			t.Errorf("subject %q", *subject)
 		}
+		imap := decode(t, e).Data.IMAP
+		where[n] = append(where[n], fmt.Sprintf("%s/%d at %s", imap.Folder, imap.UID, e.Time.Format(clock)))
 		if published[n]++; c.stays[n] == nil {
 			t.Errorf("message %d is on the stream and was never there", n)
 		}
@@ -257,10 +269,10 @@ func (c *churn) judge(t *testing.T, m *broker.Broker, passes []stay) {
 		switch on := published[n]; {
 		case on > 1:
 			twice++
-			t.Errorf("message %d is on the stream %d times: %v", n, on, stays)
+			t.Errorf("message %d is on the stream %d times: %q; it lay there %v", n, on, where[n], stays)
 		case on == 0 && whole:
 			lost++
-			t.Errorf("message %d is not on the stream: %v", n, stays)
+			t.Errorf("message %d is not on the stream; it lay there %v", n, stays)
 		}
 	}
 	t.Logf("%d messages lay in a folder for a whole pass: %d of them lost, %d published twice", owed, lost, twice)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
@@ -38,7 +39,12 @@ type survey struct {
 	uids               []uint32
 	position           fetcher.Position  // of the folder: what is not settled may not have been there yet
 	before             map[string]uint32 // by folder token: the highest UID that had been seen there
+	settled            map[string]uint32 // the same, moveTakes before the folder was looked at
 }
+
+// moveTakes is how long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does,
+// and so do clients without MOVE.
+const moveTakes = 2 * time.Second
 
 // span is a range of UIDs to look at.
 type span struct{ from, to uint32 }
@@ -102,8 +108,11 @@ func (w *Worker) stands(t trace, m fetcher.Message) standing {
 		if _, there := slices.BinarySearch(seen.uids, t.uid); !there {
 			return standsGone
 		}
-		if m.UID <= seen.before[event.Token(m.Folder)] {
+		switch to := event.Token(m.Folder); {
+		case m.UID <= seen.settled[to]:
 			return standsThere
+		case m.UID <= seen.before[to]:
+			w.doubt = true // a copy, or a move that is under way: look again, later
 		}
 	}
 	ask, asked := w.questions[w.folders[i]]
@@ -135,13 +144,24 @@ func (w *Worker) halt() {
 	}
 }
 
-// lookUp looks at the folders in question.
+// lookUp looks at the folders in question. In doubt it gives a move that is under way the time to end.
 func (w *Worker) lookUp(ctx context.Context) error {
 	surveyor, can := w.session.(Surveyor)
 	if !can || w.ledger == nil {
 		return nil
 	}
+	if w.doubt {
+		sleep(ctx, moveTakes, nil)
+	}
 	for folder, ask := range w.questions {
+		token := event.Token(folder)
+		old := w.ledger.surveys[token]
+		if settled := old.settled; w.doubt {
+			old.settled = old.before
+			for token, uid := range settled {
+				old.settled[token] = max(old.settled[token], uid)
+			}
+		}
 		from, to := max(ask.from, aside)-aside, min(ask.to, ^uint32(0)-aside)+aside
 		validity, uids, err := surveyor.Survey(ctx, folder, max(from, 1), to)
 		var missing *fetcher.FolderError
@@ -149,7 +169,8 @@ func (w *Worker) lookUp(ctx context.Context) error {
 			return err
 		}
 		// Of one that is missing nothing is left.
-		w.ledger.surveys[event.Token(folder)] = survey{validity, from, to, uids, w.positions[folder], w.seen}
+		w.ledger.surveys[token] = survey{validity, from, to, uids, w.positions[folder], w.seen, old.settled}
 	}
+	w.doubt = false
 	return nil
 }

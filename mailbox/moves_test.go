@@ -102,6 +102,26 @@ func TestMovedMessageIsTheSame(t *testing.T) {
 }
 
 // What is still where it was is a copy, and what came twice is two: each of them is published.
+// TestMoveThatIsUnderWay: a server may show a message in its new folder before it is gone from the old one.
+func TestMoveThatIsUnderWay(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Exchange, "anna", "INBOX", "Archive")
+		defer s.run()()
+		s.deliver(0, 5)
+		s.within(time.Minute, "the mail", func() bool { return s.received() == 5 && s.watching() })
+		s.a.Deliver("Archive", message(2), time.Time{})
+		s.a.Inject(sim.Fault{Command: "EXAMINE", Call: func() {
+			time.AfterFunc(500*time.Millisecond, func() { s.a.Expunge("INBOX", 3) })
+		}})
+		time.Sleep(time.Hour)
+		if n := s.received(); n != 5 {
+			t.Errorf("%d events for 5 messages", n)
+		}
+		s.a.Deliver("Archive", message(3), time.Time{}) // a copy
+		s.within(time.Hour, "the copy", func() bool { return s.received() == 6 && s.watching() })
+	})
+}
+
 func TestCopiedMessageIsAnother(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		r := newRig(t, sim.Exchange, "INBOX", "Archive")
