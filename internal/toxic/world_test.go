@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/dovecot"
 	"github.com/mailflume/mailflume/internal/toxic"
 	"github.com/mailflume/mailflume/mailbox"
@@ -128,7 +128,8 @@ func (b *box) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.manager, err = token.New(token.Config{Store: &store{values: map[string][]byte{}, at: map[string]uint64{}}, Session: session{}, Keys: keys})
+	grants := broker.NewGrants()
+	b.manager, err = token.New(token.Config{Store: grants, Session: grants, Keys: keys})
 	if err != nil {
 		return err
 	}
@@ -269,40 +270,6 @@ func (b *box) judge(ctx context.Context) error {
 	}
 	return err
 }
-
-// store and session are what package token needs of the others.
-type store struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	at     map[string]uint64
-	seq    uint64
-}
-
-func (s *store) Get(_ context.Context, key string) ([]byte, uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at[key] == 0 {
-		return nil, 0, fs.ErrNotExist
-	}
-	return s.values[key], s.at[key], nil
-}
-
-func (s *store) Set(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at[key] != revision {
-		return 0, fs.ErrExist
-	}
-	s.seq++
-	s.values[key], s.at[key] = value, s.seq
-	return s.seq, nil
-}
-
-type session struct{}
-
-func (session) ID() string               { return "s" }
-func (session) Remaining() time.Duration { return time.Minute }
-func (session) Alive(string) bool        { return true }
 
 func must(t *testing.T, err error) {
 	t.Helper()
