@@ -33,7 +33,8 @@ type handover struct {
 	greeting string
 	caps     map[string]bool // nil if not known
 	bye      string
-	read     int // bytes so far
+	read     int                      // bytes so far
+	hide     func(line string) string // once we have said who we are
 }
 
 // reply is the tagged response to a command.
@@ -310,6 +311,9 @@ func (h *handover) readLine() (string, error) {
 		line = bytes.TrimRight(line, "\r\n")
 		n, ok := trailingLiteral(line)
 		if !ok || !bytes.HasPrefix(line, []byte("* ID ")) && !bytes.HasPrefix(line, []byte("* NAMESPACE ")) {
+			if h.hide != nil {
+				return h.hide(string(line)), nil
+			}
 			return string(line), nil
 		}
 		if n > maxLoginLine || h.read+int(n) > maxLogin {
@@ -325,7 +329,7 @@ func (h *handover) readLine() (string, error) {
 // authenticate logs in. It forgets the capabilities, which change with it, unless the server volunteers the new ones.
 func (h *handover) authenticate(secret string) error {
 	before := h.caps
-	h.caps = nil
+	h.caps, h.hide = nil, discreet(h.cfg.User, secret)
 	var r reply
 	var err error
 	switch {

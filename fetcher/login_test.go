@@ -350,3 +350,25 @@ func TestLogins(t *testing.T) {
 		}
 	})
 }
+
+// A server that repeats what it was told, in plain or as it was sent, is quoted without it.
+func TestRefusalIsQuotedWithoutSecrets(t *testing.T) {
+	for _, auth := range []Auth{XOAUTH2, Password} {
+		f := newFake(t)
+		f.pre = "IMAP4rev1 AUTH=XOAUTH2 AUTH=PLAIN SASL-IR"
+		f.on["AUTHENTICATE"] = func(c *fakeConn, tag, args string) bool {
+			c.say("%s NO [AUTHENTICATIONFAILED] Alice@mail.test may not use %s, sent as %s", tag, "s3cret-of-alice-in-plain", args)
+			return true
+		}
+		c := f.config()
+		c.User, c.Auth = "alice@mail.test", auth
+		_, err := Open(t.Context(), c, secret{"s3cret-of-alice-in-plain"})
+		var refused *AuthError
+		if !errors.As(err, &refused) || !strings.Contains(refused.Text, "<user> may not use ***, sent as") {
+			t.Fatalf("%v", err)
+		}
+		if strings.Contains(refused.Text, "alice") || strings.Contains(refused.Text, "czNjcmV0") || strings.Contains(refused.Text, "M2NyZXQtb2Y") || strings.Contains(refused.Text, "zM2NyZXQt") {
+			t.Errorf("%s", refused.Text)
+		}
+	}
+}
