@@ -100,8 +100,15 @@ func (d *base64Decoder) alike(dst []byte) []byte {
 
 // letter decodes a line letter by letter.
 func (d *base64Decoder) letter(dst, line []byte) []byte {
-	for _, c := range line {
+	padded := false
+	for i, c := range line {
 		v := base64Value[c]
+		if padded && v < 64 {
+			if padded = false; isSpace(line[i-1]) && blank(d.raw[d.pos:]) && !startsPiece(line[i:]) {
+				d.repair = true
+				return dst
+			}
+		}
 		switch {
 		case v < 64:
 			d.quantum = d.quantum<<6 | uint32(v)
@@ -111,13 +118,26 @@ func (d *base64Decoder) letter(dst, line []byte) []byte {
 				d.quantum, d.letters = 0, 0
 			}
 		case c == '=':
-			d.padded = true
+			d.padded, padded = true, true
 			dst = d.flush(dst)
 		case !isSpace(c):
 			d.repair = true
 		}
 	}
 	return dst
+}
+
+// startsPiece says whether what stands behind padding and a space on the last line is more base64, up to its own padding,
+// and not a word that somebody added.
+func startsPiece(line []byte) bool {
+	n := 0
+	for n < len(line) && base64Value[line[n]] < 64 {
+		n++
+	}
+	for n < len(line) && line[n] == '=' {
+		n++
+	}
+	return n%4 == 0 && (n == len(line) || base64Value[line[n]] < 64 || isSpace(line[n]))
 }
 
 // flush writes what an incomplete group holds.
