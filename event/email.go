@@ -103,6 +103,14 @@ type Auth struct {
 	DMARC      string `json:"dmarc,omitempty"`
 }
 
+// DKIM is what became of one DKIM signature (RFC 6376, RFC 8601).
+type DKIM struct {
+	Domain   string `json:"domain,omitempty"` // that signed (d=)
+	Selector string `json:"selector,omitempty"`
+	Result   string `json:"result"` // "pass", "fail", "temperror", "permerror", or "none" for a message without a signature
+	Reason   string `json:"reason,omitempty"`
+}
+
 // Class says what kind of message it is. A field that is absent says no.
 type Class struct {
 	AutoReply   bool       `json:"autoReply,omitempty"` // a program answered (RFC 3834)

@@ -68,7 +68,8 @@ func atLeast(t *testing.T, what string, right, total int, percent float64) {
 	}
 }
 
-// Codes x.0.9nn are made up by the source of the expected results; they stand in no message.
+// The expected results have 312 rows for 287 messages, one a recipient. Codes x.0.9nn are made up by their source and stand
+// in no message: 83 rows have one of them or none. Of the 229 others 2 are of messages that were delivered.
 var madeUp = regexp.MustCompile(`^(\d\.0\.9\d\d)?$`)
 
 func TestCorpusBounces(t *testing.T) {

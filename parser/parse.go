@@ -2,8 +2,8 @@
 //
 // It takes every message that can be told from noise: what is broken is repaired, and each repair is a defect in the
 // result with one of the Defect codes. All text in the result is valid UTF-8, the work grows linearly with the size of
-// the message, and Limits bound what a hostile one can make of itself. It does no I/O: bytes to be stored are handed out
-// as a Leaf, a view of the message that is decoded as it is read.
+// the message, and Limits bound what a hostile one can make of itself. Parse does no I/O: bytes to be stored are handed out
+// as a Leaf, a view of the message that is decoded as it is read. VerifyDKIM, which nothing here calls, asks the DNS.
 package parser
 
 import (

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,9 +20,10 @@ import (
 
 // parsed is one line of the output of parse.
 type parsed struct {
-	File   string     `json:"file"`
-	Mail   event.Mail `json:"mail"`
-	Leaves []leaf     `json:"leaves,omitempty"`
+	File   string       `json:"file"`
+	Mail   event.Mail   `json:"mail"`
+	Leaves []leaf       `json:"leaves,omitempty"`
+	DKIM   []event.DKIM `json:"dkim,omitempty"`
 }
 
 // leaf is one leaf of the whole tree. The leaves in an attached message or in a container follow it; their ids start with
@@ -35,13 +39,15 @@ type leaf struct {
 
 // parseCommand is what the flags of parse ask for.
 type parseCommand struct {
-	leaves  bool
-	explain bool
-	out     io.Writer
+	leaves   bool
+	explain  bool
+	dkim     bool
+	resolver parser.TXTResolver
+	out      io.Writer
 }
 
 func newParse() *cobra.Command {
-	var p parseCommand
+	p := parseCommand{resolver: net.DefaultResolver}
 	c := &cobra.Command{
 		Use:   "parse PATH...",
 		Short: "Parse message files and print one JSON line each",
@@ -53,24 +59,25 @@ which is walked in order, or "-" for the standard input.`,
 			p.out = c.OutOrStdout()
 			var failed error // what cannot be read does not keep the others from being parsed
 			for _, path := range paths {
-				failed = errors.Join(failed, p.path(c.InOrStdin(), path))
+				failed = errors.Join(failed, p.path(c.Context(), c.InOrStdin(), path))
 			}
 			return failed
 		},
 	}
 	c.Flags().BoolVar(&p.leaves, "leaves", false, `add "leaves": every leaf of the whole tree in order, attached messages included`)
 	c.Flags().BoolVar(&p.explain, "explain", false, "print the tree, the repairs and why they were made, for a person")
+	c.Flags().BoolVar(&p.dkim, "dkim", false, "check the DKIM signatures too, with keys from the DNS")
 	c.MarkFlagsMutuallyExclusive("leaves", "explain")
 	return c
 }
 
-func (p parseCommand) path(stdin io.Reader, path string) error {
+func (p parseCommand) path(ctx context.Context, stdin io.Reader, path string) error {
 	if path == "-" {
 		raw, err := io.ReadAll(stdin)
 		if err != nil {
 			return fmt.Errorf("read the standard input: %w", err)
 		}
-		return p.message(path, raw)
+		return p.message(ctx, path, raw)
 	}
 	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -80,16 +87,22 @@ func (p parseCommand) path(stdin io.Reader, path string) error {
 		if err != nil {
 			return err
 		}
-		return p.message(name, raw)
+		return p.message(ctx, name, raw)
 	})
 }
 
-func (p parseCommand) message(name string, raw []byte) error {
+func (p parseCommand) message(ctx context.Context, name string, raw []byte) error {
 	m := parser.Parse(raw)
-	if p.explain {
-		return explainMail(p.out, name, m)
+	var signatures []event.DKIM
+	if p.dkim {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		signatures = parser.VerifyDKIM(ctx, raw, p.resolver)
 	}
-	line := parsed{File: name, Mail: m.Mail}
+	if p.explain {
+		return explainMail(p.out, name, m, signatures)
+	}
+	line := parsed{File: name, Mail: m.Mail, DKIM: signatures}
 	if p.leaves {
 		line.Leaves = []leaf{}
 		for _, l := range m.Leaves() {

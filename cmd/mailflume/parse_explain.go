@@ -14,7 +14,7 @@ import (
 )
 
 // explainMail prints a message for a person: who and what, the tree, and the repairs with the reason for each.
-func explainMail(w io.Writer, file string, m parser.Mail) error {
+func explainMail(w io.Writer, file string, m parser.Mail, signatures []event.DKIM) error {
 	e := explainer{mail: m, names: make(map[string]parser.Leaf)}
 	for _, l := range m.Leaves() {
 		e.names[l.PartID] = l
@@ -26,6 +26,12 @@ func explainMail(w io.Writer, file string, m parser.Mail) error {
 		e.part(*m.Email.BodyStructure, 1)
 	}
 	e.class()
+	if len(signatures) > 0 {
+		e.line("\nsignatures")
+	}
+	for _, s := range signatures {
+		e.line("  %s\t%s\t%s\t%s", s.Result, s.Domain, s.Selector, s.Reason)
+	}
 	e.line("\nrepairs")
 	for _, d := range m.Defects {
 		where, detail := "message", ""

@@ -65,3 +65,13 @@ func TestParseExplain(t *testing.T) {
 		}
 	}
 }
+
+// Without a signature nothing is looked up.
+func TestParseDKIM(t *testing.T) {
+	if got := runParse(t, "--dkim"); !strings.Contains(got, `"dkim":[{"result":"none","reason":"no signature"}]`) {
+		t.Errorf("%s", got)
+	}
+	if got := runParse(t, "--dkim", "--explain"); !strings.Contains(got, "signatures\n  none") {
+		t.Errorf("%s", got)
+	}
+}

@@ -37,6 +37,7 @@ var keepers = map[string]struct {
 }{
 	"github.com/emersion/go-imap":    {[]string{"fetcher"}, "its traps are dealt with in one place"},
 	"github.com/emersion/go-message": {[]string{"parser"}, "its refusals are dealt with in one place"},
+	"github.com/emersion/go-msgauth": {[]string{"parser"}, "it is given no more than it can check in time"},
 	"github.com/nats-io/":            {[]string{"publish", "state"}, "the commit protocol must not be gone around"},
 	"github.com/spf13/viper":         {[]string{"configs"}, "its traps are dealt with in one place"},
 	"golang.org/x/oauth2":            {[]string{"token"}, "a grant is saved before it is used"},
