@@ -72,13 +72,15 @@ func (r *Replica) guard() time.Duration    { return r.lease / 15 }
 func (r *Replica) timeout() time.Duration  { return min(r.interval()/2, 5*time.Second) }
 func (r *Replica) pause() time.Duration    { return max(r.interval()/10, 20*time.Millisecond) }
 
-// Run shares the mailboxes until ctx ends. It calls own for each mailbox that it comes to own, in a goroutine of its
+// Run shares the mailboxes, or for nil those of SetMailboxes, until ctx ends. It calls own for each mailbox that it comes to own, in a goroutine of its
 // own; ends that call's ctx when ownership ends, when it is about to become doubtful, and when ctx ends; and gives the
 // mailbox away only after own has returned. Should own return by itself it is called again a heartbeat later. When ctx
 // ends, Run waits for all of them, frees what it owned and returns nil. While the bucket cannot be reached it owns
 // nothing and goes on trying.
 func (r *Replica) Run(ctx context.Context, mailboxes []string, own func(ctx context.Context, mailbox string)) error {
-	r.SetMailboxes(mailboxes)
+	if mailboxes != nil {
+		r.SetMailboxes(mailboxes)
+	}
 	for ctx.Err() == nil {
 		newLife(r, own).run(ctx)
 	}

@@ -24,7 +24,8 @@ func (f frontDesk) open() (*desk, error) {
 	if c == nil {
 		return nil, errNoDesk
 	}
-	return &desk{config: f.service.config, publisher: c.publisher, store: c.store, tokens: c.tokens, ids: c.foresight.ids}, nil
+	now := c.fleet.Load()
+	return &desk{config: now.config, publisher: c.publisher, store: c.store, tokens: c.tokens, ids: now.ids}, nil
 }
 
 // at returns the mailbox of an id. Other than in commands, a name is none.

@@ -15,8 +15,9 @@ func (c *core) watchGrants(ctx context.Context) {
 	taken := make(map[string]time.Time)
 	_ = mailbox.Retry(ctx, c.foresight.service.log, "watch the grants", func(ctx context.Context) error { // it ends with ctx alone
 		return c.store.WatchGrants(ctx, func(id string) {
-			i := slices.Index(c.foresight.ids, id)
-			if i < 0 || c.foresight.workers[i].Status().State == mailbox.StateElsewhere {
+			f := c.fleet.Load()
+			i := f.find(id)
+			if i < 0 || f.workers[i].Status().State == mailbox.StateElsewhere {
 				return
 			}
 			s, err := c.tokens.Status(ctx, id)
@@ -27,7 +28,7 @@ func (c *core) watchGrants(ctx context.Context) {
 			// A renewal is no news to a worker that waits: it may be its own, and be refused again.
 			if s.State != token.NeedsPerson && !s.ConnectedAt.Equal(taken[id]) {
 				taken[id] = s.ConnectedAt
-				c.foresight.workers[i].Wake()
+				f.workers[i].Wake()
 			}
 		})
 	})

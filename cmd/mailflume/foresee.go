@@ -20,8 +20,7 @@ const (
 // event, metrics. It asks the store only.
 type foresight struct {
 	service *service
-	ids     []string          // of the configuration's mailboxes,
-	workers []*mailbox.Worker // and who carries them
+	core    *core
 	said    map[string]time.Time
 
 	mu     sync.Mutex // guards what the metrics show
@@ -45,25 +44,26 @@ func (f *foresight) run(ctx context.Context, tokens *token.Manager) {
 
 func (f *foresight) look(ctx context.Context, tokens *token.Manager, now time.Time) {
 	grants := web.Grants{SecretEnds: map[string]time.Time{}}
-	for i, m := range f.service.config.Mailboxes {
-		account, ok := f.service.config.Account(m, f.ids[i])
+	fleet := f.core.fleet.Load()
+	for i, m := range fleet.config.Mailboxes {
+		account, ok := fleet.config.Account(m, fleet.ids[i])
 		if !ok || ctx.Err() != nil {
 			continue
 		}
 		if ends := account.Client.Ends(); !ends.IsZero() {
 			grants.SecretEnds[account.Client.Name] = ends
 		}
-		if f.workers[i].Status().State == mailbox.StateElsewhere {
+		if fleet.workers[i].Status().State == mailbox.StateElsewhere {
 			continue
 		}
-		s, err := tokens.Status(ctx, f.ids[i])
+		s, err := tokens.Status(ctx, fleet.ids[i])
 		if err != nil {
 			continue // whoever needs the grant says it
 		}
 		s.Warnings = account.Forecast(s, now)
 		grants.List = append(grants.List, s)
 		for _, w := range s.Warnings {
-			f.warn(ctx, i, account, w, now)
+			f.warn(ctx, fleet.workers[i], account, w, now)
 		}
 	}
 	f.mu.Lock()
@@ -72,8 +72,8 @@ func (f *foresight) look(ctx context.Context, tokens *token.Manager, now time.Ti
 }
 
 // warn says a warning once a day: that of a client for one of its mailboxes, not for each.
-func (f *foresight) warn(ctx context.Context, i int, a token.Account, p token.Problem, now time.Time) {
-	key := p.Code + " mailbox " + f.ids[i]
+func (f *foresight) warn(ctx context.Context, worker *mailbox.Worker, a token.Account, p token.Problem, now time.Time) {
+	key := p.Code + " mailbox " + a.Mailbox
 	if p.Code == "secret_expires" {
 		key = p.Code + " client " + a.Client.Name
 	}
@@ -81,8 +81,8 @@ func (f *foresight) warn(ctx context.Context, i int, a token.Account, p token.Pr
 		return
 	}
 	f.said[key] = now
-	f.service.log.Warn("this will stop before long", "mailbox", f.ids[i], "client", a.Client.Name, "code", p.Code, "what", p.Sentence, "hint", p.Hint)
-	f.workers[i].Expiring(ctx, p.Sentence, p.Hint)
+	f.service.log.Warn("this will stop before long", "mailbox", a.Mailbox, "client", a.Client.Name, "code", p.Code, "what", p.Sentence, "hint", p.Hint)
+	worker.Expiring(ctx, p.Sentence, p.Hint)
 }
 
 func (f *foresight) shown() web.Grants {

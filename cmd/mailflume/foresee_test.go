@@ -37,7 +37,7 @@ func TestForesight(t *testing.T) {
 	go func() { done <- s.run(ctx, func(*service) { close(started) }) }()
 	<-started
 	c := s.core.Load()
-	_, account, err := (&desk{config: config, ids: c.foresight.ids}).account("testing")
+	_, account, err := (&desk{config: config, ids: c.fleet.Load().ids}).account("testing")
 	r.must(err)
 	consent, err := c.tokens.Begin(account, "http://127.0.0.1:1/", "testing@mail.test")
 	r.must(err)
@@ -46,7 +46,7 @@ func TestForesight(t *testing.T) {
 	r.must(err)
 	r.must(c.tokens.Save(ctx, account, granted))
 	eventually(t, "all are carried and have grants", func() bool {
-		for _, w := range c.foresight.workers {
+		for _, w := range c.fleet.Load().workers {
 			if st := w.Status(); st.State == mailbox.StateElsewhere || st.Mailbox.ID != "testing" && st.State != mailbox.StateWatching {
 				return false
 			}

@@ -21,6 +21,10 @@ func newRun() *cobra.Command {
 		Long: `Read the mailboxes of the configuration and publish their mail until SIGTERM or SIGINT, which
 finish what is under way and exit 0. A second signal ends at once.
 
+The configuration is read anew when its file changes, and on SIGHUP: mailboxes that were added,
+changed or removed are begun and ended, the others keep their connections. A file with a mistake is
+refused as a whole and the old configuration goes on.
+
 Replicas may run with the same configuration against one NATS server or cluster; they split the
 mailboxes among themselves.`,
 		Args: cobra.NoArgs,

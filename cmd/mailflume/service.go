@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,8 +33,11 @@ type service struct {
 	keys   *token.Keyring
 	web    *web.Server // nil if the configuration wants no page
 
+	hangup chan os.Signal // SIGHUP: the configuration is to be read anew
+
 	core    atomic.Pointer[core]
 	waiting atomic.Pointer[error]     // why core is not there yet
+	refused atomic.Pointer[error]     // why the configuration file, as it is now, was not taken over
 	stopped atomic.Pointer[time.Time] // when it was asked to stop
 }
 
@@ -43,11 +48,13 @@ type core struct {
 	replica   *state.Replica
 	tokens    *token.Manager
 	group     *mailbox.Group
+	fleet     atomic.Pointer[fleet]
+	shared    bounds
 	foresight *foresight
 }
 
 func newService(config *configs.Config, log *slog.Logger) (*service, error) {
-	s := &service{config: config, log: log}
+	s := &service{config: config, log: log, hangup: make(chan os.Signal, 1)}
 	starting := errors.New("starting")
 	s.waiting.Store(&starting)
 	if listen := config.HTTP.Address(); listen != "" {
@@ -93,6 +100,8 @@ func (s *service) pageAddr() string {
 
 // run runs the service until ctx ends or something that time does not heal goes wrong.
 func (s *service) run(ctx context.Context, started func(*service)) error {
+	signal.Notify(s.hangup, syscall.SIGHUP) // from the beginning: it would end the program
+	defer signal.Stop(s.hangup)
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, func() { now := time.Now(); s.stopped.Store(&now) })()
 	if s.web != nil {
@@ -137,6 +146,7 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 	var beside sync.WaitGroup
 	beside.Go(func() { c.foresight.run(looking, c.tokens) })
 	beside.Go(func() { c.watchGrants(looking) })
+	beside.Go(func() { s.watchConfig(looking, c) })
 	err = c.group.Run(ctx, c.replica)
 	stop()
 	beside.Wait()
@@ -211,27 +221,20 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	if c.tokens, err = newTokens(s.keys, store, c.replica, s.log); err != nil {
 		return nil, err
 	}
-	ids, err := identify(ctx, store, s.config)
-	if err != nil {
-		return nil, err
-	}
-	if err := opens(ctx, c.tokens, ids); err != nil {
-		return nil, err
-	}
-	shared := bounds{
+	c.shared = bounds{
 		budget: fetcher.NewBudget(int64(s.config.Memory)), turns: mailbox.NewTurns(commitsAtOnce),
 		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)),
 	}
-	workers := make([]*mailbox.Worker, 0, len(ids))
-	for i, m := range s.config.Mailboxes {
-		w, err := s.worker(c, m, ids[i], shared)
-		if err != nil {
-			return nil, fmt.Errorf("mailbox %s: %w", m.Name, err)
-		}
-		workers = append(workers, w)
+	f, err := s.muster(ctx, c, s.config, nil)
+	if err != nil {
+		return nil, err
 	}
-	c.group = mailbox.NewGroup(workers...)
-	c.foresight = &foresight{service: s, ids: ids, workers: workers, said: map[string]time.Time{}}
+	if err := opens(ctx, c.tokens, f.ids); err != nil {
+		return nil, err
+	}
+	c.fleet.Store(f)
+	c.group = mailbox.NewGroup(f.workers...)
+	c.foresight = &foresight{service: s, core: c, said: map[string]time.Time{}}
 	return c, nil
 }
 
@@ -263,13 +266,13 @@ type bounds struct {
 	turns  mailbox.Turns
 }
 
-func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (*mailbox.Worker, error) {
-	fetch, err := s.config.Fetcher(m)
+func (s *service) worker(c *core, config *configs.Config, m configs.Mailbox, id string) (*mailbox.Worker, error) {
+	fetch, err := config.Fetcher(m)
 	if err != nil {
 		return nil, err
 	}
-	fetch.Budget, fetch.Logins, fetch.Version, fetch.Log = shared.budget, shared.logins, version(), s.log.With("mailbox", id)
-	source, err := source(s.config, c.tokens, m, id)
+	fetch.Budget, fetch.Logins, fetch.Version, fetch.Log = c.shared.budget, c.shared.logins, version(), s.log.With("mailbox", id)
+	source, err := source(config, c.tokens, m, id)
 	if err != nil {
 		return nil, err
 	}
@@ -278,15 +281,15 @@ func (s *service) worker(c *core, m configs.Mailbox, id string, shared bounds) (
 		Raw:      mailbox.RawPolicy(m.Raw),
 		Parse:    parser.Options{AuthServIDs: m.AuthServ},
 		Trial:    trialCommand(m.AuthServ),
-		Binary:   s.config.Events.Mode == "binary",
-		Describe: s.config.Events.Attachments == "omit",
+		Binary:   config.Events.Mode == "binary",
+		Describe: config.Events.Attachments == "omit",
 		Sent:     slices.Contains(m.Include, "sent"),
 		After:    m.Action(),
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
 			return open(ctx, fetch, source)
 		},
 		Stream: c.publisher, Line: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store,
-		Journal: c.publisher, Deeds: c.store, Turns: shared.turns, Log: s.log,
+		Journal: c.publisher, Deeds: c.store, Turns: c.shared.turns, Log: s.log,
 	}), nil
 }
 
