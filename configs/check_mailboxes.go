@@ -5,13 +5,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mailflume/mailflume/fetcher"
 )
 
 func checkMailboxes(c *Config, r *reader) {
 	if len(c.Mailboxes) == 0 && r.sound("mailboxes") {
 		r.say("mailboxes", "there is none", "add at least one; mailflume config example shows how")
 	}
-	names, ids, folders := map[string]int{}, map[string]int{}, map[string]string{}
+	names, ids := map[string]int{}, map[string]int{}
+	var folders []watched
 	for i := range c.Mailboxes {
 		at := fmt.Sprintf("mailboxes[%d]", i)
 		if !r.sound(at) {
@@ -22,7 +25,11 @@ func checkMailboxes(c *Config, r *reader) {
 		m.complete(client, c.Events.Raw)
 		checkIdentity(r, at, i, m, names, ids)
 		checkHosts(r, at, m, client)
-		checkFolders(r, at, m, folders)
+		folders = checkFolders(r, at, m, folders)
+		if n := entriesOf(c.Mailboxes[:i+1], accountOf(m)); m.Address != "" && n > c.Limits.Connections && c.Limits.Connections > 0 {
+			r.say(at+".address", fmt.Sprintf("is that of %d entries, and each keeps a connection to the account", n),
+				"list their folders in one entry, or raise limits.connections_per_account")
+		}
 		checkAfter(c, r, at, m)
 		if m.Start.Since.After(time.Now().Add(14*time.Hour)) && r.sound(at+".start") { // it is tomorrow already in the east
 			r.say(at+".start", m.Start.String()+" is in the future", "write now, all, or a date that has come")
@@ -159,13 +166,16 @@ func checkPublished(r *reader, item, name string, include []string) {
 }
 
 // checkFolders refuses what would publish a message twice.
-func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
+func checkFolders(r *reader, at string, m *Mailbox, taken []watched) []watched {
 	if !r.sound(at + ".folders") {
-		return
+		return taken
 	}
 	if len(m.Folders) == 0 {
 		r.say(at+".folders", "is empty", "name at least one, or remove it to get INBOX")
-		return
+		return taken
+	}
+	if !slices.ContainsFunc(m.Folders, func(name string) bool { return !strings.HasPrefix(name, "!") }) {
+		r.say(at+".folders", "says only what is not to be read", `add what is: INBOX, or '*'`)
 	}
 	own := map[string]bool{}
 	for i, name := range m.Folders {
@@ -183,14 +193,31 @@ func checkFolders(r *reader, at string, m *Mailbox, taken map[string]string) {
 		}
 		own[name] = true
 		checkPublished(r, item, name, m.Include)
-		if m.Address == "" {
+		if m.Address == "" || strings.HasPrefix(name, "!") {
 			continue
 		}
-		account := strings.ToLower(m.Address) + " " + m.Provider + " " + strings.ToLower(m.Host) + fmt.Sprint(" ", m.Port) + " " + name
-		if other, ok := taken[account]; ok {
-			r.say(item, fmt.Sprintf("%s of %s is read by %s already", name, m.Address, other), "read each folder once: remove it from one of the two")
+		if other := slices.IndexFunc(taken, func(f watched) bool { return f.at != at && f.account == accountOf(m) && fetcher.Overlap(f.name, name) }); other >= 0 {
+			r.say(item, fmt.Sprintf("%s of %s is read by %s already", name, m.Address, taken[other].at), "read each folder once: remove it from one of the two")
 			continue
 		}
-		taken[account] = at
+		taken = append(taken, watched{accountOf(m), name, at})
 	}
+	return taken
+}
+
+// watched is a folder, or a pattern for folders, that an entry of mailboxes reads.
+type watched struct{ account, name, at string }
+
+func entriesOf(mailboxes []Mailbox, account string) (n int) {
+	for i := range mailboxes {
+		if accountOf(&mailboxes[i]) == account {
+			n++
+		}
+	}
+	return n
+}
+
+// accountOf tells apart whose mailboxes entries are.
+func accountOf(m *Mailbox) string {
+	return strings.ToLower(m.Address) + " " + m.Provider + " " + strings.ToLower(m.Host) + fmt.Sprint(" ", m.Port)
 }

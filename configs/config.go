@@ -44,6 +44,7 @@ func (h HTTP) Address() string {
 type Limits struct {
 	MessageSize     Size `mapstructure:"message_size"`
 	LoginsPerSecond int  `mapstructure:"logins_per_second"`
+	Connections     int  `mapstructure:"connections_per_account"`
 }
 
 // Replica is this process among those that share the mailboxes.

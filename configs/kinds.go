@@ -286,6 +286,9 @@ func checkFolder(s string) error {
 	if err := checkText(s); err != nil {
 		return err
 	}
+	if s = strings.TrimPrefix(s, "!"); s == "" {
+		return flawf("write what is not to be read after it: '!Projects/Old'", "an exclamation mark alone means nothing")
+	}
 	if !strings.HasPrefix(s, `\`) || slices.Contains(specialUses, s) {
 		return nil
 	}

@@ -71,6 +71,9 @@ clients:
 	two := func(more string) string {
 		return small + "  - {address: b@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, " + more + "}\n"
 	}
+	again := func(name, folder string) string { // another entry of small's account
+		return "  - {name: " + name + ", address: a@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, folders: [" + folder + "]}\n"
+	}
 	deep := strings.Repeat("x", 101)
 	for _, c := range []struct{ name, text, want string }{
 		{"empty", "", "mailboxes: there is none; add at least one"},
@@ -146,6 +149,11 @@ clients:
 		{"spaces", two("name: ' b'"), "mailboxes[1].name: begins or ends with spaces"},
 		{"control", two(`name: "b\u0007"`), "mailboxes[1].name: has control characters"},
 		{"same folder", two("name: b, folders: [Sent, inbox]") + "  - {name: c, address: A@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, folders: [inbox]}\n", "mailboxes[2].folders[0]: INBOX of A@example.com is read by mailboxes[0] already"},
+		{"same folder by pattern", small + again("b", "'*'"), `mailboxes[1].folders[0]: * of a@example.com is read by mailboxes[0] already`},
+		{"only not", imap("folders: ['!INBOX']"), "mailboxes[0].folders: says only what is not to be read; add what is: INBOX, or '*'"},
+		{"not nothing", imap("folders: [INBOX, '!']"), "an exclamation mark alone means nothing; write what is not to be read after it"},
+		{"not a use", imap(`folders: [INBOX, '!\Jnk']`), `\Jnk is not a special use; did you mean \Junk?`},
+		{"many entries", small + again("b", "B") + again("c", "C") + again("d", "D"), "mailboxes[3].address: is that of 4 entries, and each keeps a connection to the account; list their folders in one entry"},
 		{"folder twice", imap("folders: [INBOX, Inbox]"), `mailboxes[0].folders[1]: "INBOX" is listed twice`},
 		{"sent without include", imap(`folders: ['\Sent']`), `mailboxes[0].folders[0]: nothing of \Sent is published unless it is asked for; add include: [sent]`},
 		{"moved and deleted", imap("after: {move: Done, delete: true}"), "mailboxes[0].after.delete: a message cannot be both moved and deleted; keep one: move or delete"},

@@ -136,7 +136,7 @@ type MailboxChange struct {
 }
 
 // States lists what can happen to a mailbox: the last token of the subject mailbox.<mailbox>.<what>.
-var States = []string{"connected", "auth_failed", "auth_expiring", "reset", "stale", "recovered"}
+var States = []string{"connected", "auth_failed", "auth_expiring", "reset", "stale", "folder_missing", "recovered"}
 
 // MailboxType returns the CloudEvents type of a mailbox event, for example "mailflume.mailbox.connected.v1".
 func MailboxType(state string) string { return "mailflume.mailbox." + state + ".v1" }

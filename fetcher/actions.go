@@ -247,15 +247,11 @@ func (t *task) target(ctx context.Context, want string) (string, error) {
 	if name, known := t.s.targets[want]; known {
 		return name, nil
 	}
-	var all []*imap.ListData
-	err := t.s.do(ctx, "LIST", func() (err error) {
-		all, err = t.s.client.List("", "*", nil).Collect()
-		return err
-	})
+	all, err := t.s.list(ctx)
 	if err != nil {
 		return "", err
 	}
-	name, ok := find(all, want)
+	name, ok := all.named(want)
 	if !ok && strings.HasPrefix(want, `\`) {
 		return "", t.cannot("move to "+want, "the mailbox has no such folder", "show it in IMAP, or name another folder: the mailbox has "+namesOf(all))
 	}

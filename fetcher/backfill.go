@@ -77,13 +77,11 @@ func (r *round) fill(ctx context.Context, p *pass) error {
 			err = p.readRange(ctx, w, func(ctx context.Context) error { return r.between(ctx, p) })
 		}
 	}
-	var missing *FolderError
 	switch {
 	case errors.Is(err, errEnough):
 		r.s.behind = r.s.behind || !p.gone
 		return p.mark()
-	case r.s.dead == nil && errors.As(err, &missing):
-		r.missing, p.gone = missing, true
+	case r.unreadable(p, err):
 		return nil
 	case err != nil:
 		return err

@@ -66,6 +66,8 @@ type FolderError struct {
 	Folder string
 	Text   string
 	Hint   string // what exists
+
+	Missing bool // there is no such folder, or there is none any more
 }
 
 func (e *FolderError) Error() string { return fmt.Sprintf("folder %q: %s", e.Folder, e.Text) }

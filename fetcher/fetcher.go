@@ -59,8 +59,11 @@ type Config struct {
 	User     string // the address to log in as
 	Auth     Auth   // XOAUTH2 if empty
 
-	Folders []string // names, or special uses such as `\All` and `\Junk`; INBOX if empty
-	Start   Start    // where to begin in a folder that has no Position yet
+	// Folders are those to watch: names; special uses such as `\All` and `\Junk`; patterns with the wildcards of LIST, * and %,
+	// which mean the folders of one's own that hold mail and have no special use; and, after an exclamation mark, what is not
+	// to be watched. INBOX if empty.
+	Folders []string
+	Start   Start // where to begin in a folder that has no Position yet
 
 	MaxMessage  int64         // a larger message is reported TooLarge; DefaultMaxMessage if 0
 	Budget      *Budget       // bounds the bytes of all messages in flight; unbounded if nil
@@ -79,7 +82,8 @@ type Config struct {
 }
 
 // TokenSource gives what to log in with: an access token, or the password. rejected is the one that the server has just
-// refused, or "": it asks for another.
+// refused, or "": it asks for another. If it has a method Ends(ctx) time.Time too, which tells when the token ends that it
+// gave last, a Session asks to be renewed before that (ErrRenew).
 type TokenSource interface {
 	Token(ctx context.Context, rejected string) (string, error)
 }

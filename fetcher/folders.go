@@ -13,60 +13,85 @@ import (
 	"github.com/mailflume/mailflume/internal/crash"
 )
 
-// notMail are folders that Exchange shows although no mail is in them, in English; they do not help in a hint.
-var notMail = []string{"Calendar", "Contacts", "Conversation History", "Journal", "Notes", "Outbox", "Sync Issues", "Tasks"}
+// mostFolders bounds how many folders of one mailbox are watched: each is looked at, one by one, at every poll.
+const mostFolders = 500
 
-// resolve finds the folders of the configuration on the server: by name, or by special use if they begin with a
-// backslash. No folder is watched that was not asked for.
+// relistEvery is how often the server is asked for its folders again, if they may have become others than those that are
+// watched; or Config.Poll, if that is longer.
+const relistEvery = 5 * time.Minute
+
+// resolve finds the folders of the configuration on the server. No folder is watched that was not asked for. Some that are
+// not there do not keep the others from being watched.
 func (s *Session) resolve(ctx context.Context) error {
 	if len(s.cfg.Folders) == 1 && strings.EqualFold(s.cfg.Folders[0], "INBOX") {
-		s.folders = []*folder{{name: "INBOX"}} // it always exists, whatever LIST says
+		s.chosen = choice{folders: []*folder{{name: "INBOX"}}}
+		s.folders = s.chosen.folders
 		return nil
 	}
-	var all []*imap.ListData
-	err := s.do(ctx, "LIST", func() (err error) {
-		all, err = s.client.List("", "*", nil).Collect()
-		return err
-	})
+	c, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
-	for _, want := range s.cfg.Folders {
-		name, ok := find(all, want)
-		if !ok {
-			return &FolderError{Folder: want, Text: "does not exist", Hint: "the mailbox has " + namesOf(all)}
+	s.chosen = c.choose(s.cfg.Folders)
+	s.folders = s.chosen.folders
+	switch n := len(s.folders); {
+	case n > mostFolders:
+		return &FolderError{
+			Folder: strings.Join(s.cfg.Folders, ", "), Text: fmt.Sprintf("means %d folders, more than %d", n, mostFolders),
+			Hint: "name fewer folders, or give their mail a mailbox entry of its own",
 		}
-		if !slices.ContainsFunc(s.folders, func(f *folder) bool { return f.name == name }) {
-			s.folders = append(s.folders, &folder{name: name, sent: holdsSent(all, name)})
-		}
+	case n > 0:
+	case len(s.chosen.missing) > 0:
+		return s.absent(c)
+	default:
+		return &FolderError{Folder: strings.Join(s.cfg.Folders, ", "), Text: "means none of the folders", Hint: "the mailbox has " + namesOf(c), Missing: true}
+	}
+	if len(s.chosen.missing) > 0 {
+		s.missing = s.absent(c)
 	}
 	return nil
 }
 
-// find returns the name on the server of the folder that want names.
-func find(all []*imap.ListData, want string) (name string, ok bool) {
-	if strings.EqualFold(want, "INBOX") || strings.EqualFold(want, `\Inbox`) {
-		return "INBOX", true
-	}
-	for _, f := range all {
-		if !selectable(f) {
-			continue
-		}
-		if f.Mailbox == want {
-			return f.Mailbox, true
-		}
-		if strings.HasPrefix(want, `\`) && slices.ContainsFunc(f.Attrs, func(a imap.MailboxAttr) bool { return strings.EqualFold(string(a), want) }) {
-			return f.Mailbox, true
-		}
-	}
-	return "", false
+// absent says that a folder which is named does not exist.
+func (s *Session) absent(c catalog) *FolderError {
+	return &FolderError{Folder: s.chosen.missing[0], Text: "does not exist", Hint: "the mailbox has " + namesOf(c), Missing: true}
 }
 
-// holdsSent says whether a folder is the one for what was sent.
-func holdsSent(all []*imap.ListData, name string) bool {
-	return slices.ContainsFunc(all, func(f *imap.ListData) bool {
-		return f.Mailbox == name && slices.ContainsFunc(f.Attrs, func(a imap.MailboxAttr) bool { return strings.EqualFold(string(a), `\Sent`) })
-	})
+// list asks for the folders of the mailbox, and for those of others that the configuration names.
+func (s *Session) list(ctx context.Context) (catalog, error) {
+	s.listed = time.Now()
+	c := catalog{spaces: s.spaces, exchange: s.standIns}
+	patterns := []string{"*"}
+	for _, want := range s.cfg.Folders {
+		if prefix := s.spaces.foreign(want); prefix != "" && !slices.Contains(patterns, prefix+"*") {
+			patterns = append(patterns, prefix+"*") // which the plain * may leave out
+		}
+	}
+	for _, pattern := range patterns {
+		var some []*imap.ListData
+		err := s.do(ctx, "LIST", func() (err error) {
+			some, err = s.client.List("", pattern, nil).Collect()
+			return err
+		})
+		if err != nil {
+			return catalog{}, err
+		}
+		c.all = append(c.all, some...)
+	}
+	return c, nil
+}
+
+// relist reports whether the folders that the configuration means have changed. It asks the server from time to time only,
+// and not at all where they cannot change.
+func (s *Session) relist(ctx context.Context) (changed bool, err error) {
+	if time.Since(s.listed) < max(relistEvery, s.cfg.Poll) || !slices.ContainsFunc(s.cfg.Folders, isPattern) && s.missing == nil {
+		return false, nil
+	}
+	c, err := s.list(ctx)
+	if err != nil {
+		return false, err
+	}
+	return !c.choose(s.cfg.Folders).equal(s.chosen), nil
 }
 
 // sentByOwner says whether a message of this folder is what the mailbox's owner sent. What one sends to oneself is in INBOX
@@ -90,12 +115,12 @@ var specialUses = []imap.MailboxAttr{
 	imap.MailboxAttrJunk, imap.MailboxAttrSent, imap.MailboxAttrTrash, imap.MailboxAttrImportant,
 }
 
-// namesOf lists folders for a person, those first that are mail.
-func namesOf(all []*imap.ListData) string {
+// namesOf lists folders for a person, without those of Exchange that are not mail.
+func namesOf(c catalog) string {
 	const most = 30
 	names := []string{"INBOX"}
-	for _, f := range all {
-		if !selectable(f) || f.Mailbox == "INBOX" || slices.Contains(notMail, f.Mailbox) {
+	for _, f := range c.all {
+		if !selectable(f) || f.Mailbox == "INBOX" || isNotMail(f) {
 			continue
 		}
 		name := clip(f.Mailbox)
@@ -128,7 +153,10 @@ func (s *Session) examine(ctx context.Context, f *folder) error {
 	})
 	var refused *ServerError
 	if errors.As(err, &refused) && s.dead == nil && !passing(refused.Text) {
-		return &FolderError{Folder: f.name, Text: refused.Text, Hint: "check that it exists, and that this account may read it"}
+		return &FolderError{
+			Folder: f.name, Text: refused.Text, Hint: "check that it exists, and that this account may read it",
+			Missing: isMissing(refused.Text),
+		}
 	}
 	if err != nil {
 		return err

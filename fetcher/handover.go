@@ -35,6 +35,8 @@ type handover struct {
 	bye      string
 	read     int                      // bytes so far
 	hide     func(line string) string // once we have said who we are
+
+	namespaces string // as the server says them
 }
 
 // reply is the tagged response to a command.
@@ -274,6 +276,8 @@ func (h *handover) noteUntagged(line string) {
 		h.setCaps(text)
 	case "BYE":
 		h.bye = text
+	case "NAMESPACE":
+		h.namespaces = text
 	}
 }
 

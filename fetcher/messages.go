@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -40,7 +41,7 @@ func (s *Session) Messages(ctx context.Context, after map[string]Position) iter.
 		r := &round{s: s}
 		for _, f := range s.folders {
 			pos := after[f.name]
-			r.passes = append(r.passes, &pass{s: s, f: f, pos: pos, told: pos.N, yield: yield})
+			r.passes = append(r.passes, &pass{s: s, f: f, pos: pos, told: pos.N, yield: yield, newborn: s.isNewborn(f, after)})
 		}
 		err := r.run(ctx)
 		switch {
@@ -52,6 +53,8 @@ func (s *Session) Messages(ctx context.Context, after map[string]Position) iter.
 			yield(Message{}, err)
 		case r.missing != nil:
 			yield(Message{}, r.missing)
+		case s.missing != nil:
+			yield(Message{}, s.missing)
 		}
 	}
 }
@@ -77,6 +80,14 @@ func (r *round) run(ctx context.Context) error {
 	return r.backfill(ctx)
 }
 
+// isNewborn reports whether a folder that was never read came to be after the mailbox was first seen: another one that the
+// same pattern means was read before.
+func (s *Session) isNewborn(f *folder, after map[string]Position) bool {
+	return f.pattern != "" && after[f.name].IsZero() && slices.ContainsFunc(s.folders, func(o *folder) bool {
+		return o.pattern == f.pattern && !after[o.name].IsZero()
+	})
+}
+
 // look reads what is new in one folder. A folder that cannot be read is noted: the others need not suffer.
 func (r *round) look(ctx context.Context, p *pass) error {
 	if p.gone {
@@ -86,10 +97,24 @@ func (r *round) look(ctx context.Context, p *pass) error {
 		return errHalted
 	}
 	err := p.run(ctx)
-	var missing *FolderError
-	if r.s.dead == nil && errors.As(err, &missing) {
-		r.missing, p.gone = missing, true
+	if r.unreadable(p, err) {
 		return nil
 	}
 	return err
+}
+
+// unreadable notes that a folder cannot be read. One that a pattern meant may just have gone: before anybody is told, the
+// server is asked for its folders again.
+func (r *round) unreadable(p *pass, err error) bool {
+	var e *FolderError
+	if r.s.dead != nil || !errors.As(err, &e) {
+		return false
+	}
+	p.gone = true
+	if p.f.pattern == "" || p.f.doubted {
+		r.missing = e
+		return true
+	}
+	p.f.doubted, r.s.listed = true, time.Time{}
+	return true
 }

@@ -17,10 +17,11 @@ type pass struct {
 	told  uint64 // the N of the last Position that was yielded
 	yield func(Message, error) bool
 
-	missed bool   // something listed did not come, of late
-	gone   bool   // the folder cannot be read
-	fresh  bool   // begun by this look: all that there is is backfill
-	last   uint32 // the UID with which the backfill is complete; 0 if not known
+	missed  bool   // something listed did not come, of late
+	gone    bool   // the folder cannot be read
+	fresh   bool   // begun by this look: all that there is is backfill
+	newborn bool   // the folder was made, or named so, after the mailbox was first seen
+	last    uint32 // the UID with which the backfill is complete; 0 if not known
 }
 
 // run reads what is new.
@@ -92,7 +93,11 @@ func (p *pass) start(ctx context.Context, validity uint32) error {
 		return err
 	}
 	p.pos = Position{UIDValidity: validity, Next: next, N: 1}
-	switch start := p.s.cfg.Start; {
+	start := p.s.cfg.Start
+	if p.newborn && !start.All {
+		start.Since = earliest(start.Since, time.Now().Add(-newbornSince))
+	}
+	switch {
 	case start.All:
 		p.begun()
 	case !start.Since.IsZero():
@@ -103,6 +108,17 @@ func (p *pass) start(ctx context.Context, validity uint32) error {
 		p.pos.note(time.Now(), time.Now())
 	}
 	return p.emit(Message{Kind: KindMark})
+}
+
+// newbornSince is how long before the look that finds it a folder may have been made whose mail is all new: longer than most
+// outages. A folder that was given another name has older mail.
+const newbornSince = 7 * 24 * time.Hour
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // begun makes all that there is the backfill.

@@ -3,6 +3,7 @@ package fetcher
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -142,6 +143,12 @@ func passing(text string) bool {
 		}
 	}
 	return false
+}
+
+// isMissing reports whether an EXAMINE was refused because there is no such folder (RFC 5530 has a code for it, Gmail and
+// Dovecot send it).
+func isMissing(text string) bool {
+	return slices.ContainsFunc([]string{"[NONEXISTENT", "[TRYCREATE", "doesn't exist", "does not exist", "Unknown Mailbox", "no such mailbox"}, func(t string) bool { return has(text, t) })
 }
 
 // sizesLie reports whether RFC822.SIZE is only a guess.

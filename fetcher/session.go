@@ -25,8 +25,13 @@ type Session struct {
 	guess    bool // RFC822.SIZE is a guess
 	standIns bool // this server makes up messages for those that it cannot render
 	alone    bool // answers come in disorder, or cannot be told apart: ask for one message at a time
+	spaces   namespaces
+	chosen   choice
 	folders  []*folder
-	dead     error // the session has ended, and why
+	missing  *FolderError // what the configuration names and the server does not have; nil if it has all
+	listed   time.Time
+	until    time.Time // when to renew it; zero if that is not known
+	dead     error     // the session has ended, and why
 	halted   atomic.Bool
 	targets  map[string]string // folders to move to, by what Action.Move calls them
 
@@ -47,7 +52,9 @@ type Session struct {
 // folder is one watched folder in this session.
 type folder struct {
 	name     string
-	sent     bool // it is the one for what was sent
+	sent     bool   // it is the one for what was sent
+	pattern  string // that it matches; "" if it is named
+	doubted  bool   // it could not be opened, and LIST was to tell whether it is still there
 	examined imap.SelectData
 	first    uint32           // the UIDNEXT when this session first saw it; 0 before
 	over     map[uint32]int64 // sizes of literals that were over the limit, until their header is read
@@ -83,6 +90,7 @@ func Open(ctx context.Context, c Config, t TokenSource) (*Session, error) {
 		token = next
 		s, err := open(ctx, c, token)
 		if err == nil {
+			s.plan(ctx, t)
 			return s, nil
 		}
 		if !errors.As(err, &refused) || !refused.Stale || attempt > 0 {
@@ -118,6 +126,7 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 		caps:     h.caps,
 		guess:    sizesLie(h.greeting),
 		standIns: isExchange(h.greeting),
+		spaces:   parseNamespaces(h.namespaces),
 		filter:   newFilter(h.link, h.br, h.caps, c.MaxMessage),
 		exists:   make(chan struct{}, 1),
 		noIdle:   !h.caps["IDLE"],

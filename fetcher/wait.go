@@ -14,7 +14,8 @@ import (
 var lagPolls = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 60 * time.Second}
 
 // Wait returns nil when it is time for another pass: because the server has announced mail, or because a look is due
-// that does not rely on announcements. It idles on the first folder, and merely sleeps if the server cannot do that.
+// that does not rely on announcements. It idles on the first folder, and merely sleeps if the server cannot do that. When the
+// session should be renewed it returns ErrRenew.
 func (s *Session) Wait(ctx context.Context) error {
 	if s.dead != nil {
 		return s.dead
@@ -22,7 +23,13 @@ func (s *Session) Wait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if s.behind && !s.ending() {
+	switch due, err := s.due(ctx); {
+	case err != nil:
+		return err
+	case due:
+		return ErrRenew
+	}
+	if s.behind {
 		return nil
 	}
 	if err := s.calm(ctx); err != nil {
@@ -56,6 +63,9 @@ func (s *Session) nextLook() time.Duration {
 	d := s.cfg.IdleRefresh - time.Duration(s.cfg.Random(int64(s.cfg.IdleRefresh)/10+1))
 	if s.noIdle || len(s.folders) > 1 {
 		d = min(d, s.cfg.Poll)
+	}
+	if !s.until.IsZero() {
+		d = min(d, time.Until(s.until))
 	}
 	if len(s.repolls) > 0 {
 		d = min(d, s.repolls[0]-time.Since(s.wokeAt))

@@ -349,7 +349,11 @@ func (w *Worker) actAndWait(ctx context.Context) error {
 	}
 	defer cancel()
 	err = w.session.Wait(waiting)
-	if errors.Is(err, errActionDue) && ctx.Err() == nil {
+	switch {
+	case errors.Is(err, errActionDue) && ctx.Err() == nil:
+		return nil
+	case errors.Is(err, fetcher.ErrRenew):
+		w.renew(ctx)
 		return nil
 	}
 	if err != nil {

@@ -30,6 +30,7 @@ type Verdict struct {
 	Longest  time.Duration // if not 0: asked for again and again, Wait doubles, up to this
 	Lasting  time.Duration // if not 0: after so long without ever having worked, the mailbox's owner must act
 	Expected bool          // part of life: no failure at all
+	State    string        // of what needs a person: what is announced, one of event.States
 	Ours     bool          // our own stream: trying again soon is no impoliteness
 }
 
@@ -45,6 +46,9 @@ type adviser interface {
 func Classify(err error) Verdict {
 	for _, known := range []func(error) (Verdict, bool){fromAdviser, fromServer, fromStream, fromFloor, fromParser} {
 		if v, ok := known(err); ok {
+			if v.State == "" {
+				v.State = "auth_failed" // what needs a person is, as a rule, the login
+			}
 			return v
 		}
 	}
@@ -89,7 +93,11 @@ func fromServer(err error) (Verdict, bool) {
 	case errors.As(err, &notConnected):
 		return Verdict{Class: Passing, Sentence: "The mail server accepts the login and serves nothing: " + notConnected.Text, Hint: notConnected.Hint, Lasting: lasting}, true
 	case errors.As(err, &folder):
-		return Verdict{Class: Person, Sentence: fmt.Sprintf("Folder %q cannot be read: %s", folder.Folder, folder.Text), Hint: folder.Hint}, true
+		v := Verdict{Class: Person, Sentence: fmt.Sprintf("Folder %q cannot be read: %s", folder.Folder, folder.Text), Hint: folder.Hint, State: "stale"}
+		if folder.Missing {
+			v.State = "folder_missing"
+		}
+		return v, true
 	case errors.As(err, &insecure):
 		return Verdict{Class: Operator, Sentence: "The connection to the mail server cannot be secured: " + insecure.Error(), Hint: insecure.Hint}, true
 	}

@@ -39,6 +39,15 @@ func (g *grant) Token(_ context.Context, rejected string) (string, error) {
 	return g.text, nil
 }
 
+// ending is a grant that tells when its token ends.
+type ending struct{ *grant }
+
+func (g ending) Ends(context.Context) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.until
+}
+
 func (g *grant) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,6 +65,7 @@ type subject struct {
 	sent   bool // include: sent
 	after  fetcher.Action
 	log    *slog.Logger
+	ends   bool // it is known when tokens end
 	id     string
 }
 
@@ -98,7 +108,11 @@ func (s *subject) config() mailbox.Config {
 		Mailbox: event.Mailbox{ID: s.id, Name: s.id, Address: s.fetch.User}, Raw: mailbox.RawNever, Sent: s.sent,
 		After: s.after, Journal: s.broker, Deeds: s.broker, Log: s.log,
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
-			session, err := fetcher.Open(ctx, s.fetch, s.grant)
+			var source fetcher.TokenSource = s.grant
+			if s.ends {
+				source = ending{s.grant}
+			}
+			session, err := fetcher.Open(ctx, s.fetch, source)
 			if err != nil {
 				return nil, nil, err
 			}

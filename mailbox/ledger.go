@@ -238,7 +238,7 @@ func (w *Worker) cause(m fetcher.Message) event.Cause {
 		return event.CauseReconcile
 	case m.Backfill:
 		return event.CauseBackfill
-	case m.Live:
+	case m.Live || w.gapless:
 		return event.CauseLive
 	default:
 		return event.CauseCatchup

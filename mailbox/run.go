@@ -56,7 +56,7 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		v := pause.judge(Classify(err), time.Now())
 		if v.Class == Person && !troubled {
-			if troubled = w.tell(ctx, event.MailboxChange{State: "auth_failed", Detail: v.Sentence, Hint: v.Hint}); troubled {
+			if troubled = w.tell(ctx, event.MailboxChange{State: v.State, Detail: v.Sentence, Hint: v.Hint}); troubled {
 				w.board.toldStale() // that says it too
 			}
 		}
@@ -103,9 +103,11 @@ func (w *Worker) watching(err error) {
 		return
 	}
 	v := Classify(err)
-	if w.Status().Sentence != v.Sentence {
-		w.log.Warn("a folder cannot be read; the others are", "error", w.plain(err), "hint", v.Hint)
+	if w.Status().Sentence == v.Sentence {
+		w.board.enter(StateParked) // as before
+		return
 	}
+	w.log.Warn("a folder cannot be read; the others are", "error", w.plain(err), "hint", v.Hint)
 	w.board.failed(v, StateParked)
 }
 

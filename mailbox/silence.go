@@ -77,7 +77,7 @@ func (w *Worker) tellFolder(ctx context.Context, err error) {
 		return
 	}
 	v := Classify(err)
-	if w.tell(ctx, event.MailboxChange{State: "stale", Folder: name, Detail: v.Sentence, Hint: v.Hint}) {
+	if w.tell(ctx, event.MailboxChange{State: v.State, Folder: name, Detail: v.Sentence, Hint: v.Hint}) {
 		w.unread = name
 	}
 }

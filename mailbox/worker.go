@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
@@ -133,6 +134,7 @@ type Worker struct {
 	patient bool    // Run is at work, and may wait; see persist
 	session Session // nil: not connected
 	folders []string
+	gapless bool          // the session took the place of one that was still good
 	woken   chan struct{} // one slot
 	unread  string        // the folder that was announced as one that cannot be read
 	careful int           // how many messages are to be tried out first, because somebody may have died of them
@@ -224,7 +226,10 @@ func (w *Worker) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.session, w.folders = session, folders
+	if !slices.Equal(folders, w.folders) {
+		w.claimed = false // the chain of a folder that is new here was not read
+	}
+	w.session, w.folders, w.gapless = session, folders, false
 	return nil
 }
 

@@ -106,3 +106,13 @@ type Source struct {
 func (s *Source) Token(ctx context.Context, rejected string) (string, error) {
 	return s.manager.Token(ctx, s.account, rejected)
 }
+
+// Ends returns when the access token ends that the store holds for the account, which is the one that Token gave last; zero if
+// that cannot be told now.
+func (s *Source) Ends(ctx context.Context) time.Time {
+	status, err := s.manager.Status(ctx, s.account.Mailbox)
+	if err != nil {
+		return time.Time{}
+	}
+	return status.Expiry
+}

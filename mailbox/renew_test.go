@@ -1,0 +1,126 @@
+package mailbox_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/sim"
+)
+
+// TestRenewedBeforeTheTokenEnds: where it is known when a token ends, the session is renewed shortly before, in a day as often
+// as there are tokens: the server never has to end one, nobody is told, the mailbox is watched all the time, and what comes
+// meanwhile is live.
+func TestRenewedBeforeTheTokenEnds(t *testing.T) {
+	both(t, func(t *testing.T, p sim.Provider) {
+		inLab(t, plainWorld, func(l *lab) {
+			s := l.add(p, "anna")
+			s.ends = true
+			defer s.run()()
+			s.within(time.Minute, "it watches", s.watching)
+			for i := range 24 * 60 {
+				s.deliver(i, 1)
+				s.within(10*time.Second, "it came", func() bool { return s.received() == i+1 })
+				time.Sleep(time.Minute)
+			}
+			st := s.a.Stats()
+			if st.Logins < 24 || st.Logins > 26 || st.MaxConnections > 2 || s.w.Status().Failures != 0 {
+				t.Errorf("%d logins, %d connections, %d failures", st.Logins, st.MaxConnections, s.w.Status().Failures)
+			}
+			for _, e := range s.events() {
+				if cause := decode(t, e).Cause; cause != event.CauseLive {
+					t.Fatalf("UID %d has the cause %s", decode(t, e).Data.IMAP.UID, cause)
+				}
+			}
+			if got := s.notices(); len(got) != 1 {
+				t.Errorf("announced %v", got)
+			}
+			s.once()
+		})
+	})
+}
+
+// TestRenewalThatFails: if no new session is to be had when the token is about to end, the old one serves on.
+func TestRenewalThatFails(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Exchange, "anna")
+		s.ends = true
+		defer s.run()()
+		s.within(time.Minute, "it watches", s.watching)
+		time.Sleep(57 * time.Minute)
+		s.a.Inject(sim.Fault{Command: "AUTHENTICATE", NotConnected: true, When: sim.When{Times: 3}})
+		for i := range 4 {
+			time.Sleep(30 * time.Second)
+			s.deliver(i, 1)
+			s.within(10*time.Second, "the old session serves", func() bool { return s.received() == i+1 })
+		}
+		s.within(time.Minute, "there is a new one", func() bool { return s.a.Stats().Logins >= 5 && s.watching() })
+		if n := s.w.Status().Failures; n != 0 {
+			t.Errorf("%d failures", n)
+		}
+	})
+}
+
+// TestFoldersComeAndGo: with a pattern, a folder that is made while the mailbox is watched is read within minutes, with what
+// came into it before it was found, at whatever point in time the mailbox itself begins; one that goes is no trouble; one
+// that comes back is read on from where it was left.
+func TestFoldersComeAndGo(t *testing.T) {
+	both(t, func(t *testing.T, p sim.Provider) {
+		inLab(t, plainWorld, func(l *lab) {
+			s := l.add(p, "anna", "INBOX", "Projects/*", "!Projects/Old", "!Projects/Old/*")
+			s.fetch.Start.All = false
+			s.a.CreateFolder("Projects/A")
+			s.a.CreateFolder("Projects/Old")
+			s.a.CreateFolder("Private")
+			defer s.run()()
+			s.within(time.Minute, "it watches", s.watching)
+			s.a.CreateFolder("Projects/B")
+			for i, folder := range []string{"Projects/A", "Projects/B", "Projects/Old", "Private"} {
+				s.a.Deliver(folder, message(i), time.Now())
+			}
+			s.a.Deliver("Projects/B", message(9), time.Now().AddDate(0, -1, 0)) // it lay elsewhere before
+			s.within(20*time.Minute, "the new folder is read", func() bool { return s.received() == 2 })
+			s.a.DeleteFolder("Projects/A")
+			time.Sleep(time.Hour)
+			if !s.watching() || slices.Contains(s.notices(), "folder_missing") {
+				t.Errorf("a folder is gone: %+v, %v", s.w.Status(), s.notices())
+			}
+			s.a.CreateFolder("Projects/A")
+			s.a.Deliver("Projects/A", message(10), time.Now())
+			s.within(20*time.Minute, "it is back", func() bool { return s.received() == 3 })
+		})
+	})
+}
+
+// TestFolderMissing: a folder that is named and does not exist is announced as that, once; the others are read; and it is
+// announced when it is there.
+func TestFolderMissing(t *testing.T) {
+	both(t, func(t *testing.T, p sim.Provider) {
+		inLab(t, plainWorld, func(l *lab) {
+			s := l.add(p, "anna", "INBOX", "Orders")
+			defer s.run()()
+			s.deliver(0, 1)
+			s.within(time.Minute, "the others are read", func() bool { return s.received() == 1 })
+			time.Sleep(3 * time.Hour)
+			if got := s.notices(); !slices.Equal(got, []string{"connected", "folder_missing"}) {
+				t.Errorf("announced %v", got)
+			}
+			if st := s.w.Status(); st.Who != "person" || st.Sentence != `Folder "Orders" cannot be read: does not exist` || st.Failures > 1 {
+				t.Errorf("%+v", st)
+			}
+			logins := s.a.Stats().Logins
+			s.a.CreateFolder("Orders")
+			s.a.Deliver("Orders", message(7), time.Now())
+			s.within(20*time.Minute, "it is read", func() bool { return s.received() == 2 && s.watching() })
+			if got := s.notices(); !slices.Equal(got, []string{"connected", "folder_missing", "recovered"}) {
+				t.Errorf("announced %v", got)
+			}
+			s.a.DeleteFolder("Orders")
+			s.within(time.Hour, "it is said", func() bool { return len(s.notices()) == 4 && s.notices()[3] == "folder_missing" })
+			if n := s.a.Stats().Logins - logins; n > 6 { // of which the hourly ones
+				t.Errorf("%d logins", n)
+			}
+		})
+	})
+}
