@@ -66,6 +66,10 @@ oidc: ## the code flow against npm's certified oidc-provider, with rotation and 
 days: ## 30 days of 50 mailboxes with all their troubles, in seconds
 	$(GO) test -count=1 -timeout 5m -v -run TestThirtyDays ./mailbox
 
+.PHONY: simulate
+simulate: ## 20,000 histories drawn at random: replicas that are killed, a broker and a mail server with all their moods
+	SIMULATION=20000 $(GO) test -count=1 -timeout 20m -v -run 'TestSimulation|TestSameHistory|TestTheJudgeOfHistories' ./mailbox
+
 .PHONY: churn
 churn: ## N (200000) changes by eight writers to a Dovecot mailbox that is being read: each message once
 	MAILFLUME_CHURN=$(N) $(GO) test -count=1 -timeout 40m -v -run TestChurn ./mailbox

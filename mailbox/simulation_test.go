@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -334,6 +335,7 @@ func TestSimulation(t *testing.T) {
 	if want, err := strconv.Atoi(os.Getenv("SIMULATION")); err == nil {
 		n = want
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // many short lives
 	must(t, flag.Set("rapid.checks", strconv.Itoa(n/2)))
 	began := time.Now()
 	var events atomic.Int64
