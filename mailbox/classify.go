@@ -104,6 +104,9 @@ func fromServer(err error) (Verdict, bool) {
 	return Verdict{}, false
 }
 
+// operatorWait is how often what the operator can mend in NATS is tried again: it costs nobody else anything.
+const operatorWait = 15 * time.Second
+
 // fromStream knows what NATS says.
 func fromStream(err error) (Verdict, bool) {
 	var (
@@ -115,12 +118,16 @@ func fromStream(err error) (Verdict, bool) {
 		inUse      *publish.InUseError
 	)
 	switch {
-	case errors.As(err, &permission), errors.As(err, &settings), errors.As(err, &version), errors.As(err, &login),
+	case errors.Is(err, errMoved):
+		return Verdict{Class: Passing, Sentence: err.Error(), Expected: true, Ours: true}, true
+	case errors.As(err, &permission):
+		return Verdict{Class: Operator, Sentence: err.Error(), Wait: operatorWait, Ours: true}, true
+	case errors.As(err, &settings), errors.As(err, &version), errors.As(err, &login),
 		errors.As(err, &tooLarge), errors.As(err, &inUse), errors.Is(err, publish.ErrInvalid), errors.Is(err, errPayload):
 		return Verdict{Class: Operator, Sentence: err.Error()}, true
 	case errors.Is(err, publish.ErrNoStream):
 		return Verdict{
-			Class: Operator, Sentence: err.Error(), Wait: time.Minute,
+			Class: Operator, Sentence: err.Error(), Wait: operatorWait, Ours: true,
 			Hint: "Create the stream again, or restart mailflume, which does.",
 		}, true
 	case errors.Is(err, publish.ErrFull):

@@ -42,7 +42,7 @@ func TestClassify(t *testing.T) {
 		{&fetcher.StallError{After: time.Minute}, want{mailbox.Passing, "no progress for 1m0s", "", 0, false}},
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, want{mailbox.Passing, "refused", "", 0, false}},
 
-		{&publish.PermissionError{Op: "publish to", Subject: "mail.>"}, want{mailbox.Operator, "publish to mail.>", "", 0, false}},
+		{&publish.PermissionError{Op: "publish to", Subject: "mail.>"}, want{mailbox.Operator, "publish to mail.>", "", 15 * time.Second, false}},
 		{&publish.SettingsError{Stream: "MAIL"}, want{mailbox.Operator, "MAIL", "", 0, false}},
 		{&publish.VersionError{URL: "nats://x", Version: "2.10.0"}, want{mailbox.Operator, "2.10.0", "", 0, false}},
 		{&publish.LoginError{URL: "nats://x", Err: errors.New("no")}, want{mailbox.Operator, "refuses us", "", 0, false}},
@@ -53,7 +53,7 @@ func TestClassify(t *testing.T) {
 		{publish.ErrUncertain, want{mailbox.Passing, "does not take mail", "", 0, false}},
 		{publish.ErrUnavailable, want{mailbox.Passing, "does not take mail", "", 0, false}},
 		{publish.ErrFull, want{mailbox.Passing, "stream is full", "max_bytes", 10 * time.Second, false}},
-		{publish.ErrNoStream, want{mailbox.Operator, "does not exist", "Create the stream", time.Minute, false}},
+		{publish.ErrNoStream, want{mailbox.Operator, "does not exist", "Create the stream", 15 * time.Second, false}},
 		{publish.ErrInvalid, want{mailbox.Operator, "invalid call", "", 0, false}},
 
 		{&token.GrantError{Mailbox: "a", Problem: problem}, want{mailbox.Person, "It is revoked.", "Sign in again.", time.Minute, false}},

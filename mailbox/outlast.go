@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 
@@ -30,7 +31,7 @@ func (w *Worker) persist(ctx context.Context, batch []fetcher.Message) error {
 			back = w.back()
 			moved, readErr := w.moved(ctx)
 			if moved {
-				return err
+				return fmt.Errorf("%w: %w", errMoved, err)
 			}
 			if readErr == nil {
 				break
@@ -44,9 +45,14 @@ func (w *Worker) persist(ctx context.Context, batch []fetcher.Message) error {
 	}
 }
 
-// outlasts says whether an error is the stream's, and passes by itself.
+// errMoved says that the chain is to be claimed anew, which may be done at once.
+var errMoved = errors.New("the chain is not where it was before it took no mail")
+
+// outlasts says whether an error is the stream's, and passes by itself or when the operator has mended the stream.
 func outlasts(err error) bool {
-	return errors.Is(err, publish.ErrFull) || errors.Is(err, publish.ErrUnavailable) || errors.Is(err, publish.ErrUncertain)
+	var permission *publish.PermissionError
+	return errors.As(err, &permission) || errors.Is(err, publish.ErrNoStream) ||
+		errors.Is(err, publish.ErrFull) || errors.Is(err, publish.ErrUnavailable) || errors.Is(err, publish.ErrUncertain)
 }
 
 // unsettled returns the messages that the positions have not passed.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -122,8 +123,12 @@ func (w *Worker) pause(v Verdict, err error, b *backoff) time.Duration {
 		w.board.failed(v, StateWaiting)
 		w.log.Info("will try again", "error", w.plain(err), "wait", wait)
 	default:
+		level := slog.LevelWarn
+		if w.Status().Sentence == v.Sentence {
+			level = slog.LevelDebug // it was said
+		}
 		w.board.failed(v, StateParked)
-		w.log.Warn("someone must act", "who", v.Class, "error", w.plain(err), "hint", v.Hint, "wait", wait)
+		w.log.Log(context.Background(), level, "someone must act", "who", v.Class, "error", w.plain(err), "hint", v.Hint, "wait", wait)
 	}
 	return wait
 }
