@@ -18,6 +18,11 @@ func encoded(name, body string) string {
 	return mailHead + "Content-Transfer-Encoding: " + name + "\r\n\r\n" + body
 }
 
+// rtfOf is a message whose only text is RTF.
+func rtfOf(text string) string {
+	return tnefOf(attribute(1, tnefProps, le32(1)+binaryProp(mapiRTF, 0x102, storedRTF(text))))
+}
+
 func tnefOf(attributes string) string { return string(winmail(tnefStream(attributes))) }
 
 // fill repeats a piece up to n bytes.
@@ -127,6 +132,13 @@ var hostile = map[string]func(n int) string{
 	"tnef properties": func(n int) string {
 		return tnefOf(attribute(1, tnefProps, le32(1<<31)+fill(binaryProp(mapiRTF, 0x102, "x"), n)))
 	},
+	"rtf braces":  func(n int) string { return rtfOf(fill("{", n)) },
+	"rtf closing": func(n int) string { return rtfOf(fill("}", n)) },
+	"rtf fonts":   func(n int) string { return rtfOf("{\\fonttbl" + fill("{\\f1\\fcharset128 }", n)) },
+	"rtf groups":  func(n int) string { return rtfOf(fill("{a}", n)) },
+	"rtf hex":     func(n int) string { return rtfOf(fill("\\'e9", n)) },
+	"rtf numbers": func(n int) string { return rtfOf(fill("\\u233", n)) },
+	"rtf words":   func(n int) string { return rtfOf(fill("\\a", n)) },
 	"tnef values": func(n int) string {
 		return tnefOf(attribute(1, tnefProps, le32(1, mapiHTML<<16|0x1102, 1<<31)+fill("\x00", n)))
 	},

@@ -34,6 +34,7 @@ func (b *builder) unpackTNEF(p *part, size int64) {
 	if t.broken {
 		b.defects.add(DefectTNEF, p.id)
 	}
+	var rtf []byte
 	for i, f := range t.files {
 		l := Leaf{
 			PartID: p.id + "." + strconv.Itoa(i+1), Within: p.within, Container: p.id, Name: printable(f.name), Type: f.kind, CID: f.cid, Disposition: "attachment",
@@ -55,6 +56,23 @@ func (b *builder) unpackTNEF(p *part, size int64) {
 		if f.body && p.within == "" {
 			b.containedBody(f.kind, file, codePageLabel(t.codePage))
 		}
+		if f.body && f.kind == "text/rtf" {
+			rtf = file
+		}
+	}
+	if p.within == "" && b.contained.text+b.contained.html == "" {
+		b.containedRTF(rtf)
+	}
+}
+
+// containedRTF is containedBody for RTF, which is what Outlook writes if nothing else is in its winmail.dat.
+func (b *builder) containedRTF(rtf []byte) {
+	text, isHTML := rtfText(rtf, min(b.limits.TextPart, b.limits.TextTotal-b.text))
+	b.text += len(text)
+	if isHTML {
+		b.contained.html = text
+	} else {
+		b.contained.text = text
 	}
 }
 
