@@ -132,7 +132,7 @@ func (r *rtfReader) number() (n int, given bool) {
 		sign = -1
 		r.pos++
 	}
-	const most = 1 << 32
+	const most = 1 << 30
 	for ; r.pos < len(r.data) && isDigit(r.data[r.pos]); r.pos++ {
 		n, given = min(10*n+int(r.data[r.pos]-'0'), most), true
 	}
