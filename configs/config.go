@@ -125,6 +125,7 @@ type Endpoints struct {
 	Token     string `mapstructure:"token"`
 	Device    string `mapstructure:"device"`
 	Revoke    string `mapstructure:"revoke"`
+	TokenInfo string `mapstructure:"tokeninfo"`
 }
 
 // Mailbox is one mailbox to read. Host, Port, Security and Cloud are filled in from the presets, Raw from Events,

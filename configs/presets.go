@@ -19,6 +19,7 @@ type preset struct {
 	token     string
 	device    string
 	revoke    string
+	tokenInfo string
 	scopes    []string
 	appScope  string            // of an application that signs in as itself
 	signIn    map[string]string // further parameters of the authorization request
@@ -42,6 +43,7 @@ var presets = []preset{
 		authorize: "https://accounts.google.com/o/oauth2/v2/auth",
 		token:     "https://oauth2.googleapis.com/token", // its device endpoint does not serve mail scopes
 		revoke:    "https://oauth2.googleapis.com/revoke",
+		tokenInfo: "https://oauth2.googleapis.com/tokeninfo",
 		scopes:    []string{"https://mail.google.com/"},
 		signIn:    offline,
 		identity:  []string{"openid", "email"},
@@ -100,6 +102,9 @@ func (c *Client) complete() {
 	c.Authority = or(strings.TrimSuffix(c.Authority, "/"), p.authority)
 	c.ScopeHost = or(c.ScopeHost, p.scopeHost)
 	fill := strings.NewReplacer("{authority}", c.Authority, "{tenant}", c.Tenant, "{scope_host}", c.ScopeHost)
+	if c.Endpoints.Token == "" { // another server's tokens are nobody's business
+		c.Endpoints.TokenInfo = or(c.Endpoints.TokenInfo, p.tokenInfo)
+	}
 	c.Endpoints.Authorize = or(c.Endpoints.Authorize, fill.Replace(p.authorize))
 	c.Endpoints.Token = or(c.Endpoints.Token, fill.Replace(p.token))
 	c.Endpoints.Device = or(c.Endpoints.Device, fill.Replace(p.device))

@@ -83,7 +83,7 @@ func (c *Config) Account(m Mailbox, id string) (account token.Account, ok bool) 
 		Client: token.Client{
 			Name: client.Name, ID: client.ID, TokenURL: client.Endpoints.Token, Scopes: client.Scopes, App: client.Grant == "app",
 			SecretEnds: client.Expires.Time, AuthorizeURL: client.Endpoints.Authorize, DeviceURL: client.Endpoints.Device,
-			RevokeURL: client.Endpoints.Revoke, SignIn: offline,
+			RevokeURL: client.Endpoints.Revoke, InfoURL: client.Endpoints.TokenInfo, SignIn: offline,
 		},
 	}
 	if p := presetOf(client.Provider, client.Cloud); p != nil {

@@ -41,6 +41,8 @@ type Client struct {
 
 	// Endpoints that signing in and out needs; each may be empty, and then that is not possible.
 	AuthorizeURL, DeviceURL, RevokeURL string
+
+	InfoURL string // says what an access token is good for; empty: nothing does (see Manager.Inspect)
 }
 
 func (a Account) check() error {

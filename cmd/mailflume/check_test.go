@@ -82,7 +82,7 @@ func (r *rig) write() string {
 	microsoft, err := r.world.OAuth(sim.Exchange).Listen()
 	r.must(err)
 	client := "  - {name: %s, provider: %s, id: the-client, secret: file:%s, %s}\n"
-	atGoogle := fmt.Sprintf("endpoints: {token: %q, authorize: %q, revoke: %q}", google+"/token", google+"/o/oauth2/v2/auth", google+"/revoke")
+	atGoogle := fmt.Sprintf("endpoints: {token: %q, authorize: %q, revoke: %q, tokeninfo: %q}", google+"/token", google+"/o/oauth2/v2/auth", google+"/revoke", google+"/tokeninfo")
 	text := "data: data\nhttp: {listen: none}\n" + r.more + "clients:\n" +
 		fmt.Sprintf(client, "google", "google", "right-secret", atGoogle) +
 		fmt.Sprintf(client, "google2", "google", "wrong-secret", atGoogle) +

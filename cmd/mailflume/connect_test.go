@@ -259,3 +259,36 @@ func TestForeignTokens(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
+
+// A client with fixed redirect URIs: the port is the one that is registered, and nothing else is listened at.
+func TestConnectRedirect(t *testing.T) {
+	r := newRig(t)
+	r.unconnected(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	path := r.write()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	r.must(err)
+	redirect := "http://" + l.Addr().String()
+	r.must(l.Close())
+	for _, end := range []string{"", "/", "/signed-in", "/oauth/callback", "/%7Bx%7D/"} {
+		back := &url.URL{}
+		code, out, errs := typed(t, func(out string) (string, bool) {
+			link := linkPattern.FindStringSubmatch(out)
+			if link == nil {
+				return "", false
+			}
+			back, _ = browser(t, link[1], false)
+			if _, page := browser(t, back.String(), true); !strings.Contains(page, "Signed in.") {
+				t.Errorf("%q: the browser sees %s", end, page)
+			}
+			return "", true
+		}, "connect", "-c", path, "--redirect", redirect+end, "box")
+		if code != 0 || !strings.Contains(out, "box is connected") || !strings.HasPrefix(back.String(), redirect+end+"?") {
+			t.Errorf("%q: exit code %d, back to %s\n%s\n%s", end, code, back, out, errs)
+		}
+	}
+	for _, bad := range []string{"https://mail.example.test/callback", "http://127.0.0.1/", "http://192.0.2.1:8080", "nonsense", "http://evil.example:8080"} {
+		if code, _, errs := command(t.Context(), "connect", "-c", path, "--redirect", bad, "box"); code != exitUsage || !strings.Contains(errs, "use it with --no-browser") {
+			t.Errorf("%s: exit code %d, %s", bad, code, errs)
+		}
+	}
+}

@@ -175,14 +175,15 @@ func (p *patient) getToken(ctx context.Context) (string, error) {
 	return fmt.Sprintf("valid until %s, of client %s", s.Expiry.Format(time.TimeOnly+" MST"), p.account.Client.Name), nil
 }
 
-// readClaims reads what a token of Microsoft's says of itself: Exchange refuses all faulty ones in the same words.
-func (p *patient) readClaims(context.Context) (string, error) {
+// readClaims reads what a token of Microsoft's says of itself, or what Google says of one of its own: their mail servers
+// refuse all faulty ones in the same words.
+func (p *patient) readClaims(ctx context.Context) (string, error) {
 	if !p.mailbox.Login.Password.IsZero() {
 		return "", nil
 	}
 	c, ok := token.ReadClaims(p.access)
 	if !ok {
-		return "opaque: it does not say what it is for", nil
+		return p.askClaims(ctx)
 	}
 	p.claims = &c
 	detail := "audience " + c.Audience

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ func sick(r *rig) {
 	refuse(r.box(sim.Exchange, "imap-off", outlook, "microsoft", ""), sim.ExchangeAuthFailed)
 	r.box(sim.Exchange, "personal", outlook, "microsoft", "").Set(func(q *sim.Quirks) { q.Personal = true })
 	refuse(r.box(sim.Gmail, "gmail-off", gmail, "google", ""), sim.GmailDisabledUser)
+	r.box(sim.Gmail, "gmail-well", gmail, "google", "")
+	r.box(sim.Gmail, "gmail-alias", gmail, "google", ", user: alias@mail.test")
 	r.unconnected(sim.Exchange, "no-endpoint", outlook, "nowhere", "")
 	r.unconnected(sim.Gmail, "never", gmail, "google", "")
 	r.box(sim.Gmail, "no-name", "mailflume.invalid:993", "google", "")
@@ -57,6 +60,8 @@ func TestDoctor(t *testing.T) {
 		"app-late":      {"NAMESPACE", "serves nothing: the application may not open", "Add-MailboxPermission -Identity app-late@mail.test"},
 		"imap-off":      {"AUTHENTICATE", "although the token is for this account", "Set-CASMailbox imap-off@mail.test -ImapEnabled"},
 		"gmail-off":     {"AUTHENTICATE", "not enabled for IMAP", "switch IMAP on"},
+		"gmail-well":    {},
+		"gmail-alias":   {"AUTHENTICATE", "although the token is for IMAP and of client the-client", "not alias@mail.test"},
 		"no-endpoint":   {"token endpoint", "Cannot reach the token endpoint 127.0.0.1:1", "not a credential problem"},
 		"never":         {"token", "never connected", "mailflume connect never"},
 		"no-name":       {"DNS", "mailflume.invalid has no address", "host"},
@@ -68,6 +73,9 @@ func TestDoctor(t *testing.T) {
 		w := want[d.Mailbox]
 		if d.OK != (w.failing == "") || !strings.Contains(d.Sentence, w.sentence) || !strings.Contains(d.Hint, w.hint) || !d.OK && (d.Class == "" || d.Hint == "") {
 			t.Errorf("%+v", d)
+		}
+		if claims := "of client the-client, scopes https://mail.google.com/, until "; d.Mailbox == "gmail-well" && !slices.ContainsFunc(d.Steps, func(s step) bool { return strings.HasPrefix(s.Detail, claims) }) {
+			t.Errorf("no %q: %+v", claims, d.Steps)
 		}
 		at := -1
 		for i, s := range d.Steps {

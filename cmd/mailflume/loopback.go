@@ -21,7 +21,7 @@ type loopback struct {
 
 	granted *token.Granted
 	err     error
-	done    chan struct{} // the two above are set
+	came    chan struct{} // the two above are set
 	shown   chan struct{} // one slot: the page that says so was sent
 }
 
@@ -34,13 +34,21 @@ func awaitBrowser(ctx context.Context, l net.Listener, redirect string, consent 
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	b := &loopback{consent: consent, redirect: u, done: make(chan struct{}), shown: make(chan struct{}, 1)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+u.Path+"{$}", func(rw http.ResponseWriter, r *http.Request) {
-		b.callback(ctx, rw, r) // not the request's context: the browser may be gone by then
-	})
-	mux.HandleFunc("GET /signed-in", b.page)
-	server := &http.Server{Handler: b.guard(mux), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10}
+	b := &loopback{consent: consent, redirect: u, came: make(chan struct{}), shown: make(chan struct{}, 1)}
+	serve := func(rw http.ResponseWriter, r *http.Request) { // no mux: the path may be anything that a URL can have
+		switch {
+		case r.URL.Path != u.Path && r.URL.Path != b.done():
+			http.NotFound(rw, r)
+		case r.Method != http.MethodGet:
+			rw.Header().Set("Allow", http.MethodGet)
+			http.Error(rw, "only GET", http.StatusMethodNotAllowed)
+		case r.URL.Path == b.done():
+			b.page(rw)
+		default:
+			b.callback(ctx, rw, r) // not the request's context: the browser may be gone by then
+		}
+	}
+	server := &http.Server{Handler: b.guard(http.HandlerFunc(serve)), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10}
 	go server.Serve(l)                      //nolint:errcheck // it ends with Close
 	defer server.Close()                    //nolint:errcheck // nothing is left to be said
 	wait := time.NewTimer(11 * time.Minute) // the consent itself is good for ten
@@ -50,7 +58,7 @@ func awaitBrowser(ctx context.Context, l net.Listener, redirect string, consent 
 		return nil, context.Cause(ctx)
 	case <-wait.C:
 		return nil, errors.New("the browser did not come back within 10 minutes; begin again, or use --no-browser")
-	case <-b.done:
+	case <-b.came:
 	}
 	select { // let the browser fetch the page that says how it went
 	case <-b.shown:
@@ -88,13 +96,21 @@ func (b *loopback) callback(ctx context.Context, rw http.ResponseWriter, r *http
 		return // it was not meant for us: go on waiting
 	}
 	b.granted, b.err = granted, err
-	close(b.done)
-	http.Redirect(rw, r, "/signed-in", http.StatusSeeOther)
+	close(b.came)
+	http.Redirect(rw, r, b.done(), http.StatusSeeOther)
 }
 
-func (b *loopback) page(rw http.ResponseWriter, _ *http.Request) {
+// done is the path of the page that says how it went.
+func (b *loopback) done() string {
+	if b.redirect.Path == "/signed-in" {
+		return "/done"
+	}
+	return "/signed-in"
+}
+
+func (b *loopback) page(rw http.ResponseWriter) {
 	select {
-	case <-b.done:
+	case <-b.came:
 	default:
 		say(rw, http.StatusNotFound, "Nobody has signed in yet.", "Use the link in the terminal.")
 		return

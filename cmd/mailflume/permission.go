@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,13 +36,47 @@ func faultyClaims(c token.Claims, client token.Client, now time.Time) error {
 	return nil
 }
 
+// askClaims asks the provider about an opaque token.
+func (p *patient) askClaims(ctx context.Context) (string, error) {
+	c, asked, err := p.tokens.Inspect(ctx, p.account, p.access)
+	switch {
+	case !asked:
+		return "opaque: it does not say what it is for", nil
+	case err != nil: // the login says more about it
+		return "opaque, and the provider does not say what it is for: " + mailbox.Classify(err).Sentence, nil
+	}
+	p.claims = &c
+	detail := "of client " + c.Audience + ", scopes " + strings.Join(c.Scopes, " ")
+	if !c.Expires.IsZero() {
+		detail += ", until " + c.Expires.Format(time.TimeOnly+" MST")
+	}
+	client := p.account.Client
+	switch fault := func(sentence, hint string) error { return &symptom{mailbox.Operator, sentence, hint} }; {
+	case client.ID != "" && c.Audience != client.ID && c.App != client.ID && !p.account.Mints():
+		return detail, fault("The token belongs to another client, "+c.Audience+".", "Compare the id of client "+client.Name+", and connect the mailbox again: mailflume connect "+p.mailbox.Name)
+	case !slices.ContainsFunc(c.Scopes, func(s string) bool { return strings.HasPrefix(s, "https://mail.google.com") || strings.HasSuffix(s, "/gmail.imap_admin") }):
+		return detail, fault("The token gives no access to mail over IMAP: its scopes are "+strings.Join(c.Scopes, " ")+".",
+			"Set the scopes of client "+client.Name+" to https://mail.google.com/ (or remove them), connect the mailbox again, and leave every box ticked.")
+	}
+	return detail, nil
+}
+
 // permission explains the refusal of a token that is in order, by what it says of itself; nil if it says nothing. Exchange
 // has the same words for all of these.
 func (p *patient) permission(what string) error {
-	if p.claims == nil || p.mailbox.Provider != "outlook" {
+	if p.claims == nil {
 		return nil
 	}
 	c, m := *p.claims, p.mailbox
+	if m.Provider == "gmail" {
+		return &symptom{
+			mailbox.Person, what + fmt.Sprintf(", although the token is for IMAP and of client %s.", c.Audience),
+			fmt.Sprintf("The account that signed in is probably not %s: user or address must be the account's own, not an alias or a group. Connect it again: mailflume connect %s", m.User, m.Name),
+		}
+	}
+	if m.Provider != "outlook" {
+		return nil
+	}
 	switch {
 	case len(c.Roles) > 0:
 		return &symptom{

@@ -20,7 +20,7 @@ func (o *OAuthServer) googleRoutes() {
 	o.mux.HandleFunc("/token", func(rw http.ResponseWriter, r *http.Request) { o.token(rw, r, o.googleGrant) })
 	o.mux.HandleFunc("POST /revoke", o.guarded("revoke", o.googleRevoke))
 	o.mux.HandleFunc("POST /device/code", o.guarded("devicecode", o.googleDevice))
-	o.mux.HandleFunc("GET /tokeninfo", o.googleInfo)
+	o.mux.HandleFunc("/tokeninfo", o.googleInfo)
 	o.mux.HandleFunc("GET /.well-known/openid-configuration", func(rw http.ResponseWriter, r *http.Request) {
 		base := baseURL(r)
 		answer{status: 200, body: map[string]string{
