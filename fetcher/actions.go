@@ -193,6 +193,10 @@ func (t *task) move(ctx context.Context, to string) error {
 		}
 		err = t.transfer(ctx, target)
 	}
+	// QUIRK(gmail): all mail. What is moved from All Mail stays in it, unless it goes to the trash.
+	if err == nil && t.folder == t.s.allMail && t.s.caps["X-GM-EXT-1"] && !t.action.Delete {
+		return nil
+	}
 	return t.verify(ctx, what, err)
 }
 
@@ -251,6 +255,7 @@ func (t *task) target(ctx context.Context, want string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	t.s.allMail, _ = all.named(`\All`)
 	name, ok := all.named(want)
 	if !ok && strings.HasPrefix(want, `\`) {
 		return "", t.cannot("move to "+want, "the mailbox has no such folder", "show it in IMAP, or name another folder: the mailbox has "+namesOf(all))

@@ -34,6 +34,7 @@ type Session struct {
 	dead     error     // the session has ended, and why
 	halted   atomic.Bool
 	targets  map[string]string // folders to move to, by what Action.Move calls them
+	allMail  string            // the folder \All, once a target was looked for; "" if there is none
 
 	selected   *folder // by EXAMINE
 	examinedAt time.Time

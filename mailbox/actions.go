@@ -12,6 +12,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/mailflume/mailflume/publish"
 )
 
@@ -176,6 +177,7 @@ func (w *Worker) runAll(ctx context.Context, actor Actor, errands []*errand) (fa
 		}
 		if ended == nil {
 			err := w.run(ctx, actor, e)
+			crash.At("message.acted")
 			if err == nil {
 				w.actGood(e.folder)
 				continue

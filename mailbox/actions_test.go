@@ -371,6 +371,44 @@ func TestActionsDoNotDelayMail(t *testing.T) {
 	}
 }
 
+// What MOVE itself announces is no news: after it, mail is watched for at once.
+func TestActionsAnnounceNothing(t *testing.T) {
+	both(t, func(t *testing.T, p sim.Provider) {
+		for _, a := range []fetcher.Action{{Move: "Done"}, {Seen: true}, {Delete: true}} {
+			inLab(t, plainWorld, func(l *lab) {
+				s := l.add(p, "anna")
+				s.after = a
+				defer s.run()()
+				s.within(time.Minute, "it watches", s.watching)
+				for i := range 20 {
+					s.deliver(i, 1)
+					if d := s.within(time.Minute, "mail is published", func() bool { return s.received() == i+1 }); d > time.Second {
+						t.Errorf("%+v: message %d took %v", a, i, d)
+					}
+					time.Sleep(3 * time.Second)
+				}
+				if n := s.w.Status().Actions.Done["done"]; n != 20 {
+					t.Errorf("%+v: %d were acted upon", a, n)
+				}
+			})
+		}
+	})
+}
+
+// QUIRK(gmail): all mail. Nothing leaves All Mail but for the trash.
+func TestGmailAllMail(t *testing.T) {
+	r := newRig(t, sim.Gmail, `\All`)
+	r.deliver("INBOX", 0, 3)
+	s := r.carry(r.acting(fetcher.Action{Move: "Done"}))
+	if s.Actions.Done["done"] != 3 || s.Actions.Failures != 0 || len(r.account.UIDs("Done")) != 3 {
+		t.Errorf("%d in Done; %+v", len(r.account.UIDs("Done")), s.Actions)
+	}
+	r.deliver("INBOX", 3, 2)
+	if s = r.carry(r.acting(fetcher.Action{Delete: true})); s.Actions.Done["done"] != 2 || len(r.account.UIDs("[Gmail]/Trash")) != 2 {
+		t.Errorf("%d in the trash; %+v", len(r.account.UIDs("[Gmail]/Trash")), s.Actions)
+	}
+}
+
 // picky is a session that refuses to act upon some messages.
 type picky struct {
 	script

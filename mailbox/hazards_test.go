@@ -3,10 +3,13 @@ package mailbox_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/dovecot"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
 )
@@ -66,6 +69,56 @@ func TestH01UIDValidity(t *testing.T) {
 			t.Errorf("message %d is on the stream %d times", i, n)
 		}
 	}
+	if n := r.resets(); n != 5 {
+		t.Errorf("announced %d times", n)
+	}
+}
+
+// TestH01OnDovecot is the same with a real server, renumbered between sessions and under open ones. To deliver is what takes
+// long: MAILFLUME_RENUMBER says how many messages; the figure of the hazard is 5000.
+func TestH01OnDovecot(t *testing.T) {
+	many := 300
+	if n, err := strconv.Atoi(os.Getenv("MAILFLUME_RENUMBER")); err == nil {
+		many = n
+	}
+	d := dovecot.Start(t, dovecot.Options{})
+	r := newDovecotRig(t, d, "INBOX")
+	deliver := func(from, n int) {
+		t.Helper()
+		raw := make([][]byte, n)
+		for i := range raw {
+			raw[i] = message(from + i)
+		}
+		_, err := d.Append(t.Context(), r.fetch.User, "INBOX", time.Now(), raw...)
+		must(t, err)
+	}
+	deliver(0, many)
+	c := r.config()
+	c.Raw = mailbox.RawNever
+	w := mailbox.NewWorker(c)
+	defer w.Close()
+	must(t, w.Drain(t.Context()))
+	for i := range 5 {
+		if i%2 == 1 {
+			w.Close()
+		}
+		_, err := d.BumpUIDValidity(t.Context(), r.fetch.User, "INBOX")
+		must(t, err)
+		deliver(many+i, 1)
+		for range 3 {
+			if err = w.Drain(t.Context()); err == nil {
+				break
+			}
+			t.Logf("change %d: %v", i+1, err)
+		}
+		must(t, err)
+		w.Close() // a session that is left open need not learn of the change
+		must(t, w.Drain(t.Context()))
+		if got := w.Status().Published["received"]; got != uint64(many+i+1) {
+			t.Errorf("change %d: %d events", i+1, got)
+		}
+	}
+	r.wantEach(many+5, 1)
 	if n := r.resets(); n != 5 {
 		t.Errorf("announced %d times", n)
 	}

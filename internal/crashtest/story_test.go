@@ -92,6 +92,7 @@ func (w *world) tell() {
 		w.deliver(box, "INBOX", next(mail))
 	}
 	w.all()
+	w.moved()
 	w.stop()
 }
 

@@ -204,10 +204,15 @@ mailboxes:
 			w.write("refresh-"+box.name, a.RefreshToken("client"))
 			login += ", refresh_token: file:refresh-" + box.name
 		}
+		after := "{}"
+		if box.name == moving {
+			a.CreateFolder("Done")
+			after = "{flag: true, move: Done}"
+		}
 		host, at, err := net.SplitHostPort(imap[box.provider])
 		w.must(err)
-		fmt.Fprintf(&b, "  - {name: %s, address: %s, provider: %s, host: %s, port: %s, ca: ca.pem, start: all, login: {%s}, folders: [%s]}\n",
-			box.name, a.Address(), box.preset, host, at, login, strings.Join(box.folders, ", "))
+		fmt.Fprintf(&b, "  - {name: %s, address: %s, provider: %s, host: %s, port: %s, ca: ca.pem, start: all, login: {%s}, folders: [%s], after: %s}\n",
+			box.name, a.Address(), box.preset, host, at, login, strings.Join(box.folders, ", "), after)
 		w.boxes = append(w.boxes, &mailbox{a, box.name, box.folders})
 	}
 	w.config = filepath.Join(w.dir, "mailflume.yaml")
@@ -218,6 +223,7 @@ mailboxes:
 type served struct {
 	box, folder string
 	uids        []uint32 // that it had, the last one now
+	dead        bool     // it is no message
 }
 
 func sumOf(raw []byte) string {
@@ -228,7 +234,7 @@ func sumOf(raw []byte) string {
 // deliver puts messages into a folder.
 func (w *world) deliver(box *mailbox, folder string, mails ...[]byte) {
 	for _, raw := range mails {
-		w.served[sumOf(raw)] = &served{box.name, folder, []uint32{box.Deliver(folder, raw, time.Now())}}
+		w.served[sumOf(raw)] = &served{box.name, folder, []uint32{box.Deliver(folder, raw, time.Now())}, bytes.Equal(raw[:1], noMail(0)[:1])}
 	}
 }
 
@@ -337,6 +343,27 @@ func (w *world) all() {
 		return err == nil && n >= len(w.served), fmt.Sprintf("%d of %d, %v", n, len(w.served), err)
 	})
 	w.start() // who has died comes back
+}
+
+// moving is the mailbox whose messages are flagged and moved once they are published.
+const moving = "one"
+
+// moved waits until that is done to all but the dead ones, and only once.
+func (w *world) moved() {
+	w.t.Helper()
+	box := w.boxes[slices.IndexFunc(w.boxes, func(b *mailbox) bool { return b.name == moving })]
+	want := 0
+	for _, m := range w.served {
+		if m.box == moving && !m.dead {
+			want++
+		}
+	}
+	w.await("the published messages to be moved", func() (bool, string) {
+		done := box.UIDs("Done")
+		left := slices.DeleteFunc(box.UIDs("INBOX"), func(uid uint32) bool { return w.served[sumOf(box.Raw("INBOX", uid))].dead })
+		plain := slices.DeleteFunc(done, func(uid uint32) bool { return slices.Contains(box.Flags("Done", uid), `\Flagged`) })
+		return len(done) == want && len(left) == 0 && len(plain) == 0, fmt.Sprintf("%d of %d are there, %d without the flag, %d are left", len(done), want, len(plain), len(left))
+	})
 }
 
 // count returns how many events about messages there are.
