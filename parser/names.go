@@ -5,16 +5,19 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // maxName is the longest safe name in bytes.
 const maxName = 120
 
 // safeName makes a file name of what the message says: one path element without separators, control and bidirectional
-// characters, not hidden, not one of the names that Windows reserves, at most maxName bytes with its extension kept.
+// characters, composed (NFC), not hidden, not one of the names that Windows reserves, at most maxName bytes with its
+// extension kept.
 func safeName(name, partID, kind string) string {
 	name = baseName(strings.ToValidUTF8(name, ""))
-	name = strings.Map(safeRune, name)
+	name = norm.NFC.String(strings.Map(safeRune, name))
 	name = strings.TrimRight(strings.TrimSpace(name), ". ")
 	name = strings.TrimLeft(name, ". ")
 	if name == "" {
@@ -66,6 +69,7 @@ func safeRune(r rune) rune {
 var reserved = map[string]bool{
 	"con": true, "prn": true, "aux": true, "nul": true, "clock$": true, "conin$": true, "conout$": true,
 	"com1": true, "com2": true, "com3": true, "com4": true, "com5": true, "com6": true, "com7": true, "com8": true, "com9": true,
+	"com¹": true, "com²": true, "com³": true, "lpt¹": true, "lpt²": true, "lpt³": true, // they count as digits there
 	"lpt1": true, "lpt2": true, "lpt3": true, "lpt4": true, "lpt5": true, "lpt6": true, "lpt7": true, "lpt8": true, "lpt9": true,
 }
 
