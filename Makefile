@@ -42,6 +42,7 @@ ci: ## the longer families in their short form
 	scripts/test-deps.sh
 	$(MAKE) chaos SHORT=1
 	$(MAKE) toxic SHORT=1
+	$(MAKE) clock
 	$(MAKE) storm
 	$(MAKE) oidc
 	$(MAKE) browser
@@ -69,6 +70,10 @@ days: ## 30 days of 50 mailboxes with all their troubles, in seconds
 .PHONY: simulate
 simulate: ## 20,000 histories drawn at random: replicas that are killed, a broker and a mail server with all their moods
 	SIMULATION=20000 $(GO) test -count=1 -timeout 20m -v -run 'TestSimulation|TestSameHistory|TestTheJudgeOfHistories' ./mailbox
+
+.PHONY: clock
+clock: ## the clock on the wall jumps under a worker: no mail late, no token renewed for nothing
+	scripts/wallclock.sh -count=1 -timeout 5m -run TestWallClock -v ./mailbox
 
 .PHONY: churn
 churn: ## N (200000) changes by eight writers to a Dovecot mailbox that is being read: each message once

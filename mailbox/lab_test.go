@@ -67,6 +67,7 @@ type subject struct {
 	log    *slog.Logger
 	ends   bool // it is known when tokens end
 	id     string
+	open   func(ctx context.Context) (mailbox.Session, []string, error) // nil: with the grant
 }
 
 // lab runs a test of subjects that share a world and a stream, in a bubble.
@@ -108,6 +109,9 @@ func (s *subject) config() mailbox.Config {
 		Mailbox: event.Mailbox{ID: s.id, Name: s.id, Address: s.fetch.User}, Raw: mailbox.RawNever, Sent: s.sent,
 		After: s.after, Journal: s.broker, Deeds: s.broker, Log: s.log,
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
+			if s.open != nil {
+				return s.open(ctx)
+			}
 			var source fetcher.TokenSource = s.grant
 			if s.ends {
 				source = ending{s.grant}
