@@ -54,7 +54,9 @@ func (p *patient) askClaims(ctx context.Context) (string, error) {
 	switch fault := func(sentence, hint string) error { return &symptom{mailbox.Operator, sentence, hint} }; {
 	case client.ID != "" && c.Audience != client.ID && c.App != client.ID && !p.account.Mints():
 		return detail, fault("The token belongs to another client, "+c.Audience+".", "Compare the id of client "+client.Name+", and connect the mailbox again: mailflume connect "+p.mailbox.Name)
-	case !slices.ContainsFunc(c.Scopes, func(s string) bool { return strings.HasPrefix(s, "https://mail.google.com") || strings.HasSuffix(s, "/gmail.imap_admin") }):
+	case !slices.ContainsFunc(c.Scopes, func(s string) bool {
+		return strings.HasPrefix(s, "https://mail.google.com") || strings.HasSuffix(s, "/gmail.imap_admin")
+	}):
 		return detail, fault("The token gives no access to mail over IMAP: its scopes are "+strings.Join(c.Scopes, " ")+".",
 			"Set the scopes of client "+client.Name+" to https://mail.google.com/ (or remove them), connect the mailbox again, and leave every box ticked.")
 	}
