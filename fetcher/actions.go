@@ -23,8 +23,8 @@ type Action struct {
 // IsZero reports whether there is nothing to do.
 func (a Action) IsZero() bool { return a == Action{} }
 
-// MaxAct is how many messages one call of Act takes.
-const MaxAct = 500
+// MaxAct is how many messages one call of Act takes: what a slow server moves within a few seconds.
+const MaxAct = 100
 
 // ErrRenumbered says that UIDs belong to a former life of their folder: nothing was done to the messages, nor ever will be.
 var ErrRenumbered = errors.New("the folder's UIDVALIDITY has changed")
@@ -85,6 +85,10 @@ func (t *task) open(ctx context.Context, validity uint32) error {
 	}
 	permanent, readOnly := s.filter.writable()
 	switch {
+	case validity == 0:
+		return t.cannot("change anything", "the server has no UIDVALIDITY, so that its UIDs may be those of other messages", "remove after")
+	case is == 0:
+		return &ServerError{Command: "SELECT", Text: "the server did not say UIDVALIDITY this time"}
 	case is != validity:
 		return ErrRenumbered
 	case readOnly:

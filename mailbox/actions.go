@@ -246,19 +246,23 @@ func (w *Worker) run(ctx context.Context, actor Actor, e *errand) error {
 		return actor.Act(ctx, e.name, e.validity, uids, w.c.After)
 	}
 	err := act(e.uids)
-	t := w.acts.trouble[e.folder]
-	var refused *fetcher.ServerError
-	if refusal(err) && errors.As(err, &refused) && !refused.Temporary() && t != nil && time.Since(t.since) > actionPatience {
+	if t := w.acts.trouble[e.folder]; ofMessage(err) && t != nil && time.Since(t.since) > actionPatience {
 		return w.isolate(act, e.uids)
 	}
 	return w.countActions(err, e.uids)
+}
+
+// ofMessage says whether a refusal may be one of a message alone.
+func ofMessage(err error) bool {
+	var refused *fetcher.ServerError
+	return errors.As(err, &refused) && refused.Command != "" && !refused.Temporary()
 }
 
 // isolate finds the messages that are refused by themselves.
 func (w *Worker) isolate(act func([]uint32) error, uids []uint32) error {
 	err := act(uids)
 	switch {
-	case !refusal(err):
+	case !ofMessage(err):
 		return w.countActions(err, uids)
 	case len(uids) == 1:
 		w.log.Warn("a message could not be acted upon and is left as it is", "uid", uids[0], "error", w.plain(err))

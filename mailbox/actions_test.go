@@ -233,6 +233,38 @@ func TestMovedIntoAWatchedFolder(t *testing.T) {
 	})
 }
 
+// Two workers that both believe to own the mailbox publish each message once, and between them act upon all of them.
+func TestTwoWorkersAct(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	r.deliver("INBOX", 0, 250)
+	done := make(chan error, 2)
+	for range 2 {
+		w := mailbox.NewWorker(r.acting(fetcher.Action{Move: "Done"}))
+		t.Cleanup(w.Close)
+		go func() {
+			var err error
+			for range 200 {
+				more := false
+				if err = w.Drain(t.Context()); err == nil {
+					more, err = w.Act(t.Context())
+				}
+				if err == nil && !more {
+					break
+				}
+			}
+			done <- err
+		}()
+	}
+	for range 2 {
+		must(t, <-done)
+	}
+	r.carry(r.acting(fetcher.Action{Move: "Done"}))
+	r.wantEach(250, 1)
+	if left, moved := len(r.account.UIDs("INBOX")), len(r.account.UIDs("Done")); left != 0 || moved != 250 {
+		t.Errorf("%d are left, %d in Done", left, moved)
+	}
+}
+
 // Dead mail is for a person to look at: it stays where it is.
 func TestDeadMailIsLeftAlone(t *testing.T) {
 	r := newRig(t, sim.Gmail)
