@@ -30,6 +30,9 @@ func checkMailboxes(c *Config, r *reader) {
 			r.say(at+".address", fmt.Sprintf("is that of %d entries, and each keeps a connection to the account", n),
 				"list their folders in one entry, or raise limits.connections_per_account")
 		}
+		if m.PerDay > 0 && m.PerDay < c.Limits.MessageSize && r.sound(at+".bytes_per_day") {
+			r.say(at+".bytes_per_day", fmt.Sprintf("is less than one message may have (%v)", c.Limits.MessageSize), "raise it")
+		}
 		checkAfter(c, r, at, m)
 		if m.Start.Since.After(time.Now().Add(14*time.Hour)) && r.sound(at+".start") { // it is tomorrow already in the east
 			r.say(at+".start", m.Start.String()+" is in the future", "write now, all, or a date that has come")

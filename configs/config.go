@@ -150,6 +150,7 @@ type Mailbox struct {
 	AuthServ    []string      `mapstructure:"authserv_ids"`
 	IdleRefresh time.Duration `mapstructure:"idle_refresh"`
 	Poll        time.Duration `mapstructure:"poll"`
+	PerDay      Size          `mapstructure:"bytes_per_day"` // 0: no bound
 }
 
 // Login is how a mailbox logs in: with Client (and RefreshToken, unless somebody signed in with mailflume connect), with a

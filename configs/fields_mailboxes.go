@@ -96,4 +96,8 @@ var mailboxFields = []field{
 		key: "poll", kind: durations(100*time.Millisecond, day), def: "5m",
 		doc: "How often to look for mail that IDLE does not report: in all folders but the first, and on servers without IDLE.",
 	},
+	{
+		key: "bytes_per_day", kind: size, show: "1GB",
+		doc: "How much may be downloaded within 24 hours, counted over restarts. When it is used up, older mail (start) waits, new mail never does. Default: 1GB for gmail, which allows 2500 MB to all programs of the owner together; no bound elsewhere.",
+	},
 }

@@ -154,6 +154,7 @@ clients:
 		{"not nothing", imap("folders: [INBOX, '!']"), "an exclamation mark alone means nothing; write what is not to be read after it"},
 		{"not a use", imap(`folders: [INBOX, '!\Jnk']`), `\Jnk is not a special use; did you mean \Junk?`},
 		{"many entries", small + again("b", "B") + again("c", "C") + again("d", "D"), "mailboxes[3].address: is that of 4 entries, and each keeps a connection to the account; list their folders in one entry"},
+		{"day of less than a message", imap("bytes_per_day: 1MB"), "mailboxes[0].bytes_per_day: is less than one message may have (64MiB); raise it"},
 		{"folder twice", imap("folders: [INBOX, Inbox]"), `mailboxes[0].folders[1]: "INBOX" is listed twice`},
 		{"sent without include", imap(`folders: ['\Sent']`), `mailboxes[0].folders[0]: nothing of \Sent is published unless it is asked for; add include: [sent]`},
 		{"moved and deleted", imap("after: {move: Done, delete: true}"), "mailboxes[0].after.delete: a message cannot be both moved and deleted; keep one: move or delete"},

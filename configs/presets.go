@@ -26,6 +26,7 @@ type preset struct {
 	identity  []string          // scopes that make the provider say who consented
 	authServ  []string          // the names under which its servers write Authentication-Results; "": they write none
 	idle      time.Duration     // after which a refresh token that is not used dies
+	perDay    Size              // bytes to download in a day at most
 	rotates   bool              // each access token comes with a new refresh token
 }
 
@@ -49,6 +50,7 @@ var presets = []preset{
 		identity:  []string{"openid", "email"},
 		authServ:  []string{"mx.google.com"},
 		idle:      180 * day,
+		perDay:    1e9, // of 2,500 MB that all programs share (support.google.com/a/answer/1071518)
 	},
 	microsoft("worldwide", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
 	microsoft("gcc", "outlook.office365.com", "https://login.microsoftonline.com", "outlook.office.com"),
@@ -132,6 +134,9 @@ func (m *Mailbox) complete(client *Client, raw string) {
 			m.AuthServ = p.authServ
 		}
 		m.Host = or(m.Host, p.host)
+		if m.PerDay == 0 {
+			m.PerDay = p.perDay
+		}
 	}
 	if m.Port == 0 {
 		m.Port = 993

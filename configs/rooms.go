@@ -121,7 +121,7 @@ func (c *Config) Fetcher(m Mailbox) (fetcher.Config, error) {
 	out := fetcher.Config{
 		Addr: net.JoinHostPort(m.Host, strconv.Itoa(m.Port)), Security: fetcher.Security(m.Security), User: m.User,
 		Folders: m.Folders, Start: fetcher.Start(m.Start), MaxMessage: int64(c.Limits.MessageSize),
-		IdleRefresh: m.IdleRefresh, Poll: m.Poll,
+		IdleRefresh: m.IdleRefresh, Poll: m.Poll, Allowance: fetcher.NewAllowance(int64(m.PerDay)),
 	}
 	out.Auth = fetcher.Auth(m.Login.Mechanism)
 	if !m.Login.Password.IsZero() {

@@ -26,9 +26,9 @@ const (
 // leastSize is what the smallest message counts: it takes its time in other places than on the wire.
 const leastSize = 4 << 10
 
-// cut returns how many of the messages make a slice: at least one.
-func (s *slice) cut(uids []uint32, sizes map[uint32]int64) int {
-	left := int64(max(*s, smallestSlice))
+// cut returns how many of the messages make a slice of at most so many bytes: at least one.
+func (s *slice) cut(uids []uint32, sizes map[uint32]int64, most int64) int {
+	left := min(int64(max(*s, smallestSlice)), most)
 	for i, uid := range uids {
 		if left -= max(sizes[uid], leastSize); left < 0 {
 			return max(1, i)
@@ -94,7 +94,7 @@ func (r *round) fill(ctx context.Context, p *pass) error {
 
 // goesOn reports whether there is time, and Config.Allowance, for more backfill.
 func (r *round) goesOn() bool {
-	return time.Since(r.began) < longestPass && !r.s.ending()
+	return time.Since(r.began) < longestPass && !r.s.ending() && r.s.cfg.Allowance.Resumes(time.Now()).IsZero()
 }
 
 // between looks for new mail between two slices of a folder's backfill.

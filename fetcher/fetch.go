@@ -35,7 +35,7 @@ func (p *pass) fetch(ctx context.Context, uids []uint32, between func(context.Co
 	for len(uids) > 0 {
 		n, start := p.together(uids, sizes), time.Now()
 		if between != nil {
-			n = p.s.slice.cut(uids[:n], sizes)
+			n = p.s.slice.cut(uids[:n], sizes, p.s.cfg.Allowance.left(start))
 		}
 		if n == 1 {
 			err = p.fetchOne(ctx, uids[0], sizes)

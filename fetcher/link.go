@@ -22,6 +22,7 @@ const chatterSpans = 10
 type link struct {
 	net.Conn
 	limit time.Duration
+	meter *Allowance // counts what is read; may be nil
 
 	mu     sync.Mutex // guards what follows; never held across I/O
 	due    int        // replies that the server owes
@@ -106,6 +107,7 @@ func (l *link) Read(p []byte) (int, error) {
 		l.mu.Unlock()
 		start := time.Now()
 		n, err := l.Conn.Read(p)
+		l.meter.spend(n, time.Now())
 		stalled := l.account(start, n)
 		switch {
 		case n > 0 && stalled == nil:

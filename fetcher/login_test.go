@@ -372,3 +372,28 @@ func TestRefusalIsQuotedWithoutSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestLoginsAmongReplicas: three replicas together keep to the rate, each from the moment on at which it knows of the others.
+func TestLoginsAmongReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		replicas := 3
+		count := make(chan struct{}, 10_000)
+		for range replicas {
+			l := NewLogins(6).Among(func() int { return replicas })
+			go func() {
+				for l.wait(t.Context(), "a.example:993") == nil {
+					count <- struct{}{}
+				}
+			}()
+		}
+		time.Sleep(100*time.Second + time.Millisecond)
+		if n := len(count); n < 600 || n > 610 {
+			t.Errorf("%d logins in 100 s, want 6 a second and as many at once", n)
+		}
+		slow := NewLogins(1).Among(func() int { return 5 })
+		before := time.Now()
+		if err := slow.wait(t.Context(), "b.example:993"); err != nil || time.Since(before) != 0 {
+			t.Errorf("the first login waits for %v", time.Since(before))
+		}
+	})
+}

@@ -10,7 +10,8 @@ import (
 // Logins bounds how often the Sessions that share it log in at one server, so that a thousand mailboxes which all
 // reconnect at once do not come as a storm. A slow server holds up nobody but its own mailboxes.
 type Logins struct {
-	gap time.Duration
+	gap   time.Duration
+	share func() int
 
 	mu   sync.Mutex
 	next map[string]time.Time // by host: when its next turn is
@@ -19,6 +20,13 @@ type Logins struct {
 // NewLogins returns Logins that let so many through in a second, and at once as many as a second has.
 func NewLogins(perSecond float64) *Logins {
 	return &Logins{gap: time.Duration(float64(time.Second) / perSecond), next: make(map[string]time.Time)}
+}
+
+// Among has l let through only its share: the rate divided by how many processes share it at the moment, as replicas tells.
+// Each of them counts for itself, so that no login ever waits for a word from another.
+func (l *Logins) Among(replicas func() int) *Logins {
+	l.share = replicas
+	return l
 }
 
 // wait returns when it is the caller's turn at a server.
@@ -42,12 +50,16 @@ func (l *Logins) wait(ctx context.Context, addr string) error {
 
 // turn takes the next turn at a host. Unused turns are good for one second.
 func (l *Logins) turn(host string, now time.Time) time.Time {
+	gap := l.gap
+	if l.share != nil {
+		gap *= time.Duration(max(1, l.share()))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := l.next[host]
-	if earliest := now.Add(l.gap - time.Second); at.Before(earliest) {
+	if earliest := now.Add(min(0, gap-time.Second)); at.Before(earliest) {
 		at = earliest
 	}
-	l.next[host] = at.Add(l.gap)
+	l.next[host] = at.Add(gap)
 	return at
 }

@@ -122,6 +122,7 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 		return nil, err
 	}
 	crash.At("imap.authenticated")
+	h.link.meter = c.Allowance
 	s = &Session{
 		cfg:      c,
 		caps:     h.caps,

@@ -29,7 +29,7 @@ func (s *Session) Wait(ctx context.Context) error {
 	case due:
 		return ErrRenew
 	}
-	if s.behind {
+	if s.behind && s.cfg.Allowance.Resumes(time.Now()).IsZero() {
 		return nil
 	}
 	if err := s.calm(ctx); err != nil {
@@ -66,6 +66,9 @@ func (s *Session) nextLook() time.Duration {
 	}
 	if !s.until.IsZero() {
 		d = min(d, time.Until(s.until))
+	}
+	if resumes := s.cfg.Allowance.Resumes(time.Now()); s.behind && !resumes.IsZero() {
+		d = min(d, time.Until(resumes))
 	}
 	if len(s.repolls) > 0 {
 		d = min(d, s.repolls[0]-time.Since(s.wokeAt))

@@ -49,6 +49,12 @@ type Status struct {
 	NoticeHint string    // what to do about it
 	NoticeAt   time.Time // when that was seen
 
+	Backfill bool      // mail that was there when the mailbox was first seen is still being read
+	Resumes  time.Time // when that goes on, if the bytes of the day are used up
+
+	Said   string    // what the mail server last wanted a person to read, such as an ALERT; without the mailbox's address
+	SaidAt time.Time // when it did
+
 	StaleSince time.Time // the last pass, if there was none for too long
 }
 

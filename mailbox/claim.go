@@ -123,6 +123,7 @@ func (w *Worker) compare(ctx context.Context, chain publish.Chain, m memo, revis
 	}
 	m.follow(chain.Seq, chain.Stream, now)
 	w.memo = m
+	w.c.Allowance.Report(m.Read, now)
 	w.board.noticed(m.Notice)
 	return nil
 }
@@ -165,6 +166,7 @@ func (w *Worker) save(ctx context.Context) error {
 	}
 	w.memo.Open = w.memo.Open && !w.claimed
 	w.memo.follow(w.tail, w.stream, time.Now())
+	w.memo.Read = w.c.Allowance.String()
 	revision, err := w.c.Floor.SavePositions(ctx, w.c.Mailbox.ID, text, w.memo.String(), w.savedRevision)
 	if err != nil {
 		w.claimed = false

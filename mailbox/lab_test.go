@@ -122,7 +122,7 @@ func (s *subject) config() mailbox.Config {
 			}
 			return session, session.Folders(), nil
 		},
-		Stream: s.broker, Bytes: s.broker, Announcer: s.broker, Floor: s.broker,
+		Stream: s.broker, Allowance: s.fetch.Allowance, Bytes: s.broker, Announcer: s.broker, Floor: s.broker,
 	}
 }
 

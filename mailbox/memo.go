@@ -16,6 +16,7 @@ type memo struct {
 	Born   time.Time `json:"born"`           // when the stream was created that it is of
 	Open   bool      `json:"open,omitempty"` // the mailbox was claimed, and nothing was done since
 	Notice *notice   `json:"notice,omitempty"`
+	Read   string    `json:"read,omitempty"` // what was downloaded of late: fetcher.Allowance
 }
 
 // notice says which promise could not be kept, and since when we know.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
 	"github.com/mailflume/mailflume/internal/sim"
 )
 
@@ -122,5 +123,50 @@ func TestFolderMissing(t *testing.T) {
 				t.Errorf("%d logins", n)
 			}
 		})
+	})
+}
+
+// TestAllowanceOutlivesTheWorker: what was read today is known to the worker that comes after; meanwhile the status says that
+// older mail waits and until when, and new mail is published.
+func TestAllowanceOutlivesTheWorker(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Gmail, "anna")
+		s.deliver(0, 800)
+		s.fetch.Allowance = fetcher.NewAllowance(200_000)
+		stop := s.run()
+		s.within(time.Minute, "the bytes of the day are used up", func() bool { return !s.w.Status().Resumes.IsZero() && s.watching() })
+		first := s.received()
+		stop()
+		s.fetch.Allowance = fetcher.NewAllowance(200_000) // another process
+		defer s.run()()
+		s.within(time.Minute, "the next worker knows", func() bool { return !s.w.Status().Resumes.IsZero() && s.watching() })
+		s.deliver(800, 1)
+		s.within(10*time.Second, "new mail comes", func() bool { return s.received() == first+1 })
+		if st := s.w.Status(); !st.Backfill || st.Resumes.Sub(time.Now()) < 22*time.Hour || st.Resumes.Sub(time.Now()) > 24*time.Hour {
+			t.Errorf("backfill %v, resumes at %v", st.Backfill, st.Resumes)
+		}
+		time.Sleep(12 * time.Hour)
+		if n := s.received(); n != first+1 {
+			t.Errorf("%d events after half a day", n)
+		}
+		s.within(10*24*time.Hour, "all has come", func() bool { return s.received() == 801 && !s.w.Status().Backfill })
+		s.once()
+	})
+}
+
+// TestServersWords: what the server wants a person to read is in the status, without the address, and once in the log.
+func TestServersWords(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Gmail, "anna")
+		defer s.run()()
+		s.within(time.Minute, "it watches", s.watching)
+		s.a.Inject(sim.Fault{Command: "SEARCH", Before: []string{"* OK [ALERT] anna@example.test: your storage is nearly full\x1b[2J, see the settings"}})
+		s.deliver(0, 1)
+		s.within(time.Minute, "it is shown", func() bool {
+			return s.w.Status().Said == "server says: [ALERT] <address>: your storage is nearly full [2J, see the settings"
+		})
+		if at := s.w.Status().SaidAt; at.IsZero() {
+			t.Error("nobody knows when")
+		}
 	})
 }

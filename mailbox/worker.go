@@ -115,6 +115,7 @@ type Config struct {
 	Journal   Journal // needed with After
 	Deeds     Deeds   // needed with After; without, what it may hold is forgotten
 	Turns     Turns
+	Allowance *fetcher.Allowance // the one that its sessions have; may be nil
 	Log       *slog.Logger
 	Random    func(n int64) int64 // draws from [0, n) for the backoff; rand.Int64N does if it is nil
 
@@ -263,6 +264,8 @@ func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
 	}
 	fetchErr := <-ended
 	stop()
+	w.listen()
+	w.board.behind(w.positions, w.folders, w.c.Allowance)
 	if fetchErr != nil && !onlyFolder(fetchErr) {
 		w.Close()
 	}

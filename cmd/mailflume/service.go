@@ -223,7 +223,7 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	}
 	c.shared = bounds{
 		budget: fetcher.NewBudget(int64(s.config.Memory)), turns: mailbox.NewTurns(commitsAtOnce),
-		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)),
+		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)).Among(func() int { return staying(c.replica) }),
 	}
 	f, err := s.muster(ctx, c, s.config, nil)
 	if err != nil {
@@ -236,6 +236,16 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	c.group = mailbox.NewGroup(f.workers...)
 	c.foresight = &foresight{service: s, core: c, said: map[string]time.Time{}}
 	return c, nil
+}
+
+// staying returns how many replicas carry mailboxes, as far as is known here.
+func staying(r *state.Replica) (n int) {
+	for _, peer := range r.Replicas() {
+		if !peer.Leaving {
+			n++
+		}
+	}
+	return n
 }
 
 // embeddedLock stands for the lock of the built-in server's directory.
@@ -289,7 +299,7 @@ func (s *service) worker(c *core, config *configs.Config, m configs.Mailbox, id 
 			return open(ctx, fetch, source)
 		},
 		Stream: c.publisher, Line: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store,
-		Journal: c.publisher, Deeds: c.store, Turns: c.shared.turns, Log: s.log,
+		Journal: c.publisher, Deeds: c.store, Turns: c.shared.turns, Allowance: fetch.Allowance, Log: s.log,
 	}), nil
 }
 
