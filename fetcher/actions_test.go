@@ -127,3 +127,81 @@ func FuzzFolderName(f *testing.F) {
 		}
 	})
 }
+
+// gmailFake is a server with labels whose folders are these LIST lines.
+func gmailFake(t *testing.T, folders ...string) *fake {
+	f := newFake(t, 1, 2)
+	f.post += " X-GM-EXT-1 MOVE UIDPLUS"
+	opens(f, "OK [READ-WRITE] done", "* OK [UIDVALIDITY 7] valid")
+	f.on["LIST"] = func(c *fakeConn, tag, _ string) bool {
+		for _, l := range folders {
+			c.say("* LIST %s", l)
+		}
+		c.say("%s OK done", tag)
+		return true
+	}
+	return f
+}
+
+func TestQuirkDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := gmailFake(t, `() "/" INBOX`, `(\Trash) "/" "[Gmail]/Bin"`)
+		f.on["UID MOVE"] = func(c *fakeConn, tag, _ string) bool {
+			f.change(func() { f.mails = nil })
+			c.say("%s OK done", tag)
+			return true
+		}
+		s := mustOpen(t, f.config())
+		defer s.Close()
+		if err := s.Act(t.Context(), "INBOX", 7, []uint32{1, 2}, Action{Delete: true}); err != nil {
+			t.Error(err)
+		}
+		if got := f.commands("UID MOVE"); !slices.Equal(got, []string{`UID MOVE 1:2 "[Gmail]/Bin"`}) || len(f.commands("UID STORE")) > 0 {
+			t.Errorf("sent %q and %q", got, f.commands("UID STORE"))
+		}
+		var final *ActionError
+		f = gmailFake(t, `() "/" INBOX`) // its owner hides the trash
+		s = mustOpen(t, f.config())
+		defer s.Close()
+		if err := s.Act(t.Context(), "INBOX", 7, []uint32{1, 2}, Action{Delete: true}); !errors.As(err, &final) || final.Hint == "" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestQuirkAllMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := gmailFake(t, `(\All) "/" INBOX`, `() "/" Done`)
+		s := mustOpen(t, f.config())
+		defer s.Close()
+		if err := s.Act(t.Context(), "INBOX", 7, []uint32{1, 2}, Action{Move: "Done"}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestQuirkCopyuid(t *testing.T) {
+	for _, odd := range []string{"* OK [COPYUID 14  ] odd", "[COPYUID 55 31 6]", "* OK [COPYUID 7 1:2 8:9] odd"} {
+		for _, moves := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t, 1, 2)
+				f.post += " MOVE UIDPLUS"
+				opens(f, "OK [READ-WRITE] done", "* OK [UIDVALIDITY 7] valid")
+				f.on["UID MOVE"] = func(c *fakeConn, tag, _ string) bool {
+					if moves {
+						f.change(func() { f.mails = nil })
+					}
+					c.say("%s\r\n%s OK [COPYUID 7 1:2 8:9] done", odd, tag)
+					return true
+				}
+				s := mustOpen(t, f.config())
+				defer s.Close()
+				err := s.Act(t.Context(), "INBOX", 7, []uint32{1, 2}, Action{Move: "Done"})
+				var there *ServerError
+				if moves && err != nil || !moves && !errors.As(err, &there) {
+					t.Errorf("%s, moves %v: %v", odd, moves, err)
+				}
+			})
+		}
+	}
+}
