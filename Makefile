@@ -6,6 +6,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 # How long each fuzz target runs.
 T       ?= 30s
+# Where Cyrus is unpacked.
+CYRUS   ?= $(HOME)/.cache/mailflume/cyrus
 # How many changes churn makes.
 N       ?= 200000
 # Where the vulnerability database is, when the network is not: file:///path.
@@ -43,6 +45,7 @@ ci: ## the longer families in their short form
 	$(MAKE) chaos SHORT=1
 	$(MAKE) toxic SHORT=1
 	$(MAKE) clock
+	$(MAKE) cyrus
 	$(MAKE) storm
 	$(MAKE) oidc
 	$(MAKE) browser
@@ -82,6 +85,11 @@ churn: ## N (200000) changes by eight writers to a Dovecot mailbox that is being
 .PHONY: toxic
 toxic: ## eight ways of a network to go bad, before the IMAP server, the stream and the token endpoint; a half-open IDLE
 	MAILFLUME_TOXIC=1 $(if $(SHORT),,MAILFLUME_TIMED=1) $(GO) test -count=1 -timeout 8m -v ./internal/toxic
+
+.PHONY: cyrus
+cyrus: ## a second real server: Cyrus, unpacked from Debian's packages and not installed
+	scripts/cyrus.sh $(CYRUS)
+	MAILFLUME_CYRUS=$(CYRUS) $(GO) test -race -count=1 -timeout 3m -v ./internal/cyrus
 
 .PHONY: hostile
 hostile: ## what 60 hostile servers cost the mailbox beside theirs; needs a quiet machine
