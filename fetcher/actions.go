@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Action is what to do to messages. The zero value is nothing; without one, a Session changes nothing in a mailbox.
@@ -295,6 +297,7 @@ func (s *Session) command(ctx context.Context, verb, text string) error {
 		s.filter.mu.Lock()
 		s.filter.carried = text
 		s.filter.mu.Unlock()
+		crash.Soon("postaction.sent")
 		return s.client.Noop().Wait()
 	})
 }

@@ -17,7 +17,8 @@ var volatileFields = map[string]bool{
 
 // Fingerprint tells one message from another by what does not change between two fetches of it: it is the sha256, in
 // lower-case hex, of the fields of its header, sorted, without those that are volatile and without Content-Type. Line
-// ends and folds do not count. The header alone gives the same fingerprint as the whole message.
+// ends and folds do not count. The header alone gives the same fingerprint as the whole message. Bytes without a header, of
+// which there may be several in one second, are told apart by themselves.
 func Fingerprint(raw []byte) string {
 	raw, _ = unixLines(raw)
 	scan := headerScan{raw: raw, limits: DefaultLimits()}
@@ -30,6 +31,9 @@ func Fingerprint(raw []byte) string {
 	}
 	slices.Sort(lines)
 	sum := sha256.New()
+	if len(h.fields) == 0 {
+		sum.Write(raw)
+	}
 	for _, line := range lines {
 		sum.Write([]byte(line + "\n"))
 	}

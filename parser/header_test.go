@@ -116,4 +116,7 @@ func TestFingerprint(t *testing.T) {
 			t.Errorf("%q has the same fingerprint", raw)
 		}
 	}
+	if Fingerprint([]byte("\x89PNG one")) == Fingerprint([]byte("\x89PNG two")) {
+		t.Error("what has no header is not told apart")
+	}
 }

@@ -58,6 +58,7 @@ var Points = []Point{
 	{"deadletter.published", "a dead message is stored, the position not saved", "as after puback.received"},
 	{"checkpoint.put.sent", "the positions are on their way", "whichever is newer counts, the chain's or the saved ones"},
 	{"checkpoint.put.acked", "the positions are saved", "the next message"},
+	{"postaction.sent", "what is done to a published message in its mailbox is on its way, or done", "it is done, once"},
 	{"message.acted", "published messages were acted upon in the mailbox; the record does not say so yet", "they are acted upon again, which changes nothing"},
 	{"notice.acked", "what happened to a mailbox was announced", "it may be announced once more"},
 

@@ -24,13 +24,13 @@ type function struct {
 }
 
 // durable are the calls after which something outside the process differs. Where a name alone says too little it stands
-// with what it is called on.
+// with what it is called on. NOOP is what commands that change a mailbox go out in place of.
 var durable = []string{
 	"PublishMsg", "PublishMsgAsync", "PublishAsync", "PublishRequest", "RequestMsg", "RequestMsgWithContext",
 	"CreateStream", "UpdateStream", "CreateOrUpdateStream", "DeleteStream", "CreateKeyValue", "UpdateKeyValue", "DeleteKeyValue",
 	"CreateObjectStore", "nc.Publish", "js.Publish", "kv.Put", "kv.Create", "kv.Update", "kv.Delete", "kv.Purge", "store.Set", "store.Delete",
 	"RoundTrip", "client.Do", "http.Do", "http.Post", "http.PostForm", "conf.Token",
-	"client.Store", "client.Move", "client.Copy", "client.Expunge", "client.UIDExpunge", "client.Append",
+	"client.Noop", "client.Store", "client.Move", "client.Copy", "client.Expunge", "client.UIDExpunge", "client.Append",
 	"os.WriteFile", "os.Create", "os.CreateTemp", "os.OpenFile", "os.Rename", "os.Link", "os.Symlink", "os.Truncate", "WriteAt",
 }
 
@@ -41,6 +41,7 @@ var exempt = map[string]string{
 	"publish.writePID":              "the same",
 	"token.BeginDevice":             "the request goes through recorder.RoundTrip, which has a point; nothing of it is stored here",
 	"mailbox.ServeTrials":           "a setting of a process that is there to die; nothing outlives it",
+	"token.Inspect":                 "asks what a token is good for, and changes nothing there",
 	"cmd/mailflume.reachEndpoint":   "asks without a grant, and changes nothing there",
 	"cmd/mailflume.writeDemoConfig": "a new temporary directory, of nobody else",
 }

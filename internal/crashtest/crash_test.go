@@ -114,9 +114,9 @@ func TestEveryCrashPoint(t *testing.T) {
 	a := &tally{deaths: map[string]int{}}
 	var want []string
 	t.Run("deaths", func(t *testing.T) {
-		counts := map[setting]map[string]int{}
+		counts := map[string]map[string]int{}
 		for _, s := range settings {
-			counts[s] = census(t, s)
+			counts[s.String()] = census(t, s)
 		}
 		for _, p := range crash.Points {
 			if form == "" && !slices.Contains(plain, p.Name) {
@@ -124,7 +124,7 @@ func TestEveryCrashPoint(t *testing.T) {
 			}
 			want = append(want, p.Name)
 			for _, s := range settings {
-				hits := hitsOf(counts[s][p.Name])
+				hits := hitsOf(counts[s.String()][p.Name])
 				if form != "long" && len(hits) > 0 {
 					i := rng.IntN(len(hits))
 					hits = hits[i : i+1]

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +46,7 @@ func (w *world) judge() chaos.Verdict {
 			Place: chaos.Place{Mailbox: e.Data.Mailbox.ID, Folder: imap.Folder, UIDValidity: imap.UIDValidity, UID: imap.UID},
 			Seq:   seq, ID: e.ID, SHA256: w.sum(ctx, e.Data.Raw), Position: m.Header.Get("Mailflume-Position"),
 		}
-		if of := w.served[one.SHA256]; of != nil && of.box == one.Mailbox && of.folder == one.Folder && slices.Contains(of.uids, one.UID) {
+		if of := w.served[one.SHA256]; of != nil && of.box == one.Mailbox && of.places[place{one.Folder, one.UID}] {
 			if first, twice := published[of]; twice {
 				one.Place = first // under another UIDVALIDITY it is the same message
 			}
@@ -66,7 +65,10 @@ func (w *world) judge() chaos.Verdict {
 	}
 	for sum, of := range w.served {
 		if _, there := published[of]; !there {
-			server[chaos.Place{Mailbox: of.box, Folder: of.folder, UID: of.uids[len(of.uids)-1]}] = sum
+			for at := range of.places {
+				server[chaos.Place{Mailbox: of.box, Folder: at.folder, UID: at.uid}] = sum
+				break
+			}
 		}
 	}
 	v := chaos.Check(server, events)

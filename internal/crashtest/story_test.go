@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mailflume/mailflume/token"
@@ -42,7 +43,7 @@ type step struct {
 func (w *world) tell() {
 	w.t.Helper()
 	one, two, three := w.boxes[0], w.boxes[1], w.boxes[2]
-	n := 0
+	n, gone := 0, false
 	w.noMails = 2
 	next := func(make func(int) []byte) []byte { n++; return make(n) }
 	for _, s := range []step{
@@ -62,6 +63,7 @@ func (w *world) tell() {
 			w.all()
 		}},
 		{"another UIDVALIDITY", false, func() {
+			w.acted(w.boxes...) // what was published under another UIDVALIDITY is let alone
 			w.renumber(two, "INBOX")
 			w.deliver(two, "INBOX", next(mail), next(mail))
 			w.all()
@@ -81,7 +83,11 @@ func (w *world) tell() {
 			}
 		}},
 		{"stop", false, func() { w.stop(); w.start(); w.all() }},
-		{"another grant gone", false, func() { w.command(nil, nil, "token", "revoke", "three") }},
+		{"another grant gone", false, func() {
+			w.acted(three)
+			gone = true
+			w.command(nil, nil, "token", "revoke", "three")
+		}},
 	} {
 		if s.must || !w.died {
 			s.happen()
@@ -92,8 +98,54 @@ func (w *world) tell() {
 		w.deliver(box, "INBOX", next(mail))
 	}
 	w.all()
-	w.moved()
+	w.acted(one, two)
+	if !gone {
+		w.acted(three)
+	}
+	there := map[string]bool{}
+	for _, uid := range three.UIDs("Done") {
+		sum := sumOf(three.Raw("Done", uid))
+		if there[sum] || w.served[sum] == nil {
+			w.t.Errorf("UID %d of Done is a copy", uid)
+		}
+		there[sum] = true
+	}
+	for sum, of := range w.served {
+		if of.box == three.name && !there[sum] {
+			w.t.Errorf("a message of %s is not in Done", three.name)
+		}
+	}
 	w.stop()
+}
+
+// acted waits until each message of the boxes was treated as the configuration wants it.
+func (w *world) acted(boxes ...*mailbox) {
+	w.t.Helper()
+	for _, box := range boxes {
+		w.await("what is done to the messages of "+box.name, func() (bool, string) {
+			for _, folder := range box.folders {
+				for _, uid := range box.UIDs(folder) {
+					if flags := box.Flags(folder, uid); !box.treated(folder, uid) {
+						return false, fmt.Sprintf("UID %d of %s: %v", uid, folder, flags)
+					}
+				}
+			}
+			return true, ""
+		})
+	}
+}
+
+// treated says whether a message is as its mailbox's after wants it.
+func (b *mailbox) treated(folder string, uid uint32) bool {
+	switch {
+	case bytes.HasPrefix(b.Raw(folder, uid), noMail(0)[:4]): // what is dead is left for people to see
+		return len(b.Flags(folder, uid)) == 0
+	case b.name == "one":
+		return slices.Contains(b.Flags(folder, uid), `\Seen`) && slices.Contains(b.Labels(folder, uid), "Published")
+	case b.name == "two":
+		return slices.Contains(b.Flags(folder, uid), `\Flagged`)
+	}
+	return false // it is still there
 }
 
 // connect has the owner of the last mailbox sign in.
