@@ -43,6 +43,7 @@ check: ## format, vet, staticcheck, tidy modules, known vulnerabilities
 ci: ## the longer families in their short form
 	scripts/test-deps.sh
 	$(MAKE) chaos SHORT=1
+	$(MAKE) soak SHORT=1
 	$(MAKE) toxic SHORT=1
 	$(MAKE) clock
 	$(MAKE) cyrus
@@ -54,8 +55,12 @@ ci: ## the longer families in their short form
 
 .PHONY: chaos
 chaos: ## kill -9 on the way and at every crash point, two replicas, a broker outside: nothing lost, nothing twice
-	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout 20m -v ./internal/chaos
+	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout $(if $(SHORT),5m,3h) $(if $(SHORT),-parallel 6) -v ./internal/chaos
 	MAILFLUME_CHAOS=$(if $(SHORT),short,long) $(GO) test -count=1 -timeout 20m -v ./internal/crashtest
+
+.PHONY: soak
+soak: ## 200 mailboxes, 5 messages a second and faults for T (2h): memory, goroutines and descriptors stay as they are
+	SOAK=$(if $(SHORT),2m,$(if $(filter command line,$(origin T)),$(T),2h)) $(GO) test -count=1 -timeout 24h -v -run 'TestSoak|TestTrend' ./internal/chaos
 
 .PHONY: storm
 storm: ## 10,000 token rotations with replicas killed and stopped at random, and 10,000 grants sealed anew

@@ -27,7 +27,7 @@ const (
 	maxLabel     = 255       // bytes of a flag or label
 	drainFloor   = 256 << 20 // a literal up to this size is read and thrown away rather than the connection
 	idlePatience = 20 * time.Second
-	byePatience  = 5 * time.Second
+	byePatience  = 2 * time.Second
 )
 
 // filter stands between go-imap and the connection. It reads every response with its own tolerant parser, bounds it, and

@@ -134,29 +134,42 @@ func (w *World) Leader(ctx context.Context) (int, error) {
 	return i, nil
 }
 
-// Whole waits until every server of the cluster has all of the stream.
+// Whole waits until every server of the cluster has all of every stream.
 func (w *World) Whole(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for {
-		asking, cancel := context.WithTimeout(ctx, time.Second)
-		s, err := w.js.Stream(asking, "MAIL")
-		cancel()
-		behind := 1
-		if err == nil {
-			behind = 0
-			for _, r := range s.CachedInfo().Cluster.Replicas {
-				if !r.Current || r.Offline {
-					behind++
-				}
-			}
+		var err error
+		for _, name := range []string{"MAIL", "OBJ_mail", "KV_mailflume"} {
+			err = errors.Join(err, w.whole(ctx, name))
 		}
-		if behind == 0 {
+		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("wait for the cluster to be whole: %w", errors.Join(err, ctx.Err()))
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+func (w *World) whole(ctx context.Context, stream string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := w.js.Stream(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("look at the stream %s: %w", stream, err)
+	}
+	c := s.CachedInfo().Cluster
+	if c == nil || c.Leader == "" {
+		return fmt.Errorf("the stream %s has no leader", stream)
+	}
+	for _, r := range c.Replicas {
+		if !r.Current || r.Offline {
+			return fmt.Errorf("%s has not all of the stream %s", r.Name, stream)
+		}
+	}
+	return nil
 }
 
 // Rewrite changes the configuration of every server, and has them read it again.

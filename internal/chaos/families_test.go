@@ -66,6 +66,7 @@ func TestKilledWorker(t *testing.T) {
 // The broker is killed again and again, alone or one of three, while three replicas read.
 func TestKilledBroker(t *testing.T) {
 	kills := forms(t, 5, 100)
+	alongside(t)
 	for _, c := range []struct {
 		brokers int
 		sync    string
@@ -97,9 +98,10 @@ func TestKilledBroker(t *testing.T) {
 	}
 }
 
-// atMost wants mail to flow again soon after each fault.
+// atMost wants mail to flow again soon after each fault. The short form runs beside others, on machines that have more to do.
 func atMost(t *testing.T, out Outcome, most time.Duration) {
 	t.Helper()
+	most *= forms(t, time.Duration(4), 1)
 	for i, gap := range out.Gaps {
 		if gap > most {
 			t.Errorf("fault %d: mail flowed again after %v, want at most %v", i+1, gap, most)

@@ -69,6 +69,23 @@ func (f *Fleet) Running() error {
 	return errors.Join(errs...)
 }
 
+// Ready waits until every replica says that it can do its work.
+func (f *Fleet) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for i := 0; i < len(f.replicas); {
+		if status, _, err := f.replicas[i].Get(ctx, "/readyz"); err == nil && status == http.StatusOK {
+			i++
+			continue
+		}
+		if err := errors.Join(f.Running(), ctx.Err()); err != nil {
+			return fmt.Errorf("wait for replica %d: %w\n%s", i, err, f.Output())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
+
 // Stop kills all of them.
 func (f *Fleet) Stop() {
 	for _, r := range f.replicas {

@@ -60,6 +60,9 @@ func (w *World) Run(ctx context.Context, o Ordeal) (out Outcome, err error) {
 	if err != nil {
 		return out, err
 	}
+	if err := fleet.Ready(ctx); err != nil {
+		return out, err
+	}
 	w.unsteady = o.Unsteady
 	drip := w.drip(ctx, o.Mails[o.Early:], o.Every)
 	var ends []time.Time

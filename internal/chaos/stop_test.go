@@ -39,6 +39,10 @@ func TestTerminated(t *testing.T) {
 					break
 				}
 			}
+			// Before its first word a program has not even told the system that it wants to hear of the signal.
+			for f.replicas[0].Output() == "" && f.Running() == nil {
+				time.Sleep(time.Millisecond)
+			}
 			w.sleep(700 * time.Millisecond)
 			if err := h.hang(w); err != nil {
 				return time.Time{}, err
