@@ -42,7 +42,7 @@ func checkServer(c *Config, r *reader) {
 		r.say("nats.embedded", "is for the server inside mailflume, but nats.url names one outside", "keep one of the two")
 	}
 	if !outside {
-		for _, key := range []string{"creds", "user", "password", "token", "nkey", "jwt", "seed", "tls"} {
+		for _, key := range []string{"creds", "user", "password", "token", "nkey", "jwt", "seed", "tls", "monitor"} {
 			if r.set("nats."+key) && r.sound("nats.url", "nats."+key) {
 				r.say("nats."+key, "goes with nats.url, which is not set", "set nats.url or remove it")
 			}

@@ -65,6 +65,7 @@ type NATS struct {
 	JWT      Ref      `mapstructure:"jwt"`
 	Seed     Ref      `mapstructure:"seed"` // goes with JWT
 	TLS      TLS      `mapstructure:"tls"`
+	Monitor  string   `mapstructure:"monitor"` // one URL, or several with commas between them
 	Stream   Stream   `mapstructure:"stream"`
 	Bucket   string   `mapstructure:"bucket"` // Object Store bucket
 	State    string   `mapstructure:"state"`  // KV bucket

@@ -229,6 +229,10 @@ var natsFields = []field{
 		},
 	},
 	{
+		key: "monitor", kind: monitors, show: "http://nats.example.com:8222",
+		doc: "The monitoring port of the server, or of each server with commas between them, to see whether events are on disk when they are acknowledged.",
+	},
+	{
 		key: "stream", group: streamFields, active: true,
 		doc: "The JetStream stream that events go to. It is created when it is missing.",
 	},

@@ -145,6 +145,7 @@ var (
 	listen   = plain(checkListen, schemaOf{"pattern": `^none$|:[0-9]+$`})
 	endpoint = plain(checkEndpoint, schemaOf{"pattern": `^https?://`})
 	natsURLs = plain(checkNATS, schemaOf{"pattern": `^(nats|tls|ws|wss)://`})
+	monitors = plain(checkMonitors, schemaOf{"pattern": `^https?://`})
 	folder   = plain(checkFolder, schemaOf{"minLength": 1})
 	tenant   = plain(checkTenant, schemaOf{"pattern": `^[A-Za-z0-9.-]+$`})
 
@@ -269,6 +270,16 @@ func checkNATS(s string) error {
 			return flawf("set nats.user and nats.password: file:PATH or env:NAME instead", "has a user or password in the URL")
 		case checkHost(u.Hostname()) != nil || !portOK(u.Port()):
 			return flawf("correct it", "has a host or port that cannot be")
+		}
+	}
+	return nil
+}
+
+func checkMonitors(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		u, err := url.Parse(strings.TrimSpace(part))
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || checkHost(u.Hostname()) != nil || !portOK(u.Port()) || u.User != nil {
+			return flawf("write http://host:8222, several with commas between them", "is not the address of a monitoring port")
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func (c *Config) Publish() (publish.Config, error) {
 		Stream: publish.Stream{
 			Name: n.Stream.Name, MaxAge: n.Stream.MaxAge, MaxBytes: int64(n.Stream.MaxBytes), Replicas: n.Stream.Replicas,
 		},
-		Bucket: n.Bucket,
+		Bucket: n.Bucket, Monitor: n.Monitor,
 	}
 	for _, s := range []struct {
 		to   *publish.Secret

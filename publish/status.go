@@ -77,6 +77,8 @@ type streamInfo struct {
 		MaxBytes int64         `json:"max_bytes"`
 		MaxAge   time.Duration `json:"max_age"`
 		Replicas int           `json:"num_replicas"`
+
+		DenyPurge bool `json:"deny_purge"`
 	} `json:"config"`
 	State struct {
 		Messages  uint64    `json:"messages"`

@@ -1,0 +1,81 @@
+package publish
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func codes(weak []Weakness) (all []string) {
+	for _, w := range weak {
+		all = append(all, w.Code)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Each weakness of a broker is named once, with the promise it touches and what to do.
+func TestWeaknesses(t *testing.T) {
+	for name, test := range map[string]struct {
+		conf    string
+		monitor bool
+		stream  Stream
+		want    []string
+	}{
+		"default":          {conf: "jetstream {}", monitor: true, want: []string{WeakCopies, WeakPurge, WeakSync}},
+		"always":           {conf: "jetstream {sync_interval: always}", monitor: true, want: []string{WeakCopies, WeakPurge}},
+		"not to be seen":   {conf: "jetstream {sync_interval: always}", want: []string{WeakCopies, WeakPurge, WeakSyncBlind}},
+		"short of breath":  {conf: "jetstream {sync_interval: always}", monitor: true, stream: Stream{MaxAge: time.Hour}, want: []string{WeakCopies, WeakPurge, WeakShort}},
+		"30 s, as we read": {conf: "jetstream {sync_interval: 30s}", monitor: true, want: []string{WeakCopies, WeakPurge, WeakSync}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conf := test.conf
+			if test.monitor {
+				conf += "\nhttp: \"127.0.0.1:-1\""
+			}
+			srv := external(t, t.TempDir(), conf)
+			c := Config{URL: srv.ClientURL(), Stream: test.stream}
+			if test.monitor {
+				c.Monitor = fmt.Sprint("http://", srv.MonitorAddr())
+			}
+			p := mustSetup(t, mustOpen(t, c))
+			weak, err := p.Weaknesses(t.Context())
+			if err != nil || !slices.Equal(codes(weak), test.want) {
+				t.Fatalf("%v, %v, want %v", codes(weak), err, test.want)
+			}
+			for _, w := range weak {
+				if w.Promise == "" || !strings.HasSuffix(w.Sentence, ".") || !strings.HasSuffix(w.Fix, ".") {
+					t.Errorf("%+v", w)
+				}
+				if name == "30 s, as we read" && w.Code == WeakSync && !strings.Contains(w.Sentence, "30s") {
+					t.Errorf("%+v", w)
+				}
+			}
+		})
+	}
+}
+
+// The built-in server has one disk, and no other weakness.
+func TestWeaknessesOfTheBuiltInServer(t *testing.T) {
+	weak, err := newPublisher(t).Weaknesses(t.Context())
+	if got := codes(weak); err != nil || !slices.Equal(got, []string{WeakOneDisk}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// A monitoring port that is none says why.
+func TestWeaknessesWithoutAMonitor(t *testing.T) {
+	srv := external(t, t.TempDir(), "jetstream {}")
+	for monitor, says := range map[string]string{
+		"http://127.0.0.1:1": "refused", "http://" + srv.Addr().String(): "malformed",
+	} {
+		p := mustSetup(t, mustOpen(t, Config{URL: srv.ClientURL(), Monitor: monitor}))
+		weak, err := p.Weaknesses(t.Context())
+		i := slices.IndexFunc(weak, func(w Weakness) bool { return w.Code == WeakSyncBlind })
+		if err != nil || i < 0 || !strings.Contains(weak[i].Sentence, says) {
+			t.Errorf("%s: %+v, %v", monitor, weak, err)
+		}
+	}
+}
