@@ -18,6 +18,7 @@ type Config struct {
 	TLS      TLS      // nats.tls
 	Embedded Embedded // nats.embedded: used if URL is empty
 	Stream   Stream   // nats.stream
+	Beside   bool     // URL leads to the built-in server of another process
 	Monitor  string   // nats.monitor: the monitoring ports of an external server's machines, comma separated; empty: not known
 	Bucket   string   // nats.bucket: the object store beside the stream; "mail" if empty
 }

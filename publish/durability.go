@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,47 +39,50 @@ const shortAge = 4 * 24 * time.Hour
 // bucket. What cannot be seen is a weakness too, with what to do so that it can be.
 func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weakness, error) {
 	var weak []Weakness
+	var single, behind []string
 	for _, name := range append([]string{p.config.Stream.Name, bucketStream(p.config.Bucket)}, beside...) {
 		info, err := p.streamInfo(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("ask for the settings of the stream %s: %w", name, err)
 		}
-		if p.server == nil {
-			weak = append(weak, copies(name, info)...)
+		s := info.store(name)
+		if s.Replicas < 3 {
+			single = append(single, name)
+		}
+		if s.Answered < s.Replicas {
+			behind = append(behind, name)
 		}
 		if name == p.config.Stream.Name {
 			weak = append(weak, p.keeping(info)...)
 		}
 	}
-	if p.server != nil {
+	if p.builtIn() {
 		return append(weak, Weakness{
 			Code: WeakOneDisk, Promise: "C2",
 			Sentence: "The built-in server has one copy of everything, on one disk. Each event is on it before it is acknowledged, so a power cut loses nothing; a lost disk loses all.",
 			Fix:      "Keep backups of the data directory, or set nats.url to a cluster of three servers.",
 		}), nil
 	}
-	return append(weak, p.syncing(ctx)...), nil
+	return slices.Concat(weak, copies(single, behind), p.syncing(ctx)), nil
 }
 
-// copies looks at how many servers have a stream.
-func copies(name string, info *streamInfo) (weak []Weakness) {
-	s := info.store(name)
-	if s.Replicas < 3 {
-		have := fmt.Sprintf("The stream %s has %d copies", name, s.Replicas)
-		if s.Replicas == 1 {
-			have = "The stream " + name + " has one copy"
-		}
+// builtIn says whether the server is the one that mailflume brings along, in this process or in another.
+func (p *Publisher) builtIn() bool { return p.server != nil || p.config.Beside }
+
+// copies is about the streams that fewer than three servers have, and those of which not all copies are up to date.
+func copies(single, behind []string) (weak []Weakness) {
+	if len(single) > 0 {
 		weak = append(weak, Weakness{
 			Code: WeakCopies, Promise: "C2",
-			Sentence: have + ": when its server is down nothing is published, and when its disk is lost so is what was acknowledged.",
-			Fix:      "In a cluster of three servers or more, run: nats stream edit " + name + " --replicas=3.",
+			Sentence: "Fewer than three servers have " + strings.Join(single, ", ") + ": when one is down nothing is published, and when its disk is lost so may be what was acknowledged.",
+			Fix:      "In a cluster of three servers or more, run for each: nats stream edit " + single[0] + " --replicas=3.",
 		})
 	}
-	if s.Answered < s.Replicas {
+	if len(behind) > 0 {
 		weak = append(weak, Weakness{
 			Code: WeakBehind, Promise: "C2",
-			Sentence: fmt.Sprintf("Of the %d copies of the stream %s only %d are up to date: the loss of another server stops publishing.", s.Replicas, name, s.Answered),
-			Fix:      "See which server is down or behind with: nats stream info " + name + ".",
+			Sentence: "Not all copies of " + strings.Join(behind, ", ") + " are up to date: the loss of another server stops publishing.",
+			Fix:      "See which server is down or behind with: nats stream info " + behind[0] + ".",
 		})
 	}
 	return weak
@@ -86,7 +90,7 @@ func copies(name string, info *streamInfo) (weak []Weakness) {
 
 // keeping looks at what may remove events.
 func (p *Publisher) keeping(info *streamInfo) (weak []Weakness) {
-	if !info.Config.DenyPurge && p.server == nil {
+	if !info.Config.DenyPurge && !p.builtIn() {
 		weak = append(weak, Weakness{
 			Code: WeakPurge, Promise: "C2, C7",
 			Sentence: "Whoever may call $JS.API.STREAM.PURGE." + p.config.Stream.Name + " can remove events before they are read. It is announced, as stale, and cannot be undone.",

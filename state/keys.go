@@ -14,6 +14,7 @@ const (
 	tableMailboxes = "m" // m.<mailbox>: the name and address that the mailbox was last configured with
 	tableSessions  = "s" // s.<session>: a replica's claim to be alive
 	tableOwners    = "o" // o.<mailbox>: the session that may carry the mailbox
+	tableHealth    = "h" // h.<mailbox>: how the mailbox is, in the words of whoever carries it
 	tableSignIns   = "c" // c.<key>:     a sign-in while the browser is away at the provider
 )
 

@@ -169,8 +169,9 @@ func (s *Store) Grants(ctx context.Context) ([]string, error) {
 // record is the last message of a key.
 type record struct {
 	value    []byte
-	revision uint64 // 0: the key was never written, or so long ago that its deletion is forgotten
-	over     uint64 // the revision that the server saw before this one; Unproven if it was not asked
+	created  time.Time // by the server's clock; list knows it
+	revision uint64    // 0: the key was never written, or so long ago that its deletion is forgotten
+	over     uint64    // the revision that the server saw before this one; Unproven if it was not asked
 	state    recordState
 }
 
@@ -321,7 +322,7 @@ func (s *Store) list(ctx context.Context, table string) (map[string]record, erro
 			}
 			_, id, ok := splitKey(e.Key())
 			if ok && e.Operation() == jetstream.KeyValuePut {
-				records[id] = record{value: e.Value(), revision: e.Revision()}
+				records[id] = record{value: e.Value(), revision: e.Revision(), created: e.Created()}
 			} else if ok {
 				delete(records, id)
 			}

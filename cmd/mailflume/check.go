@@ -99,6 +99,11 @@ func (k *check) run(ctx context.Context, config *configs.Config, chosen map[stri
 			return err
 		}
 	}
+	if weak, err := d.publisher.Weaknesses(ctx, "KV_"+config.NATS.State); err == nil && !k.json {
+		for _, w := range weak {
+			fmt.Fprintf(k.out, "%-20s weak    %s\n%-20s   to do: %s\n", "NATS", w.Sentence, "", w.Fix)
+		}
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d mailboxes cannot be read", failed, len(all))
 	}

@@ -66,7 +66,10 @@ func start(t testing.TB, path string) *served {
 	case <-time.After(within):
 		t.Fatalf("it does not start:\n%s", log)
 	}
-	_, port, _ := net.SplitHostPort(s.web.Addr())
+	port := ""
+	if s.web != nil {
+		_, port, _ = net.SplitHostPort(s.web.Addr())
+	}
 	return &served{service: s, t: t, base: "http://localhost:" + port, log: log}
 }
 

@@ -128,7 +128,7 @@ func openBeside(ctx context.Context, config *configs.Config) (*publish.Publisher
 	p, err := publish.Open(ctx, c, log)
 	var held *publish.InUseError
 	if errors.As(err, &held) && c.Embedded.Listen != "none" {
-		c.URL = "nats://" + c.Embedded.Listen
+		c.URL, c.Beside = "nats://"+c.Embedded.Listen, true
 		if beside, besideErr := publish.Open(ctx, c, log); besideErr == nil {
 			return beside, nil
 		}

@@ -89,7 +89,7 @@ Begin with a real mailbox:   mailflume config example > mailflume.yaml`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newDemo(), newCheck(), newConnect(), newToken(), newKeys(), newParse(), newConfig(), newHealth(), newVersion(), newTrial())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newStatus(), newConnect(), newToken(), newKeys(), newParse(), newConfig(), newHealth(), newVersion(), newTrial())
 	markArgs(root)
 	return root
 }

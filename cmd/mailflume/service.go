@@ -49,6 +49,7 @@ type core struct {
 	tokens    *token.Manager
 	group     *mailbox.Group
 	fleet     atomic.Pointer[fleet]
+	weak      atomic.Pointer[[]publish.Weakness] // of the broker; nil: not looked yet
 	shared    bounds
 	foresight *foresight
 }
@@ -147,6 +148,7 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 	beside.Go(func() { c.foresight.run(looking, c.tokens) })
 	beside.Go(func() { c.watchGrants(looking) })
 	beside.Go(func() { s.watchConfig(looking, c) })
+	beside.Go(func() { s.report(looking, c) })
 	err = c.group.Run(ctx, c.replica)
 	stop()
 	beside.Wait()

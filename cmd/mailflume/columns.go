@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// width is that of a terminal.
+const width = 80
+
+// paragraph writes a text after its label, in lines that fit a terminal. It writes nothing for no text, and no control
+// characters: a server wrote some of what is said.
+func paragraph(w io.Writer, label, text string) {
+	words := strings.Fields(strings.Map(visible, text))
+	if len(words) == 0 {
+		return
+	}
+	label = strings.Map(visible, label)
+	line, indent := label+words[0], strings.Repeat(" ", min(utf8.RuneCountInString(label), width/2))
+	for _, word := range words[1:] {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			fmt.Fprintln(w, line)
+			line = indent + word
+			continue
+		}
+		line += " " + word
+	}
+	fmt.Fprintln(w, line)
+}
+
+// visible leaves out what moves the cursor or turns the direction of a text.
+func visible(r rune) rune {
+	switch {
+	case r == '\n' || r == '\t':
+		return ' '
+	case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+		return -1
+	}
+	return r
+}
+
+// clip returns at most n characters of a name.
+func clip(s string, n int) string {
+	s = strings.Map(visible, s)
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// short says how long something takes, in one unit.
+func short(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", max(0, int(d.Seconds())))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// much says how large something is.
+func much(n int64) string {
+	size, unit := float64(n), "B"
+	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if size < 1024 {
+			break
+		}
+		size, unit = size/1024, larger
+	}
+	if size >= 100 || unit == "B" {
+		return fmt.Sprintf("%.0f %s", size, unit)
+	}
+	return fmt.Sprintf("%.1f %s", size, unit)
+}

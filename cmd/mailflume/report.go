@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
+)
+
+// health is what a replica saves about a mailbox that it carries, for mailflume status.
+type health struct {
+	By         string        `json:"by"` // the replica's session
+	State      mailbox.State `json:"state"`
+	Who        mailbox.Class `json:"who,omitempty"` // must act
+	Sentence   string        `json:"sentence,omitempty"`
+	Hint       string        `json:"hint,omitempty"`
+	Since      time.Time     `json:"since"`
+	StaleSince time.Time     `json:"staleSince,omitzero"`
+	Notice     string        `json:"notice,omitempty"`
+	NoticeHint string        `json:"noticeHint,omitempty"`
+	NoticeAt   time.Time     `json:"noticeAt,omitzero"`
+}
+
+const (
+	reportEvery = 2 * time.Second
+	judgeEvery  = time.Hour
+)
+
+// report saves how the mailboxes of this replica are whenever that has changed, and looks at the broker now and then. It
+// ends with ctx. What cannot be saved is saved the next time.
+func (s *service) report(ctx context.Context, c *core) {
+	saved := make(map[string]health)
+	said := make(map[string]bool)
+	next := time.NewTicker(reportEvery)
+	defer next.Stop()
+	for judged := (time.Time{}); ; {
+		if time.Since(judged) > judgeEvery && s.judge(ctx, c, said) {
+			judged = time.Now()
+		}
+		s.saveHealth(ctx, c, saved)
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+	}
+}
+
+func (s *service) saveHealth(ctx context.Context, c *core, saved map[string]health) {
+	for _, st := range c.group.Statuses() {
+		id := st.Mailbox.ID
+		if st.State == mailbox.StateElsewhere {
+			delete(saved, id)
+			continue
+		}
+		h := health{
+			By: c.replica.ID(), State: st.State, Who: st.Who, Sentence: st.Sentence, Hint: st.Hint, Since: st.Since.UTC(),
+			StaleSince: st.StaleSince.UTC(), Notice: st.Notice, NoticeHint: st.NoticeHint, NoticeAt: st.NoticeAt.UTC(),
+		}
+		was, ok := saved[id]
+		if ok && h.like(was) {
+			continue
+		}
+		text, err := json.Marshal(h)
+		if err != nil {
+			panic(err) // there is nothing in it that could fail
+		}
+		if c.store.SaveHealth(ctx, id, text) == nil {
+			saved[id] = h
+		}
+	}
+}
+
+// like reports whether there is no news. Between reading and watching a mailbox goes all day long.
+func (h health) like(o health) bool {
+	if h.State != o.State && h.calm() && o.calm() {
+		h.State, h.Since = o.State, o.Since
+	}
+	return h == o
+}
+
+func (h health) calm() bool {
+	return h.Sentence == "" && slices.Contains([]mailbox.State{mailbox.StateReading, mailbox.StateWatching}, h.State)
+}
+
+// judge looks at how safe the broker is, and says each weakness once.
+func (s *service) judge(ctx context.Context, c *core, said map[string]bool) (done bool) {
+	weak, err := c.publisher.Weaknesses(ctx, "KV_"+s.config.NATS.State)
+	if err != nil {
+		return false
+	}
+	c.weak.Store(&weak)
+	for _, w := range weak {
+		if said[w.Sentence] {
+			continue
+		}
+		said[w.Sentence] = true
+		say := s.log.Warn
+		if w.Code == publish.WeakOneDisk { // it is what one gets without a choice
+			say = s.log.Info
+		}
+		say("the broker could be safer", "code", w.Code, "promise", w.Promise, "what", w.Sentence, "hint", w.Fix)
+	}
+	return true
+}
