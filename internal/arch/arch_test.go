@@ -366,6 +366,30 @@ func TestArchitectureListsEveryRoom(t *testing.T) {
 	}
 }
 
+// What README promises, tests show: each link to one leads to a test that exists.
+func TestReadmeNamesTestsThatExist(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\(([\w/.-]+_test\.go)#(\w+)\)`).FindAllStringSubmatch(string(text), -1)
+	for _, m := range links {
+		source, err := os.ReadFile("../../" + m[1])
+		if err != nil || !strings.Contains(string(source), "\nfunc "+m[2]+"(t *testing.T)") {
+			t.Errorf("README.md names %s in %s, which is not there (%v)", m[2], m[1], err)
+		}
+	}
+	promises := regexp.MustCompile(`(?m)^- \*\*C[1-8]\*\* (?:.+\n(?:  .+\n)*)`).FindAllString(string(text), -1)
+	if len(promises) != 8 {
+		t.Errorf("README.md has %d promises, want 8", len(promises))
+	}
+	for _, p := range promises {
+		if !strings.Contains(p, "_test.go#Test") {
+			t.Errorf("no test shows this: %s", p)
+		}
+	}
+}
+
 // README shows two configurations, which package configs loads in its tests.
 func TestReadmeShowsTheTestedConfigurations(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
