@@ -2,10 +2,12 @@ package mailbox
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/fetcher"
 )
 
 // State is what a worker is doing.
@@ -65,6 +67,28 @@ type Actions struct {
 	Who      Class  // must act on what went wrong; empty if nothing does
 	Sentence string // what goes wrong
 	Hint     string
+}
+
+// FolderRead says how far a folder was read.
+type FolderRead struct {
+	Name string
+	UID  uint32 // the highest that was read
+	Gaps int    // how many lower ones may still come
+	Text string // the position, if it cannot be read
+}
+
+// Folders returns how far each folder was read, by name.
+func (s Status) Folders() []FolderRead {
+	all := make([]FolderRead, 0, len(s.Positions))
+	for _, name := range slices.Sorted(maps.Keys(s.Positions)) {
+		p, err := fetcher.ParsePosition(s.Positions[name])
+		if err != nil {
+			all = append(all, FolderRead{Name: name, Text: s.Positions[name]})
+			continue
+		}
+		all = append(all, FolderRead{Name: name, UID: p.High(), Gaps: len(p.Gaps())})
+	}
+	return all
 }
 
 // board is where a worker writes what it does and others read it.

@@ -31,6 +31,12 @@ var (
 		"When the last complete pass over the mailbox ended; 0 if none did on this replica.", []string{"mailbox"}, nil)
 	descMessage = prometheus.NewDesc("mailflume_mailbox_last_event_timestamp_seconds",
 		"When the last event of the mailbox was acknowledged; 0 if none was on this replica.", []string{"mailbox"}, nil)
+	descStale = prometheus.NewDesc("mailflume_mailbox_stale",
+		"1 if no pass over the mailbox was complete for hours, else 0.", []string{"mailbox"}, nil)
+	descNotice = prometheus.NewDesc("mailflume_mailbox_notice",
+		"1 for a week after a promise could not be kept, such as when the stream was purged, else 0.", []string{"mailbox"}, nil)
+	descStuck = prometheus.NewDesc("mailflume_stuck_messages",
+		"Messages that keep a goroutine of this process busy for ever; they are on the stream as dead.", nil, nil)
 )
 
 var states = []mailbox.State{
@@ -56,11 +62,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{id}, labels...)...)
 		}
 		for _, state := range states {
-			is := 0.0
-			if s.State == state {
-				is = 1
-			}
-			gauge(descState, is, string(state))
+			gauge(descState, truth(s.State == state), string(state))
 		}
 		// The first event of a route must be an increase and not the birth of a series, which rate() does not see.
 		routes := map[string]uint64{"received": 0, "dead": 0}
@@ -78,7 +80,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		counter(descActionFailures, s.Actions.Failures)
 		gauge(descChecked, unix(s.LastChecked))
 		gauge(descMessage, unix(s.LastMessage))
+		gauge(descStale, truth(!s.StaleSince.IsZero()))
+		gauge(descNotice, truth(s.Notice != ""))
 	}
+	ch <- prometheus.MustNewConstMetric(descStuck, prometheus.GaugeValue, float64(mailbox.Stuck()))
 }
 
 func unix(t time.Time) float64 {
@@ -86,4 +91,39 @@ func unix(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.UnixMilli()) / 1000
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// brokerCollector turns what could be safer about the broker, and a refused configuration, into metrics.
+type brokerCollector struct {
+	weak    func() []Weakness
+	refused func() error
+}
+
+var (
+	descWeak = prometheus.NewDesc("mailflume_broker_weakness",
+		"1 for each setting of the broker that could be safer.", []string{"code"}, nil)
+	descRefused = prometheus.NewDesc("mailflume_config_refused",
+		"1 while the configuration file has a mistake, so that an older one goes on, else 0.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c brokerCollector) Describe(ch chan<- *prometheus.Desc) { ch <- descWeak; ch <- descRefused }
+
+// Collect implements prometheus.Collector.
+func (c brokerCollector) Collect(ch chan<- prometheus.Metric) {
+	said := make(map[string]bool)
+	for _, w := range c.weak() {
+		if !said[w.Code] {
+			said[w.Code] = true
+			ch <- prometheus.MustNewConstMetric(descWeak, prometheus.GaugeValue, 1, w.Code)
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(descRefused, prometheus.GaugeValue, truth(c.refused() != nil))
 }

@@ -36,10 +36,15 @@ type Sources struct {
 	Ready     func() error  // nil, or why this replica cannot do its work
 	Broker    func() string // one line about the broker, for the page
 	Grants    func() Grants // for the metrics; may be nil
-	Connect   Connect       // without a Desk no mailbox can be connected
+	Refused   func() error  // why the configuration file, as it is now, was not taken over; may be nil
+	Weak      func() []Weakness
+	Connect   Connect // without a Desk no mailbox can be connected
 	Replica   string
 	Version   string
 }
+
+// Weakness is what could be safer about the broker. Code is short and does not change.
+type Weakness struct{ Code, Sentence, Fix string }
 
 // Server is the web server of one process.
 type Server struct {
@@ -131,7 +136,7 @@ func (s Sources) registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collector{s.Mailboxes},
+		collector{s.Mailboxes}, brokerCollector{s.weak, s.refused},
 	)
 	if s.Grants != nil {
 		r.MustRegister(grantCollector{s.Grants})
@@ -163,12 +168,16 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 	rows := s.Mailboxes()
 	data := struct {
 		Replica, Version, Broker string
-		NotReady                 string // why, or empty
+		NotReady, Refused        string // why, or empty
 		Rows                     []mailbox.Status
+		Weak                     []Weakness
 		Summary                  string
 		Attention                int  // mailboxes that need someone to act
 		Linked                   bool // each mailbox has a page of its own
-	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: rows, Linked: s.Connect.Desk != nil}
+	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: worstFirst(rows), Weak: s.weak(), Linked: s.Connect.Desk != nil}
+	if err := s.refused(); err != nil {
+		data.Refused = err.Error()
+	}
 	if err := s.Ready(); err != nil {
 		data.NotReady = err.Error()
 	}
@@ -177,6 +186,37 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 		// The header is out already; the connection says the rest.
 		return
 	}
+}
+
+func (s Sources) weak() []Weakness {
+	if s.Weak == nil {
+		return nil
+	}
+	return s.Weak()
+}
+
+func (s Sources) refused() error {
+	if s.Refused == nil {
+		return nil
+	}
+	return s.Refused()
+}
+
+// worstFirst puts the mailboxes that someone must look at before the others, which stay in their order.
+func worstFirst(rows []mailbox.Status) []mailbox.Status {
+	rank := func(s mailbox.Status) int {
+		switch {
+		case s.State == mailbox.StateParked, !s.StaleSince.IsZero():
+			return 0
+		case s.Notice != "":
+			return 1
+		case s.State == mailbox.StateWaiting:
+			return 2
+		}
+		return 3
+	}
+	slices.SortStableFunc(rows, func(a, b mailbox.Status) int { return rank(a) - rank(b) })
+	return rows
 }
 
 // summary says in a line how the mailboxes are, and how many of them need someone to act.

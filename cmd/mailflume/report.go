@@ -8,6 +8,7 @@ import (
 
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/publish"
+	"github.com/mailflume/mailflume/web"
 )
 
 // health is what a replica saves about a mailbox that it carries, for mailflume status.
@@ -105,4 +106,24 @@ func (s *service) judge(ctx context.Context, c *core, said map[string]bool) (don
 		say("the broker could be safer", "code", w.Code, "promise", w.Promise, "what", w.Sentence, "hint", w.Fix)
 	}
 	return true
+}
+
+// weak is what judge found, for the page and the metrics.
+func (s *service) weak() (all []web.Weakness) {
+	c := s.core.Load()
+	if c == nil || c.weak.Load() == nil {
+		return nil
+	}
+	for _, w := range *c.weak.Load() {
+		all = append(all, web.Weakness{Code: w.Code, Sentence: w.Sentence, Fix: w.Fix})
+	}
+	return all
+}
+
+// refusal is why the configuration file was not taken over.
+func (s *service) refusal() error {
+	if err := s.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
