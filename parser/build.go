@@ -2,14 +2,29 @@ package parser
 
 import (
 	"bytes"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/mailflume/mailflume/event"
 )
 
+// builders are kept for the next message: without what belongs to the last one, but with the room it took.
+var builders = sync.Pool{New: func() any {
+	const parts, text = 16, 8 << 10 // what nearly all mail has
+	return &builder{room: room{parts: make([]part, 0, parts), text: make([]byte, 0, text)}}
+}}
+
+// room is memory that nothing in a Mail refers to.
+type room struct {
+	parts []part
+	text  []byte // of the part that is being decoded
+}
+
 // builder makes a Mail of a message.
 type builder struct {
+	room    room
 	options Options
 	limits  Limits
 	raw     []byte
@@ -23,6 +38,16 @@ type builder struct {
 	contained struct{ text, html string } // in a winmail.dat
 }
 
+// reset forgets the message.
+func (b *builder) reset() {
+	const most = 256 << 10
+	clear(b.room.parts)
+	if cap(b.room.text) > most {
+		b.room.text = nil
+	}
+	*b = builder{room: room{parts: b.room.parts[:0], text: b.room.text}}
+}
+
 func (b *builder) build() Mail {
 	m := &b.mail
 	m.Mail = empty(b.raw)
@@ -32,6 +57,7 @@ func (b *builder) build() Mail {
 	}
 	b.lines = raw
 	w := newWalk(raw, b.limits, &b.defects)
+	w.room = &b.room
 	root, _ := w.entity(0, place{id: "1", kind: "text/plain"})
 	m.header = root.header
 	if !root.header.isMail() {
@@ -89,7 +115,7 @@ func (b *builder) leaf(p *part) {
 	readable := p.within == "" && l.Type == "text/plain"
 	var decoded []byte
 	if p.within == "" && strings.HasPrefix(l.Type, "text/") {
-		decoded, defect = decodeAll(p.transfer, p.body)
+		decoded, defect = b.decode(p)
 		l.Size, l.SHA256 = int64(len(decoded)), sha256Hex(decoded)
 		b.mail.Email.BodyValues[p.id] = b.value(p, decoded, defect)
 	} else {
@@ -106,6 +132,20 @@ func (b *builder) leaf(p *part) {
 	if isTNEF(p, l.Name) {
 		b.unpackTNEF(p, l.Size)
 	}
+}
+
+// decode returns the decoded bytes of a text. They are good until the next one is decoded.
+func (b *builder) decode(p *part) (decoded []byte, defect string) {
+	d := newDecoder(p.transfer, p.body)
+	if d == nil {
+		return p.body, ""
+	}
+	decoded = slices.Grow(b.room.text[:0], decodedCap(p.transfer, len(p.body)))
+	for more := true; more; {
+		decoded, more = d.next(decoded)
+	}
+	b.room.text = decoded
+	return decoded, repaired(d)
 }
 
 // form takes the files out of a text, and notes what else is to be done before it is read.

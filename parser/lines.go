@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,8 +19,9 @@ type lineSpan struct {
 	from, to   int32 // the same without the white space around it
 }
 
-func splitLines(s string) textLines {
-	lines := textLines{text: s, spans: make([]lineSpan, 0, 1+strings.Count(s, "\n"))}
+// splitLines returns the lines of a text. They take up the room that is given, as far as it goes.
+func splitLines(s string, room []lineSpan) textLines {
+	lines := textLines{text: s, spans: slices.Grow(room[:0], 1+strings.Count(s, "\n"))}
 	for start := 0; start <= len(s); {
 		line := s[start:]
 		if end := strings.IndexByte(line, '\n'); end >= 0 {

@@ -32,6 +32,7 @@ type walk struct {
 	limits  Limits
 	defects *defects
 	count   *int // parts so far, shared with the walks of encoded messages
+	room    *room // for parts; nil if there is none
 	unwraps int
 	guesses int
 	open    []openBoundary // of the multiparts that are open, innermost last
@@ -65,6 +66,15 @@ type delimiter struct {
 
 func newWalk(raw []byte, limits Limits, d *defects) *walk {
 	return &walk{raw: raw, limits: limits, defects: d, count: new(int)}
+}
+
+func (w *walk) newPart() *part {
+	if w.room == nil || len(w.room.parts) == cap(w.room.parts) {
+		return new(part)
+	}
+	n := len(w.room.parts)
+	w.room.parts = w.room.parts[:n+1]
+	return &w.room.parts[n]
 }
 
 // match says which open multipart a line starting with "--" delimits.
@@ -185,7 +195,8 @@ type place struct {
 // entity reads the entity at pos and returns the delimiter that ends it.
 func (w *walk) entity(pos int, at place) (*part, delimiter) {
 	*w.count++
-	p := &part{id: at.id, within: at.within}
+	p := w.newPart()
+	p.id, p.within = at.id, at.within
 	note := notes{w.defects, at.defectID()}
 	scan := headerScan{raw: w.raw, pos: pos, part: at.part, limits: w.limits, notes: note, walk: w}
 	var body int

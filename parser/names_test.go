@@ -69,7 +69,7 @@ func TestNastyNames(t *testing.T) {
 				t.Fatalf("%.60q: %d attachments", name, len(m.Attachments))
 			}
 			safe := m.Attachments[0].SafeName
-			if fault := unsafe(safe); fault != "" {
+			if fault := nameFault(safe); fault != "" {
 				t.Errorf("%.60q became %q: %s", name, safe, fault)
 			}
 			if again := safeName(safe, "1", "application/pdf"); again != safe {
@@ -82,8 +82,8 @@ func TestNastyNames(t *testing.T) {
 	}
 }
 
-// unsafe says what is wrong with a file name.
-func unsafe(name string) string {
+// nameFault says what is wrong with a file name.
+func nameFault(name string) string {
 	stem, _, _ := strings.Cut(name, ".")
 	switch {
 	case name == "" || len(name) > 120 || !utf8.ValidString(name):

@@ -11,7 +11,7 @@ import (
 // header block in the text.
 func splitNotice(text string) (notice textLines, original string) {
 	const window, enough = 8, 3
-	lines := splitLines(text)
+	lines := splitLines(text, nil)
 	for i := range lines.count() {
 		if !startsMessage(lines.trimmed(i)) {
 			continue

@@ -46,8 +46,12 @@ func (o Options) Parse(raw []byte) (m Mail) {
 			m.Defects = []event.Defect{{Code: DefectPanic, Detail: fmt.Sprintf("%T", p)}}
 		}
 	}()
-	b := builder{options: o, limits: o.Limits.withDefaults(), raw: raw}
-	return b.build()
+	b := builders.Get().(*builder)
+	b.options, b.limits, b.raw = o, o.Limits.withDefaults(), raw
+	m = b.build()
+	b.reset()
+	builders.Put(b)
+	return m
 }
 
 // Leaves returns every leaf of the message in order. An attached message is a leaf, and the leaves in it follow it.

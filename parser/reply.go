@@ -2,13 +2,24 @@ package parser
 
 import (
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
+
+var lineRoom = sync.Pool{New: func() any { return new([]lineSpan) }}
 
 // replyText returns what the author wrote: the text without the quoted message and the signature. It is a heuristic; when
 // nothing would be left, it returns the whole text.
 func replyText(s string) string {
-	lines := splitLines(s)
+	room := lineRoom.Get().(*[]lineSpan)
+	lines := splitLines(s, *room)
+	defer func() {
+		const most = 10_000
+		if cap(lines.spans) <= most {
+			*room = lines.spans
+		}
+		lineRoom.Put(room)
+	}()
 	kept := keeper{text: s}
 	wroteOn := 0 // the author wrote something at this line
 	marked := 0  // the next line that an introduction can end with

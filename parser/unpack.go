@@ -113,6 +113,9 @@ func (b *builder) unpackUU(p *part, decoded []byte) (found bool) {
 			PartID: p.id + "." + strconv.Itoa(n), Container: p.id, Name: printable(validText(block.name)), Disposition: "attachment",
 			Encoding: encodingUU.String(), transfer: encodingUU, raw: decoded[block.start:block.end],
 		}
+		if p.transfer != encodingNone { // the decoded bytes are not kept
+			l.raw = bytes.Clone(l.raw)
+		}
 		l.Type = typeOf(l.Name)
 		var defect string
 		if l.Size, l.SHA256, defect = digest(l.transfer, l.raw); defect != "" {
