@@ -31,7 +31,7 @@ type walk struct {
 	raw     []byte
 	limits  Limits
 	defects *defects
-	count   *int // parts so far, shared with the walks of encoded messages
+	count   *int  // parts so far, shared with the walks of encoded messages
 	room    *room // for parts; nil if there is none
 	unwraps int
 	guesses int
