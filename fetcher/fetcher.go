@@ -78,7 +78,7 @@ type Config struct {
 
 	// Random draws from [0, n) where clients should not act in step; rand.Int64N does if it is nil.
 	Random func(n int64) int64
-	// Dial opens the connection; a net.Dialer does if it is nil.
+	// Dial opens the connection; if it is nil the function Dial does, through the proxy of the environment.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -130,7 +130,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Folders = []string{"INBOX"}
 	}
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 60 * time.Second}).DialContext
+		c.Dial = Dial
 	}
 	if c.Random == nil {
 		c.Random = rand.Int64N

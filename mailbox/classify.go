@@ -79,6 +79,7 @@ func fromServer(err error) (Verdict, bool) {
 		notConnected *fetcher.NotConnectedError
 		folder       *fetcher.FolderError
 		insecure     *fetcher.TLSError
+		proxy        *fetcher.ProxyError
 		action       *fetcher.ActionError
 	)
 	switch {
@@ -98,6 +99,8 @@ func fromServer(err error) (Verdict, bool) {
 			v.State = "folder_missing"
 		}
 		return v, true
+	case errors.As(err, &proxy) && proxy.Hint != "":
+		return Verdict{Class: Operator, Sentence: "The mail server cannot be reached: " + proxy.Error(), Hint: proxy.Hint}, true
 	case errors.As(err, &insecure):
 		return Verdict{Class: Operator, Sentence: "The connection to the mail server cannot be secured: " + insecure.Error(), Hint: insecure.Hint}, true
 	}

@@ -36,6 +36,8 @@ func TestClassify(t *testing.T) {
 		{&fetcher.NotConnectedError{Text: "BAD not connected", Hint: "grant it"}, want{mailbox.Passing, "serves nothing: BAD not connected", "grant it", 0, false}},
 		{&fetcher.FolderError{Folder: "Sales", Text: "does not exist", Hint: "there is INBOX"}, want{mailbox.Person, `Folder "Sales" cannot be read: does not exist`, "there is INBOX", 0, false}},
 		{&fetcher.TLSError{Text: "bad certificate", Hint: "set ca"}, want{mailbox.Operator, "cannot be secured: bad certificate", "set ca", 0, false}},
+		{&fetcher.ProxyError{Proxy: "p:1", Status: "403 Forbidden", Hint: "see NO_PROXY"}, want{mailbox.Operator, "the proxy p:1 answers: 403 Forbidden", "see NO_PROXY", 0, false}},
+		{&fetcher.ProxyError{Proxy: "p:1", Status: "502 Bad Gateway"}, want{mailbox.Passing, "502 Bad Gateway", "", 0, false}},
 		{&fetcher.ServerError{Command: "EXAMINE", Text: "NO later"}, want{mailbox.Passing, "NO later", "", 0, false}},
 		{&fetcher.ByeError{Text: "bye"}, want{mailbox.Passing, "bye", "", 0, false}},
 		{&fetcher.LimitError{What: "line"}, want{mailbox.Passing, "exceeds a limit: line", "", 0, false}},

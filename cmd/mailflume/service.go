@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -255,7 +257,10 @@ const embeddedLock = "embedded"
 
 // newTokens returns the manager of the mailboxes' grants.
 func newTokens(keys *token.Keyring, store *state.Store, session token.Session, log *slog.Logger) (*token.Manager, error) {
-	return token.New(token.Config{Store: store, Session: session, Keys: keys, Log: log})
+	// Token endpoints are reached as mail servers are: http.DefaultTransport does not know ALL_PROXY.
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody replaces it
+	transport.Proxy = func(r *http.Request) (*url.URL, error) { return fetcher.Proxy(r.URL) }
+	return token.New(token.Config{Store: store, Session: session, Keys: keys, Transport: transport, Log: log})
 }
 
 // identify returns the id of each mailbox of the configuration.

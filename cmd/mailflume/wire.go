@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mailflume/mailflume/fetcher"
 	"github.com/mailflume/mailflume/mailbox"
 )
 
@@ -31,6 +32,9 @@ func (p *patient) resolve(ctx context.Context) (string, error) {
 	if net.ParseIP(p.mailbox.Host) != nil {
 		return p.mailbox.Host + " is an address", nil
 	}
+	if through, err := fetcher.ProxyOf(net.JoinHostPort(p.mailbox.Host, strconv.Itoa(p.mailbox.Port))); err != nil || through != nil {
+		return "left to the proxy of the environment", nil // of which the next step says what is wrong
+	}
 	ctx, cancel := context.WithTimeout(ctx, lineWithin)
 	defer cancel()
 	found, err := net.DefaultResolver.LookupHost(ctx, p.mailbox.Host)
@@ -47,7 +51,11 @@ func (p *patient) dial(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lineWithin)
 	defer cancel()
 	addr := net.JoinHostPort(p.mailbox.Host, strconv.Itoa(p.mailbox.Port))
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	conn, err := fetcher.Dial(ctx, "tcp", addr)
+	var proxy *fetcher.ProxyError
+	if errors.As(err, &proxy) && proxy.Hint != "" {
+		return "", &symptom{mailbox.Operator, "Cannot connect to " + addr + ": " + proxy.Error(), proxy.Hint}
+	}
 	if err != nil {
 		return "", &symptom{
 			mailbox.Passing, fmt.Sprintf("Cannot connect to %s: %v", addr, err),
