@@ -336,3 +336,56 @@ func TestDenied(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// shelf is a Pending in memory.
+type shelf map[string][]byte
+
+func (s shelf) Keep(_ context.Context, key string, value []byte, _ time.Duration) error {
+	s[key] = value
+	return nil
+}
+
+func (s shelf) Take(_ context.Context, key string) ([]byte, error) {
+	value, ok := s[key]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	delete(s, key)
+	return value, nil
+}
+
+// The sign-in of the status page: one replica begins it, another finishes it, and a third renews what came of it.
+func TestFlowOfThePage(t *testing.T) {
+	issuer := start(t)
+	a, all, kept := account(issuer), replicas(t, 3, nil), shelf{}
+	consent, err := all[0].Begin(a, redirect, "alice@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := consent.Keep(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	answer := browse(t, consent.URL())
+	lookUp := func(string) (token.Account, error) { return a, nil }
+	resumed, err := all[1].Resume(t.Context(), kept, token.NewSecret(answer.Get("state")), redirect, lookUp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := resumed.Finish(t.Context(), answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := all[1].Save(t.Context(), a, got); err != nil {
+		t.Fatal(err)
+	}
+	rejected := ""
+	for i := range 10 { // each rotates the refresh token
+		if rejected, err = all[i%3].Token(t.Context(), a, rejected); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused *token.ConsentError
+	if _, err := all[2].Resume(t.Context(), kept, token.NewSecret(answer.Get("state")), redirect, lookUp); !errors.As(err, &refused) || refused.Code != "state_used" {
+		t.Errorf("used again: %v", err)
+	}
+}
