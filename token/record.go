@@ -20,6 +20,11 @@ func (m *Manager) read(ctx context.Context, mailbox string) (*grant, error) {
 	if err != nil {
 		return nil, storeError(mailbox, "read", err)
 	}
+	return m.open(mailbox, value, revision, over)
+}
+
+// open opens what get has read.
+func (m *Manager) open(mailbox string, value []byte, revision, over uint64) (*grant, error) {
 	if value == nil {
 		m.mu.Lock()
 		delete(m.highest, mailbox)

@@ -15,15 +15,15 @@ import (
 // way is waited for, since its result would be refused over a record that has changed.
 func (m *Manager) Reseal(ctx context.Context, mailbox string) (changed bool, err error) {
 	for {
-		value, _, _, err := m.get(ctx, mailbox)
+		value, revision, over, err := m.get(ctx, mailbox)
 		if err != nil {
 			return false, storeError(mailbox, "read", err)
 		}
 		if value == nil || m.sealedFirst(value) {
 			return false, nil
 		}
-		g, err := m.read(ctx, mailbox)
-		if err != nil || g.State == Absent {
+		g, err := m.open(mailbox, value, revision, over)
+		if err != nil {
 			return false, err
 		}
 		if g.State == Refreshing && !m.orphaned(mailbox, g) {
