@@ -233,23 +233,25 @@ func TestNobodyDiesWhenTheServerRestarts(t *testing.T) {
 }
 
 func TestShareIsEvenAndStable(t *testing.T) {
-	var sessions []string
-	for i := range 20 {
-		sessions = append(sessions, fmt.Sprint("session ", i))
-	}
 	mailboxes := names(10_000)
-	count := map[string]int{}
-	for _, m := range mailboxes {
-		count[share(m, sessions)]++
-	}
-	for _, s := range sessions {
-		if count[s] < 400 || count[s] > 600 {
-			t.Errorf("%s has %d of %d", s, count[s], len(mailboxes))
+	var sessions []string
+	had := make([]string, len(mailboxes))
+	for n := 1; n <= 20; n++ { // one more joins, or the other way round, one leaves
+		joined := fmt.Sprint("session ", n)
+		sessions = append(sessions, joined)
+		count := map[string]int{}
+		for i, m := range mailboxes {
+			has := share(m, sessions)
+			if n > 1 && has != had[i] && has != joined {
+				t.Fatalf("%d sessions: %s moved from %s to %s when %s joined", n, m, had[i], has, joined)
+			}
+			count[has]++
+			had[i] = has
 		}
-	}
-	for _, m := range mailboxes {
-		if with, without := share(m, sessions), share(m, sessions[1:]); with != without && with != sessions[0] {
-			t.Fatalf("%s moved from %s to %s", m, with, without)
+		for _, s := range sessions {
+			if even := len(mailboxes) / n; count[s] < even*4/5 || count[s] > even*6/5 {
+				t.Errorf("%d sessions: %s has %d of %d", n, s, count[s], len(mailboxes))
+			}
 		}
 	}
 	if share("m", nil) != "" {

@@ -96,6 +96,8 @@ func (x *trial) logins() (n int) {
 	return n
 }
 
+var sentence = regexp.MustCompile(`[^<>]*stream[^<>]*`)
+
 var resident = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
 
 // memory returns how much a process has resident, in bytes.
@@ -167,6 +169,9 @@ func TestFullDisk(t *testing.T) {
 	began := time.Now()
 	said := x.within(10*time.Second, "it says that something is wrong", func() bool { return x.says("/", "stream") && x.says("/metrics", `state="waiting"} 1`) })
 	time.Sleep(lasts)
+	_, page, err := x.fleet.replicas[0].Get(x.ctx, "/")
+	x.must(err)
+	t.Logf("it says %q", sentence.FindAllString(page, 1))
 	t.Logf("the disk was full for %v; said after %v", time.Since(began).Round(time.Second), said.Round(10*time.Millisecond))
 	x.must(unix.Mount("tmpfs", store, "tmpfs", unix.MS_REMOUNT, "size=256m"))
 	// A server that could not write a stream does not touch it again until it is started anew.
