@@ -12,6 +12,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/parser"
 	"github.com/mailflume/mailflume/publish"
 )
 
@@ -24,7 +25,7 @@ func drafted(raw string, change ...func(*fetcher.Message)) *draft {
 	for _, c := range change {
 		c(&m)
 	}
-	c := Config{Mailbox: event.Mailbox{ID: "sales", Name: "Sales", Address: "sales@example.test", Provider: "gmail"}}
+	c := Config{Mailbox: event.Mailbox{ID: "sales", Name: "Sales", Address: "sales@example.test", Provider: "gmail"}, Parse: parser.Options{}}
 	return c.build(m, event.CauseLive)
 }
 
