@@ -31,6 +31,9 @@ type Quirks struct {
 	NoAutoExpunge    bool          // Gmail: \Deleted in a folder does not archive the message at once
 	ListNilLabel     bool          // Gmail: a NIL in every list of labels
 	UnquotedSysLabel bool          // Gmail: system labels come without quotes
+	BareNames        bool          // names in LIST come without quotes, whatever is in them: a TAB on Exchange, "+Folder" on Gmail
+	ZeroModSeq       bool          // Gmail: MODSEQ is 0
+	Structure        string        // what BODYSTRUCTURE says of every message; empty: the truth. See GmailStructure, ExchangeStructures
 	CopyUID          string        // Exchange: the line that MOVE says in place of its COPYUID
 	Lacks            []string      // capabilities that it does not have after all: MOVE, UIDPLUS
 }

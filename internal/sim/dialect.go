@@ -27,6 +27,7 @@ type dialect struct {
 	cancelled   string   // the client cancelled the exchange
 	badSASL     string
 	goAhead     string // continuation of a literal
+	literalPlus int    // octets of a literal that need not wait for it
 
 	selectLines   []string
 	unseenLine    string // in SELECT, if a message is unseen

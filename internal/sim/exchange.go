@@ -31,6 +31,7 @@ var exchange = dialect{
 	cancelled:   "BAD Command Error. 12",                // not documented
 	badSASL:     "BAD Command Argument Error. 11",       // not documented
 	goAhead:     "+ Ready for additional command text.", // not documented
+	literalPlus: maxLiteral,
 
 	selectLines: []string{
 		"* {exists} EXISTS",
@@ -44,7 +45,7 @@ var exchange = dialect{
 	unseenLine: "* OK [UNSEEN {first}] Is the first unseen message",
 	keywords:   `\Seen \Answered \Flagged \Deleted \Draft $MDNSent`,
 	permanent:  `\Seen \Answered \Flagged \Deleted \Draft $MDNSent`,
-	fetchOrder: []string{"RFC822.SIZE", "INTERNALDATE", "FLAGS", "UID", "BODY"},
+	fetchOrder: []string{"RFC822.SIZE", "INTERNALDATE", "FLAGS", "UID", "BODYSTRUCTURE", "BODY"},
 	dateLayout: "_2-Jan-2006 15:04:05 -0700",
 
 	ok: map[string]string{
@@ -91,6 +92,16 @@ var exchange = dialect{
 		{name: "Tasks", attrs: `\HasNoChildren`},
 	},
 	before: alphabetical(false),
+}
+
+// ExchangeStructures are what Exchange was seen to say for BODYSTRUCTURE, for Quirks.Structure: a disposition that is no
+// list, one that is NIL in a list, a string in its place, fields that are missing, a part of which nothing is known.
+var ExchangeStructures = []string{
+	`("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 5 1 NIL "inline" NIL NIL)`,
+	`("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 5 1 NIL (NIL NIL) NIL NIL)`,
+	`("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 5 1 NIL "x" ("inline" NIL) NIL NIL)`,
+	`("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL)`,
+	`(NIL NIL NIL NIL NIL "7BIT" 0 NIL NIL NIL NIL)`,
 }
 
 // utf16Base64 writes a name as Exchange's greeting has it.

@@ -123,6 +123,16 @@ func Throttled(hint time.Duration) Fault {
 	return Fault{Answer: fmt.Sprintf("BAD Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds())}
 }
 
+// ThrottledNo is the same as a NO, and the end of the connection.
+func ThrottledNo(hint time.Duration) Fault {
+	return Fault{Answer: fmt.Sprintf("NO Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds()), Drop: true}
+}
+
+// SomeGone is a FETCH of Exchange that hands out so many messages and says that the others are no more.
+func SomeGone(messages int) Fault {
+	return Fault{Command: "FETCH", Messages: messages, Done: "NO Some of the requested messages no longer exist."}
+}
+
 // NotConnected is Exchange's login that succeeds and is worth nothing.
 func NotConnected() Fault { return Fault{Command: "AUTHENTICATE", NotConnected: true} }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,7 +31,7 @@ func (s *session) asks(args []node) (f fetchItems, ok bool) {
 	f.want = make(map[string]bool)
 	for _, n := range items(args[0]) {
 		switch item := n.atom(); {
-		case slices.Contains([]string{"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE"}, item):
+		case slices.Contains([]string{"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE"}, item):
 			f.want[item] = true
 		case s.d.gmailItems && slices.Contains([]string{"X-GM-MSGID", "X-GM-THRID", "X-GM-LABELS"}, item),
 			s.d.condstore && item == "MODSEQ":
@@ -285,15 +286,22 @@ func (s *session) render(e *entry, ask fetchItems) (values map[string]string, bo
 	if size == 0 {
 		size = len(m.raw) + len(m.raw)*a.quirks.SizeSkew/100
 	}
+	modseq := m.modseq
+	if a.quirks.ZeroModSeq {
+		modseq = 0
+	}
 	all := map[string]string{
 		"UID":          strconv.FormatUint(uint64(e.uid), 10),
 		"FLAGS":        "(" + strings.Join(m.flags, " ") + ")",
 		"RFC822.SIZE":  strconv.Itoa(size),
 		"INTERNALDATE": quote(m.date.Format(s.d.dateLayout)),
-		"MODSEQ":       fmt.Sprintf("(%d)", m.modseq),
+		"MODSEQ":       fmt.Sprintf("(%d)", modseq),
 		"X-GM-MSGID":   strconv.FormatUint(m.id, 10),
 		"X-GM-THRID":   strconv.FormatUint(m.thread, 10),
 		"X-GM-LABELS":  "(" + a.labelList(m, s.selected) + ")",
+	}
+	if ask.want["BODYSTRUCTURE"] {
+		all["BODYSTRUCTURE"] = cmp.Or(a.quirks.Structure, structure(raw))
 	}
 	if m.noDate {
 		delete(all, "INTERNALDATE")

@@ -10,6 +10,9 @@ import (
 
 // folderName writes a folder's name as the dialect does.
 func (s *session) folderName(name string) string {
+	if s.bareNames { // control characters stay as they are, too
+		return strings.ReplaceAll(encodeName(strings.ReplaceAll(name, "\t", "\x00")), encodeName("\x00"), "\t")
+	}
 	name = encodeName(name)
 	if s.d.quoteFolders || !isAtom(name) {
 		return quote(name)
@@ -48,6 +51,7 @@ func (s *session) enable(c *command) {
 	case s.d.provider == Gmail:
 		s.say("* ENABLED")
 	case s.account.quirk().Rev2:
+		s.rev2 = true
 		s.say("* ENABLED IMAP4rev2")
 	default:
 		s.tag(c, s.d.badVerb)
@@ -70,6 +74,7 @@ func (s *session) list(c *command) {
 		s.tag(c, s.d.badArg)
 		return
 	}
+	s.bareNames = s.account.quirk().BareNames
 	returns, statusItems := listReturns(args[2:])
 	verb := "LIST"
 	if c.verb == "LSUB" {

@@ -26,6 +26,8 @@ var gmail = dialect{
 	badSASL:    "BAD Invalid SASL argument. {id}",
 	goAhead:    "+ go ahead",
 
+	literalPlus: 4096, // LITERAL- (RFC 7888)
+
 	selectLines: []string{
 		"* FLAGS ({keywords})",
 		"* OK [PERMANENTFLAGS ({permanent})] Flags permitted.",
@@ -37,7 +39,7 @@ var gmail = dialect{
 	},
 	keywords:      `\Answered \Flagged \Draft \Deleted \Seen $NotPhishing $Phishing`,
 	permanent:     `\Answered \Flagged \Draft \Deleted \Seen $NotPhishing $Phishing \*`,
-	fetchOrder:    []string{"X-GM-THRID", "X-GM-MSGID", "X-GM-LABELS", "UID", "MODSEQ", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY"},
+	fetchOrder:    []string{"X-GM-THRID", "X-GM-MSGID", "X-GM-LABELS", "UID", "MODSEQ", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODYSTRUCTURE", "BODY"},
 	dateLayout:    "02-Jan-2006 15:04:05 -0700",
 	quoteFolders:  true,
 	condstore:     true,
@@ -87,4 +89,21 @@ var gmail = dialect{
 		{name: "[Gmail]/Trash", attrs: `\HasNoChildren \Trash`},
 	},
 	before: alphabetical(true),
+}
+
+// GmailStructure is what Gmail says, for Quirks.Structure, of parts inside each other that share a boundary.
+const GmailStructure = `(("RELATED" NIL ("ATTACHMENT" NIL) NIL)("ALTERNATIVE") "MIXED" ("BOUNDARY" "b") NIL NIL)`
+
+// gmailLocales are the names of the special folders in other languages than English of the USA, by their attribute; that of
+// the root has none.
+var gmailLocales = map[string]map[string]string{
+	"en-GB": {`\Trash`: "[Gmail]/Bin"},
+	"de-old": { // accounts of a time when the name Gmail was another's in Germany
+		`\Noselect`: "[Google Mail]", `\All`: "[Google Mail]/Alle Nachrichten", `\Drafts`: "[Google Mail]/Entwürfe", `\Important`: "[Google Mail]/Wichtig",
+		`\Sent`: "[Google Mail]/Gesendet", `\Junk`: "[Google Mail]/Spam", `\Flagged`: "[Google Mail]/Markiert", `\Trash`: "[Google Mail]/Papierkorb",
+	},
+	"ru": {
+		`\All`: "[Gmail]/Вся почта", `\Drafts`: "[Gmail]/Черновики", `\Important`: "[Gmail]/Важное", `\Sent`: "[Gmail]/Отправленные",
+		`\Junk`: "[Gmail]/Спам", `\Flagged`: "[Gmail]/Помеченные", `\Trash`: "[Gmail]/Корзина",
+	},
 }

@@ -102,6 +102,17 @@ func (a *Account) RenameFolder(from, to string) {
 	}
 }
 
+// Locale gives a Gmail account the folder names of another language: "en-GB", "de-old", "ru".
+func (a *Account) Locale(language string) {
+	names, known := gmailLocales[language]
+	if !known {
+		panic("sim: no locale " + language)
+	}
+	for attr, name := range names {
+		a.RenameSpecial(attr, name)
+	}
+}
+
 // RenameSpecial changes the name of the folder with a special-use attribute such as `\All`, as another language of the
 // mailbox does; an empty name hides it.
 func (a *Account) RenameSpecial(attr, name string) {

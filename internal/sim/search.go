@@ -22,6 +22,10 @@ type searcher struct {
 }
 
 func (s *session) search(c *command) {
+	if s.rev2 { // how it fails is not documented
+		s.tag(c, s.d.badArg)
+		return
+	}
 	args := c.args
 	esearch := false
 	if len(args) > 1 && args[0].atom() == "RETURN" {

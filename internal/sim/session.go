@@ -49,13 +49,15 @@ type session struct {
 	loggedOut bool // the client said LOGOUT
 	over      bool
 
-	selected *folder // guarded by the account's lock for those who look from outside
-	readOnly bool
-	view     []*entry // what the client has been told, by sequence number
-	viewed   uint64   // Account.changes when view was brought up to date with all of it
-	scratch  []*entry // the view before, whose memory is used again
-	seen     []place  // of the last command, whose memory is used again
-	fault    *Fault   // of the command that is being carried out
+	selected  *folder // guarded by the account's lock for those who look from outside
+	readOnly  bool
+	rev2      bool     // the client has enabled it
+	bareNames bool     // of this LIST
+	view      []*entry // what the client has been told, by sequence number
+	viewed    uint64   // Account.changes when view was brought up to date with all of it
+	scratch   []*entry // the view before, whose memory is used again
+	seen      []place  // of the last command, whose memory is used again
+	fault     *Fault   // of the command that is being carried out
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
@@ -351,6 +353,9 @@ func (s *session) command() (*command, error) {
 			return nil, err
 		}
 		p.data(data)
+		if !lit.sync && lit.size > s.d.literalPlus {
+			return c, errSyntax
+		}
 	}
 }
 
