@@ -26,9 +26,11 @@ func TestPageShowsTrouble(t *testing.T) {
 				box("tries", mailbox.Status{State: mailbox.StateWaiting, Sentence: "No route."}),
 				box("noticed", mailbox.Status{State: mailbox.StateWatching, Notice: "The stream was purged.", NoticeHint: "Restore it.", NoticeAt: time.Now().Add(-3 * time.Hour)}),
 				box("silent", mailbox.Status{State: mailbox.StateWaiting, StaleSince: time.Now().Add(-9 * time.Hour)}),
+				box("away", mailbox.Status{State: mailbox.StateElsewhere}),
 				box("parked", mailbox.Status{State: mailbox.StateParked, Sentence: "Refused."}),
 			}
 		},
+		Owner: func(id string) string { return map[string]string{"away": "worker-2", "well": "not asked"}[id] },
 		Ready: func() error { return nil }, Broker: func() string { return "NATS" },
 		Refused: func() error { return errors.New("mailflume.yaml:12: mailboxes[0].poll: <not a time>") },
 		Weak: func() []Weakness {
@@ -44,7 +46,7 @@ func TestPageShowsTrouble(t *testing.T) {
 	at := 0
 	for _, want := range []string{
 		"mailflume.yaml:12: mailboxes[0].poll: &lt;not a time&gt;", "silent", "no pass was complete for 9 h", "parked", "Refused.",
-		"noticed", "3 h ago: The stream was purged.", "Restore it.", "tries", "well", "INBOX to UID 4711", "Acknowledged too early.", "Set it.",
+		"noticed", "3 h ago: The stream was purged.", "Restore it.", "tries", "well", "INBOX to UID 4711", "away", "not on this replica but on worker-2", "Acknowledged too early.", "Set it.",
 	} {
 		i := strings.Index(page[at:], want)
 		if i < 0 {

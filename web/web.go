@@ -33,10 +33,11 @@ type Config struct {
 // Sources is what the page shows. Ready and Broker must not block.
 type Sources struct {
 	Mailboxes func() []mailbox.Status
-	Ready     func() error  // nil, or why this replica cannot do its work
-	Broker    func() string // one line about the broker, for the page
-	Grants    func() Grants // for the metrics; may be nil
-	Refused   func() error  // why the configuration file, as it is now, was not taken over; may be nil
+	Ready     func() error                // nil, or why this replica cannot do its work
+	Broker    func() string               // one line about the broker, for the page
+	Grants    func() Grants               // for the metrics; may be nil
+	Owner     func(mailbox string) string // the name of the replica that reads it, empty if none is known; may be nil
+	Refused   func() error                // why the configuration file, as it is now, was not taken over; may be nil
 	Weak      func() []Weakness
 	Connect   Connect // without a Desk no mailbox can be connected
 	Replica   string
@@ -172,9 +173,10 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 		Rows                     []mailbox.Status
 		Weak                     []Weakness
 		Summary                  string
-		Attention                int  // mailboxes that need someone to act
+		Attention                int // mailboxes that need someone to act
+		Where                    func(mailbox.Status) string
 		Linked                   bool // each mailbox has a page of its own
-	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: worstFirst(rows), Weak: s.weak(), Linked: s.Connect.Desk != nil}
+	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: worstFirst(rows), Weak: s.weak(), Where: s.where, Linked: s.Connect.Desk != nil}
 	if err := s.refused(); err != nil {
 		data.Refused = err.Error()
 	}
@@ -186,6 +188,17 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 		// The header is out already; the connection says the rest.
 		return
 	}
+}
+
+// where says which replica reads a mailbox that this one does not.
+func (s Sources) where(r mailbox.Status) string {
+	if s.Owner == nil || r.State != mailbox.StateElsewhere {
+		return ""
+	}
+	if name := s.Owner(r.Mailbox.ID); name != "" {
+		return "but on " + name
+	}
+	return "and on no other that we know of"
 }
 
 func (s Sources) weak() []Weakness {

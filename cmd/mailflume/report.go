@@ -127,3 +127,18 @@ func (s *service) refusal() error {
 	}
 	return nil
 }
+
+// owner is the name of the replica that reads a mailbox, as far as is known here.
+func (s *service) owner(id string) string {
+	c := s.core.Load()
+	if c == nil {
+		return ""
+	}
+	session, ok := c.replica.Owners()[id]
+	for _, r := range c.replica.Replicas() {
+		if ok && r.ID == session {
+			return r.Name
+		}
+	}
+	return ""
+}

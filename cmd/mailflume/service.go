@@ -62,7 +62,7 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 	s.waiting.Store(&starting)
 	if listen := config.HTTP.Address(); listen != "" {
 		server, err := web.Listen(web.Config{Listen: listen}, web.Sources{
-			Mailboxes: s.statuses, Grants: s.grants, Ready: s.ready, Broker: s.broker, Refused: s.refusal, Weak: s.weak, Replica: replicaName(config), Version: version(),
+			Mailboxes: s.statuses, Grants: s.grants, Ready: s.ready, Broker: s.broker, Owner: s.owner, Refused: s.refusal, Weak: s.weak, Replica: replicaName(config), Version: version(),
 			Connect: web.Connect{Desk: frontDesk{s}, Doctor: frontDesk{s}, Keys: func() *token.Keyring { return s.keys }, Public: config.HTTP.Public},
 		}, log)
 		if err != nil {
