@@ -34,6 +34,9 @@ const (
 	commitWait = 5 * time.Second
 	// readWait bounds one question to the server.
 	readWait = 2 * time.Second
+	// doubt is how long a stream that ends before what it acknowledged is taken for a leader that has been replaced and has
+	// not noticed. After that it has lost something, or was restored from a backup.
+	doubt = 30 * time.Second
 )
 
 // Publisher is the connection to NATS and what is needed to write to the stream. Its methods may be called by several
@@ -51,12 +54,13 @@ type Publisher struct {
 
 	maxAge atomic.Int64 // of the stream, as Setup found it
 
-	mu      sync.Mutex        // guards what follows, and is never held during I/O
-	highest map[string]uint64 // mailbox -> highest sequence of its chain that we acked or read
-	born    time.Time         // when the stream was created, to know a new one from an old one
-	back    chan struct{}     // closed when the connection comes back, and then replaced
+	mu      sync.Mutex           // guards what follows, and is never held during I/O
+	highest map[string]uint64    // mailbox -> highest sequence of its chain that we acked or read
+	behind  map[string]time.Time // mailbox -> since when the stream ends before its highest
+	born    time.Time            // when the stream was created, to know a new one from an old one
+	back    chan struct{}        // closed when the connection comes back, and then replaced
 
-	commitWait, readWait time.Duration
+	commitWait, readWait, doubt time.Duration
 }
 
 // Open connects to NATS, or starts the built-in server. It changes nothing in an external server; see Setup. log gets
@@ -67,9 +71,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Publisher, error) {
 		return nil, err
 	}
 	p := &Publisher{
-		config: c, slots: make(chan struct{}, maxInFlight), closing: make(chan struct{}), highest: map[string]uint64{},
+		config: c, slots: make(chan struct{}, maxInFlight), closing: make(chan struct{}), highest: map[string]uint64{}, behind: map[string]time.Time{},
 		back:       make(chan struct{}),
-		commitWait: commitWait, readWait: readWait,
+		commitWait: commitWait, readWait: readWait, doubt: doubt,
 	}
 	p.maxAge.Store(int64(c.Stream.maxAge()))
 	if c.URL == "" {

@@ -109,7 +109,7 @@ func (p *Publisher) readChain(ctx context.Context, mailbox string, folders []str
 
 // notBackwards looks at what the stream holds, and refuses an answer that is older than what we know: it came from a leader
 // that has been replaced and has not noticed. An answer may be lower for good reasons too: retention or an operator removed
-// the messages, or the stream is a new one.
+// the messages, the stream is a new one, or, if it stays so, the server has lost some.
 func (p *Publisher) notBackwards(ctx context.Context, mailbox string, c *Chain) (err error) {
 	p.mu.Lock()
 	highest := p.highest[mailbox]
@@ -118,15 +118,20 @@ func (p *Publisher) notBackwards(ctx context.Context, mailbox string, c *Chain) 
 		return err
 	}
 	another := p.bornAt(c.Stream.Born)
-	if c.Seq >= highest {
-		return nil
-	}
-	if !another && c.Stream.Last < highest {
-		return fmt.Errorf("%w: the answer ends at %d and we know of %d: it came from a former leader", ErrUnavailable, c.Seq, highest)
-	}
 	p.mu.Lock()
-	p.highest[mailbox] = c.Seq
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if !another && c.Stream.Last < highest {
+		if p.behind[mailbox].IsZero() {
+			p.behind[mailbox] = time.Now()
+		}
+		if time.Since(p.behind[mailbox]) < p.doubt {
+			return fmt.Errorf("%w: the answer ends at %d and we know of %d: it came from a former leader", ErrUnavailable, c.Seq, highest)
+		}
+	}
+	delete(p.behind, mailbox)
+	if c.Seq < highest {
+		p.highest[mailbox] = c.Seq
+	}
 	return nil
 }
 

@@ -1,0 +1,55 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A server that comes back without what it had acknowledged is at first taken for a former leader, since that is no reason
+// to begin anew; if it stays so, it has lost something, and its answer counts: the mailbox is not held up for ever.
+func TestAServerThatLostWhatItAcknowledged(t *testing.T) {
+	dir := t.TempDir()
+	now, old := filepath.Join(dir, "now"), filepath.Join(dir, "old")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := fmt.Sprintf("port: %d\njetstream {sync_interval: always}", l.Addr().(*net.TCPAddr).Port)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	srv := external(t, now, conf)
+	p := mustSetup(t, mustOpen(t, Config{URL: srv.ClientURL()}))
+	p.doubt = 300 * time.Millisecond
+	tail := mustCommit(t, p, Batch{Mailbox: "m", Events: evs("INBOX", 0, 3)})
+	restart := func(between func() error) {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		if err := between(); err != nil {
+			t.Fatal(err)
+		}
+		srv = external(t, now, conf)
+		for i := 0; !p.nc.IsConnected(); i++ {
+			if i > 1000 {
+				t.Fatal("no connection")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	restart(func() error { return os.CopyFS(old, os.DirFS(now)) })
+	mustCommit(t, p, Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 3, 2)})
+	restart(func() error { return errors.Join(os.RemoveAll(now), os.CopyFS(now, os.DirFS(old))) })
+	if _, err := p.Recover(timeout(t, 20*time.Second), "m", nil); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("at first: %v", err)
+	}
+	time.Sleep(p.doubt)
+	if c := mustRecover(t, p, "m", "INBOX"); c.Seq != tail || c.Stream.Last != tail || c.Folders["INBOX"].Position != "3" {
+		t.Errorf("later: %+v", c)
+	}
+	mustCommit(t, p, Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 3, 2)})
+}
