@@ -132,7 +132,7 @@ func TestFullStream(t *testing.T) {
 	t.Logf("full for %v: said %v after the start; %d logins in %d mailboxes; %d MiB resident, at most %d more", lasts,
 		said.Round(10*time.Millisecond), more, boxes, before>>20, (most-before)>>20)
 	if said > 10*time.Second || more > boxes/10 || most-before > 64<<20 {
-		t.Error("want it said within 10s, at most a login of every tenth mailbox, and 64 MiB")
+		t.Errorf("want it said within 10s, at most a login of every tenth mailbox, and 64 MiB\n%s", x.fleet.Output())
 	}
 	s, err := x.js.Stream(x.ctx, "MAIL")
 	x.must(err)
@@ -174,15 +174,9 @@ func TestFullDisk(t *testing.T) {
 	t.Logf("it says %q", sentence.FindAllString(page, 1))
 	t.Logf("the disk was full for %v; said after %v", time.Since(began).Round(time.Second), said.Round(10*time.Millisecond))
 	x.must(unix.Mount("tmpfs", store, "tmpfs", unix.MS_REMOUNT, "size=256m"))
-	// A server that could not write a stream does not touch it again until it is started anew.
-	n, err := x.Count(x.ctx)
-	x.must(err)
-	time.Sleep(5 * time.Second)
-	if now, err := x.Count(x.ctx); err != nil || now == n {
-		t.Logf("the broker needed a restart (%d events, %v)", now, err)
-		x.Brokers.Kill(0)
-		x.must(x.Brokers.Start(x.ctx, 0))
-	}
+	// A nats-server that could not write a stream does not touch it again until it is started anew.
+	x.Brokers.Kill(0)
+	x.must(x.Brokers.Start(x.ctx, 0))
 	x.all(time.Minute)
 }
 

@@ -107,6 +107,10 @@ func (w *World) Run(ctx context.Context, o Ordeal) (out Outcome, err error) {
 	return out, err
 }
 
+// stubborn is how long AwaitFleet goes on when no more events come. A grant whose renewal was cut short while its mailbox
+// moved to another replica is renewed a minute later.
+const stubborn = 90 * time.Second
+
 // AwaitFleet waits until the stream holds n events about messages, as long as more come.
 func (w *World) AwaitFleet(ctx context.Context, fleet *Fleet, n int) error {
 	most, since := 0, time.Now()
@@ -121,7 +125,7 @@ func (w *World) AwaitFleet(ctx context.Context, fleet *Fleet, n int) error {
 		if ended := fleet.Running(); ended != nil {
 			return ended
 		}
-		if ctx.Err() != nil || time.Since(since) > 3*patience {
+		if ctx.Err() != nil || time.Since(since) > stubborn {
 			return fmt.Errorf("wait for %d events: there are %d: %w", n, most, errors.Join(err, errNoMore))
 		}
 		time.Sleep(25 * time.Millisecond)

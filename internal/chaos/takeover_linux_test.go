@@ -110,7 +110,7 @@ func (c *crowd) within(d time.Duration, what string, ok func() bool) time.Durati
 
 // Replicas come, go and die; who takes over a mailbox, and how soon.
 func TestTakeOver(t *testing.T) {
-	n, rate, lease := forms(t, 200, 1000), forms(t, 100, 100), forms(t, 2*time.Second, 15*time.Second)
+	n, rate, lease := forms(t, 200, 1000), forms(t, 100, 100), forms(t, 5*time.Second, 15*time.Second)
 	unshare, err := exec.LookPath("unshare")
 	if err != nil || os.Geteuid() != 0 {
 		t.Skip("a replica cannot be put into a pid namespace of its own here: that needs root and unshare")
