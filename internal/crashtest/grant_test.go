@@ -23,7 +23,7 @@ func TestLostGrant(t *testing.T) {
 	for _, rotation := range []sim.Rotation{sim.RotateStrict, sim.RotateLenient} {
 		t.Run(string(rotation), func(t *testing.T) {
 			t.Parallel()
-			n := rounds(2, 6, 100)
+			n := rounds(2, 5, 100)
 			g := newGrants(t, rotation)
 			for range n {
 				g.lose()

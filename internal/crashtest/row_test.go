@@ -38,7 +38,7 @@ func TestDeathsInARow(t *testing.T) {
 			s.boxes, s.more = many, ", idle_refresh: 1s"
 			r := &row{w: newWorld(t, s, death{}), rng: rand.New(rand.NewPCG(seed, uint64(i))), deaths: map[string]int{}}
 			t.Logf("seed %d", seed)
-			n := rounds(6, 30, 300)
+			n := rounds(4, 20, 150)
 			for range n {
 				r.happen()
 				r.die()
@@ -71,13 +71,13 @@ func (r *row) happen() {
 		case what == 0:
 			r.w.renumber(box, folder)
 			r.resets++
-		case what < 3 && box.name == "folders":
-			r.move(box, folder)
-		case what == 3:
+		case what < 4 && box.name == "folders":
+			r.move(box)
+		case what == 4:
 			r.mails++
 			r.w.noMails++
 			r.w.deliver(box, box.folders[0], noMail(r.mails))
-		case what == 4:
+		case what == 5:
 			r.mails++
 			r.w.deliver(box, box.folders[0], large(r.mails))
 		default:
@@ -89,11 +89,12 @@ func (r *row) happen() {
 	}
 }
 
-// move moves a message as its owner does.
-func (r *row) move(box *mailbox, from string) {
+// move moves a message as its owner does, if there is one.
+func (r *row) move(box *mailbox) {
+	n := r.rng.IntN(len(box.folders))
+	from, to := box.folders[n], box.folders[(n+1)%len(box.folders)]
 	uids := box.UIDs(from)
-	to := box.folders[r.rng.IntN(len(box.folders))]
-	if len(uids) == 0 || to == from {
+	if len(uids) == 0 {
 		return
 	}
 	box.Move(from, uids[r.rng.IntN(len(uids))], to)

@@ -35,7 +35,7 @@ func TestOutsideTheWindow(t *testing.T) {
 	config.Duplicates = window
 	_, err = w.js.UpdateStream(t.Context(), config)
 	w.must(err)
-	n := rounds(3, 20, 100)
+	n := rounds(3, 10, 100)
 	for round := range n {
 		w.deliver(w.boxes[round%3], "INBOX", mail(2*round+1), mail(2*round+2))
 		w.diesAt("puback.received:1")

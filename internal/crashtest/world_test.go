@@ -31,7 +31,7 @@ import (
 )
 
 // patience bounds the wait for anything. It is long because the machine may be busy; nothing is measured by it.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // account is a mailbox as it is asked for.
 type account struct {
@@ -391,10 +391,10 @@ func (w *world) stop() {
 	w.t.Helper()
 	for again := true; again; {
 		again = false
+		w.start()
 		w.await("what every replica says when it starts", func() (bool, string) { // before that, a signal ends it the hard way
 			return !slices.ContainsFunc(w.replicas, func(p *process.Process) bool { return p != nil && p.Output() == "" }), "nothing"
 		})
-		w.start()
 		for _, p := range w.replicas {
 			w.must(p.Terminate())
 		}
