@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/crash"
 )
 
 // Overview is what the bucket says about who carries what. It is read without taking part: no session is begun for it.
@@ -59,5 +61,6 @@ func (s *Store) Overview(ctx context.Context) (Overview, error) {
 // SaveHealth saves what the owner of a mailbox has to say about it, for people. The last writer wins.
 func (s *Store) SaveHealth(ctx context.Context, mailbox string, value []byte) error {
 	_, err := s.kv.Put(ctx, key(tableHealth, mailbox), value)
+	crash.At("record.put.acked")
 	return err
 }

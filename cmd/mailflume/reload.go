@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/internal/crash"
 	"github.com/mailflume/mailflume/mailbox"
 )
 
@@ -187,6 +188,7 @@ func (r *reloader) apply(ctx context.Context) error {
 		return err
 	}
 	r.core.fleet.Store(f)
+	crash.At("config.swap")
 	r.core.group.Change(f.workers)
 	r.service.log.Info("the configuration was read anew", "what", old.config.Summary(next))
 	return nil

@@ -62,6 +62,7 @@ var Points = []Point{
 	{"message.acted", "published messages were acted upon in the mailbox; the record does not say so yet", "they are acted upon again, which changes nothing"},
 	{"notice.acked", "what happened to a mailbox was announced", "it may be announced once more"},
 
+	{"config.swap", "a new configuration was taken over, and no mailbox has changed yet", "the new one holds, whole"},
 	{"drain.begin", "SIGTERM has come", "a plain restart"},
 	{"drain.end", "everything was stopped in order", "a plain restart"},
 }

@@ -82,6 +82,15 @@ func (w *world) tell() {
 				w.t.Errorf("keys rotate: %s", out)
 			}
 		}},
+		{"another configuration", false, func() {
+			w.deliver(w.later, "INBOX", next(mail))
+			w.boxes = append(w.boxes, w.later)
+			text, err := os.ReadFile(w.config)
+			w.must(err)
+			w.write("new.yaml", string(text)+w.entry)
+			w.must(os.Rename(filepath.Join(w.dir, "new.yaml"), w.config))
+			w.all()
+		}},
 		{"stop", false, func() { w.stop(); w.start(); w.all() }},
 		{"another grant gone", false, func() {
 			w.acted(three)

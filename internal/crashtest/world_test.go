@@ -43,11 +43,12 @@ type account struct {
 	after    string // what is done to a message once it is published
 }
 
-// three are the mailboxes of most tests. The last is not connected at first.
+// three are the mailboxes of most tests, and one that comes to the configuration later. The third is not connected at first.
 var three = []account{
 	{"one", sim.Gmail, "google", "gmail", []string{"INBOX"}, "seen: true, label: Published"},
 	{"two", sim.Exchange, "microsoft", "outlook", []string{"INBOX", "Junk Email"}, "flag: true"},
 	{"three", sim.Gmail, "google", "gmail", []string{"INBOX"}, "move: Done"},
+	{"later", sim.Exchange, "microsoft", "outlook", []string{"INBOX"}, ""},
 }
 
 // setting is a way to run mailflume.
@@ -91,6 +92,8 @@ type world struct {
 	hits    string // the directory of CRASH_HITS
 	sim     *sim.World
 	boxes   []*mailbox
+	later   *mailbox // that is not in the configuration yet
+	entry   string   // its entry there
 	config  string
 	port    string // of the NATS server
 	page    string // where the page is
@@ -218,9 +221,15 @@ mailboxes:
 		}
 		host, at, err := net.SplitHostPort(imap[box.provider])
 		w.must(err)
-		fmt.Fprintf(&b, "  - {name: %s, address: %s, provider: %s, host: %s, port: %s, ca: ca.pem, start: all, login: {%s}, folders: ['%s'], after: {%s}%s}\n",
+		entry := fmt.Sprintf("  - {name: %s, address: %s, provider: %s, host: %s, port: %s, ca: ca.pem, start: all, login: {%s}, folders: ['%s'], after: {%s}%s}\n",
 			box.name, a.Address(), box.preset, host, at, login, strings.Join(box.folders, "', '"), box.after, w.setting.more)
-		w.boxes = append(w.boxes, &mailbox{a, box.name, box.folders})
+		m := &mailbox{a, box.name, box.folders}
+		if box.name == "later" {
+			w.later, w.entry = m, entry
+			continue
+		}
+		b.WriteString(entry)
+		w.boxes = append(w.boxes, m)
 	}
 	w.config = filepath.Join(w.dir, "mailflume.yaml")
 	w.write("mailflume.yaml", b.String())
