@@ -295,20 +295,25 @@ func (s *Session) readBody(ctx context.Context, item imapclient.FetchItemDataBod
 	if item.Literal == nil || m.has {
 		return nil
 	}
-	release, err := s.cfg.Budget.acquire(ctx, item.Literal.Size())
+	room, err := s.cfg.Budget.acquire(ctx, item.Literal.Size())
 	if err != nil {
 		return err
 	}
+	room.begin(func() {
+		s.filter.blame(&StallError{After: room.patience()})
+		s.kill()
+	})
 	body := make([]byte, item.Literal.Size())
 	_, err = io.ReadFull(item.Literal, body)
+	room.read()
 	if err = notEOF(err); err == nil {
 		err = s.filter.cause() // a literal that was cut has been filled up
 	}
 	if err != nil {
-		release()
+		room.release()
 		return err
 	}
 	crash.At("fetch.literal.complete")
-	m.body, m.has, m.release = body, true, release
+	m.body, m.has, m.release = body, true, room.release
 	return nil
 }

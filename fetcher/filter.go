@@ -169,6 +169,15 @@ func (f *filter) fail(err error) {
 	f.ended = f.broken
 }
 
+// blame says why the connection is about to be cut, by us.
+func (f *filter) blame(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken == nil {
+		f.broken = err
+	}
+}
+
 // cause returns why the connection ended, nil if it has not.
 func (f *filter) cause() error {
 	f.mu.Lock()
