@@ -27,8 +27,9 @@ import (
 // Parser turns the bytes of a message into a parser.Mail; parser.Options is one.
 type Parser interface{ Parse(raw []byte) parser.Mail }
 
-// defaultPatience is how long the parser may take for one message: some hundred times what the largest one needs.
-const defaultPatience = 30 * time.Second
+// defaultPatience is how long the parser may take for one message: some hundred times what the largest one needs, since a
+// machine may be that busy.
+const defaultPatience = 2 * time.Minute
 
 // maxStuck is how many messages may keep a goroutine busy for ever before no more are parsed.
 const maxStuck = 4

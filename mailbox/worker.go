@@ -120,7 +120,7 @@ type Config struct {
 	Random    func(n int64) int64 // draws from [0, n) for the backoff; rand.Int64N does if it is nil
 
 	StaleAfter time.Duration // how long no pass may be complete before that is announced; 0 means DefaultStaleAfter
-	Patience   time.Duration // how long one message may be parsed; 0 means 30 s
+	Patience   time.Duration // how long one message may be parsed; 0 means 2 min
 	Trial      []string      // the command of a process that calls ServeTrials: it parses what this one may have died of
 }
 
