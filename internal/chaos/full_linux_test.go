@@ -122,6 +122,7 @@ func TestFullStream(t *testing.T) {
 	x.must(err)
 	x.start()
 	said := x.within(30*time.Second, "it says that the stream is full", func() bool { return x.says("/", "The stream is full") })
+	x.within(time.Minute, "all have logged in", func() bool { return x.logins() >= boxes })
 	time.Sleep(3 * time.Second)
 	logins, before, most := x.logins(), memory(x.fleet.replicas[0].Process), 0
 	for began := time.Now(); time.Since(began) < lasts; time.Sleep(time.Second) {
