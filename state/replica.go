@@ -81,8 +81,14 @@ func (r *Replica) Run(ctx context.Context, mailboxes []string, own func(ctx cont
 	if mailboxes != nil {
 		r.SetMailboxes(mailboxes)
 	}
+	former := ""
 	for ctx.Err() == nil {
-		newLife(r, own).run(ctx)
+		l := newLife(r, own)
+		if former != "" {
+			l.view.end(former) // nobody knows better than we do
+		}
+		l.run(ctx)
+		former = l.id
 	}
 	return nil
 }

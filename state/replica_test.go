@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const lease = 2 * time.Second
@@ -186,6 +189,30 @@ func TestAReplicaWhoseSessionWasDeletedBeginsANewOne(t *testing.T) {
 		deleted = s.remove(t.Context(), key(tableSessions, id), last.revision) == nil
 	}
 	t.Logf("resumed after %v", eventually(t, lease, "all owned by a new session", func() bool {
+		return a.ID() != id && calls.each(mailboxes, a.ID())
+	}))
+	a.leave()
+	calls.check(t)
+}
+
+// After an outage that outlasts the time to live of its record, a replica need not wait until it is sure of its own death.
+func TestAReplicaWhoseSessionExpiredBeginsANewOneAtOnce(t *testing.T) {
+	b := newBroker(t)
+	var calls book
+	mailboxes := names(10)
+	s := b.store(b.url())
+	a := join(t, s, &calls, DefaultLease, mailboxes)
+	eventually(t, 5*time.Second, "all owned", func() bool { return calls.each(mailboxes) })
+	id := a.ID()
+	for stored := false; !stored; {
+		last, err := s.last(t.Context(), key(tableSessions, id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.write(t.Context(), key(tableSessions, id), last.value, last.revision, nats.Header{jetstream.MsgTTLHeader: {"1s"}})
+		stored = err == nil
+	}
+	t.Logf("resumed after %v", eventually(t, DefaultLease/2, "all owned by a new session", func() bool {
 		return a.ID() != id && calls.each(mailboxes, a.ID())
 	}))
 	a.leave()
