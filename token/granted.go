@@ -119,7 +119,7 @@ func (g *Granted) verify(a Account, expect, nonce string) error {
 	same := func(name string) bool { return SameAccount(name, expect) }
 	if len(g.names) > 0 && expect != "" && !slices.ContainsFunc(g.names, same) {
 		return refuse("wrong_account", "Another account than that of the mailbox has signed in; nothing was stored.",
-			"Sign in as the mailbox's own account: sign out first, or use a private window. For a shared mailbox, name the member who signs in with --as.")
+			"Sign in as the mailbox's own account: sign out first, or use a private window. For a shared mailbox, name the member who signs in: mailflume connect "+a.Mailbox+" --as ADDRESS")
 	}
 	if lacksScope(a.Client, g.Scope) {
 		p := scopeMissing(a, g.got, g.at).problem
