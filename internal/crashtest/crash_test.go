@@ -107,7 +107,7 @@ func dieAt(t *testing.T, s setting, d death, a *tally) {
 
 // TestEveryCrashPoint kills the program at every point, starts it again, and wants nothing lost, nothing twice, nothing
 // damaged: at the first, the middle and the last hit, alone and with a second replica. The short form takes one of these
-// hits, by the seed of the day; the plain one a few points besides.
+// for each point, by the seed of the day; the plain one a few points.
 func TestEveryCrashPoint(t *testing.T) {
 	seed := uint64(time.Now().Unix() / 86400)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -123,19 +123,25 @@ func TestEveryCrashPoint(t *testing.T) {
 				continue
 			}
 			want = append(want, p.Name)
+			type one struct {
+				setting
+				death
+			}
+			var all []one
 			for _, s := range settings {
-				hits := hitsOf(counts[s.String()][p.Name])
-				if form != "long" && len(hits) > 0 {
-					i := rng.IntN(len(hits))
-					hits = hits[i : i+1]
+				for _, n := range hitsOf(counts[s.String()][p.Name]) {
+					all = append(all, one{s, death{p.Name, n}})
 				}
-				for _, n := range hits {
-					d := death{p.Name, n}
-					t.Run(fmt.Sprintf("%v/%v", d, s), func(t *testing.T) {
-						t.Parallel()
-						dieAt(t, s, d, a)
-					})
-				}
+			}
+			if form != "long" && len(all) > 0 {
+				i := rng.IntN(len(all))
+				all = all[i : i+1]
+			}
+			for _, o := range all {
+				t.Run(fmt.Sprintf("%v/%v", o.death, o.setting), func(t *testing.T) {
+					t.Parallel()
+					dieAt(t, o.setting, o.death, a)
+				})
 			}
 		}
 	})
