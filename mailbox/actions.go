@@ -51,6 +51,8 @@ const (
 	// actionPatience is for how long a refusal that may pass holds up a folder's other actions. After that each message is
 	// tried by itself, and given up if it is refused.
 	actionPatience = time.Hour
+	// actionGap is how long an action that ended the session is let be at least: each try costs a login.
+	actionGap = 3 * time.Minute
 )
 
 // actions is where a worker stands with them.
@@ -302,11 +304,14 @@ func refusal(err error) bool {
 func (w *Worker) actLater(folder string, err error) {
 	t := w.acts.trouble[folder]
 	if t == nil {
-		t = &trouble{since: time.Now()}
+		t = &trouble{since: time.Now(), pause: backoff{random: w.c.Random}}
 		w.acts.trouble[folder] = t
 	}
 	v := Classify(err)
 	wait := t.pause.next(v, time.Now())
+	if !refusal(err) {
+		wait = max(wait, actionGap)
+	}
 	t.until = time.Now().Add(wait)
 	w.board.actionFailed(v)
 	if t.said != v.Sentence {

@@ -13,8 +13,7 @@ import (
 	"github.com/mailflume/mailflume/publish"
 )
 
-// claim reads where the chain stands: its tail, the last event of each folder and the floor. The position with the higher N
-// wins. Saving the floor, even unchanged, is both a read that cannot be stale and a fence against an owner before us.
+// claim reads where the chain stands: its tail, the last event of each folder and the floor. What merge says wins. Saving the floor, even unchanged, is both a read that cannot be stale and a fence against an owner before us.
 func (w *Worker) claim(ctx context.Context) error {
 	chain, err := w.c.Stream.Recover(ctx, w.token, w.tokens())
 	if err != nil {
@@ -25,13 +24,14 @@ func (w *Worker) claim(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrInvalid) {
 		return fmt.Errorf("read of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
 	}
-	published := make(map[string]string)
+	published := make(map[string]publish.Last)
 	for _, folder := range w.folders {
 		if last, ok := chain.Folders[event.Token(folder)]; ok {
-			published[folder] = last.Position
+			published[folder] = last
 		}
 	}
-	positions, err := merge(floor, published)
+	known := readMemo(note)
+	positions, err := merge(floor, published, known.Tail)
 	if err != nil {
 		return fmt.Errorf("mailbox %s: %w", w.c.Mailbox.ID, err)
 	}
@@ -40,7 +40,7 @@ func (w *Worker) claim(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.compare(ctx, chain, readMemo(note), revision, damage); err != nil {
+	if err := w.compare(ctx, chain, known, revision, damage); err != nil {
 		return err
 	}
 	w.beware(w.memo, chain, revision)
@@ -59,7 +59,7 @@ func (w *Worker) claim(ctx context.Context) error {
 
 // mendable says whether the stream alone tells where every watched folder stands. Where it does not, to guess would be to
 // lose mail or to publish it twice.
-func (w *Worker) mendable(published map[string]string, damage error) error {
+func (w *Worker) mendable(published map[string]publish.Last, damage error) error {
 	var unknown []string
 	for _, folder := range w.folders {
 		if _, ok := published[folder]; !ok {
@@ -137,25 +137,41 @@ func (w *Worker) tokens() []string {
 	return tokens
 }
 
-// merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event. Of
-// two that are as new as each other the chain's counts, since what it has is published.
-func merge(floor, chain map[string]string) (map[string]fetcher.Position, error) {
+// merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event. Whoever
+// wrote the floor knew the chain up to known: an event that is younger is of another owner, and its position counts, however
+// often the writer of the floor counted up its own. Otherwise the higher N is the newer, and of two that are as new as each
+// other the chain's counts, since what it has is published.
+func merge(floor map[string]string, chain map[string]publish.Last, known uint64) (map[string]fetcher.Position, error) {
 	positions := make(map[string]fetcher.Position)
-	for _, source := range []map[string]string{floor, chain} { // in this order
-		for folder, text := range source {
-			p, err := fetcher.ParsePosition(text)
-			if err != nil {
-				return nil, &positionError{
-					text: fmt.Sprintf("The position of folder %s cannot be read: %v. Nothing is read, so nothing is lost.", event.Token(folder), err),
-					hint: "It was probably written by another version of mailflume: run that one, or a newer one.",
-				}
-			}
-			if old, ok := positions[folder]; !ok || p.N >= old.N {
-				positions[folder] = p
-			}
+	for folder, text := range floor {
+		p, err := readPosition(folder, text)
+		if err != nil {
+			return nil, err
+		}
+		positions[folder] = p
+	}
+	for folder, last := range chain {
+		p, err := readPosition(folder, last.Position)
+		if err != nil {
+			return nil, err
+		}
+		old, ok := positions[folder]
+		if unknown := known > 0 && last.Seq > known; !ok || unknown || p.N >= old.N {
+			positions[folder] = p
 		}
 	}
 	return positions, nil
+}
+
+func readPosition(folder, text string) (fetcher.Position, error) {
+	p, err := fetcher.ParsePosition(text)
+	if err != nil {
+		return fetcher.Position{}, &positionError{
+			text: fmt.Sprintf("The position of folder %s cannot be read: %v. Nothing is read, so nothing is lost.", event.Token(folder), err),
+			hint: "It was probably written by another version of mailflume: run that one, or a newer one.",
+		}
+	}
+	return p, nil
 }
 
 // save writes the positions to the floor.
