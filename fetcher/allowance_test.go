@@ -46,11 +46,11 @@ func TestAllowance(t *testing.T) {
 // everything has come.
 func TestBackfillPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const old, perDay = 300, 10 << 20
+		const old, perDay = 300, 1 << 20
 		f := newFake(t)
 		for uid := range uint32(old) {
 			f.add(uid + 1)
-			f.mails[uid].raw = "Subject: x\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 8<<10) // 144 KiB
+			f.mails[uid].raw = "Subject: x\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 910) // 16 KiB
 		}
 		c := f.config()
 		c.Allowance = NewAllowance(perDay)
@@ -78,7 +78,9 @@ func TestBackfillPauses(t *testing.T) {
 			if resumes := c.Allowance.Resumes(time.Now()); total < old && resumes.IsZero() {
 				t.Fatalf("it stopped at %d of %d messages and %d bytes", total, old, c.Allowance.Used(time.Now()))
 			}
-			time.AfterFunc(time.Minute, func() { next++; arrived = time.Now(); f.deliver(next) })
+			if next < old+50 {
+				time.AfterFunc(time.Minute, func() { next++; arrived = time.Now(); f.deliver(next) })
+			}
 			if err := s.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -86,11 +88,11 @@ func TestBackfillPauses(t *testing.T) {
 				t.Fatalf("%d of %d after a month", total, old)
 			}
 		}
-		if len(byDay) != 5 {
+		if len(byDay) < 5 || len(byDay) > 6 {
 			t.Errorf("it took %d days: %v", len(byDay), byDay)
 		}
 		for day, n := range byDay {
-			if n > perDay+(144<<10) {
+			if n > perDay+(17<<10) {
 				t.Errorf("%d bytes on day %d", n, day)
 			}
 		}

@@ -21,13 +21,13 @@ func slowMail(f *fake) {
 	}
 }
 
-// TestBackfillGivesWay: with 20,000 old messages to read, new mail comes within seconds, whether it is announced or not; the
+// TestBackfillGivesWay: with 6,500 old messages to read, new mail comes within seconds, whether it is announced or not; the
 // backfill is complete, ascending, and nothing comes twice.
 func TestBackfillGivesWay(t *testing.T) {
 	for _, announced := range []bool{true, false} {
 		t.Run(fmt.Sprintf("announced %v", announced), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const old = 20_000
+				const old = 6_500
 				f := newFake(t)
 				for uid := range uint32(old) {
 					f.add(uid + 1)
@@ -47,7 +47,7 @@ func TestBackfillGivesWay(t *testing.T) {
 						case m.Kind != KindMail:
 						case m.Backfill:
 							back = append(back, m.UID)
-							if len(back)%3000 == 0 {
+							if len(back)%1000 == 0 {
 								uid++
 								arrived[uid] = time.Now()
 								f.change(func() { f.add(uid) })
@@ -137,7 +137,7 @@ func TestBackfillGoesOn(t *testing.T) {
 func TestBackfillAtHalfSpeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		for uid := range uint32(10_000) {
+		for uid := range uint32(3000) {
 			f.add(uid + 1)
 		}
 		slowMail(f)
@@ -145,7 +145,7 @@ func TestBackfillAtHalfSpeed(t *testing.T) {
 		defer s.Close()
 		s.filter.noteNotice("Success [THROTTLED]")
 		start := time.Now()
-		if r := readAll(t.Context(), s, nil); r.err != nil || len(r.uids) != 10_000 || time.Since(start) != 20*time.Second {
+		if r := readAll(t.Context(), s, nil); r.err != nil || len(r.uids) != 3000 || time.Since(start) != 6*time.Second {
 			t.Errorf("%d messages in %v: %v", len(r.uids), time.Since(start), r.err)
 		}
 	})
@@ -196,7 +196,7 @@ func TestBackfillOfAnEarlierVersion(t *testing.T) {
 // TestBackfillSince: of a folder with a start date only what arrived since is read, before and after what is new.
 func TestBackfillSince(t *testing.T) {
 	f := newFake(t)
-	for uid := range uint32(3000) {
+	for uid := range uint32(1500) {
 		f.add(uid + 1)
 		f.mails[uid].date = "01-Jan-2026 10:00:00 +0000"
 		if uid%2 == 0 {
@@ -207,9 +207,9 @@ func TestBackfillSince(t *testing.T) {
 	c.Start = Start{Since: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := mustOpen(t, c)
 	r := readAll(t.Context(), s, nil)
-	if r.err != nil || len(r.uids) != 1500 || r.uids[0] != 2 || r.uids[1499] != 3000 {
+	if r.err != nil || len(r.uids) != 750 || r.uids[0] != 2 || r.uids[749] != 1500 {
 		t.Fatal(r.err, len(r.uids))
 	}
-	f.change(func() { f.add(3001); f.mails[3000].date = "01-Jan-2020 10:00:00 +0000" })
-	wantUIDs(t, readAll(t.Context(), s, r.after), 3001)
+	f.change(func() { f.add(1501); f.mails[1500].date = "01-Jan-2020 10:00:00 +0000" })
+	wantUIDs(t, readAll(t.Context(), s, r.after), 1501)
 }
