@@ -142,7 +142,7 @@ func TestAllowanceOutlivesTheWorker(t *testing.T) {
 		s.within(time.Minute, "the next worker knows", func() bool { return !s.w.Status().Resumes.IsZero() && s.watching() })
 		s.deliver(800, 1)
 		s.within(10*time.Second, "new mail comes", func() bool { return s.received() == first+1 })
-		if st := s.w.Status(); !st.Backfill || st.Resumes.Sub(time.Now()) < 22*time.Hour || st.Resumes.Sub(time.Now()) > 24*time.Hour {
+		if st := s.w.Status(); !st.Backfill || time.Until(st.Resumes) < 22*time.Hour || time.Until(st.Resumes) > 24*time.Hour {
 			t.Errorf("backfill %v, resumes at %v", st.Backfill, st.Resumes)
 		}
 		time.Sleep(12 * time.Hour)
