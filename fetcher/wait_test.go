@@ -127,7 +127,13 @@ func TestOneOfTwoLags(t *testing.T) {
 			if d := time.Since(start) - time.Minute; d > 6*time.Second {
 				t.Errorf("together %v: the second came %v after it was announced", together, d)
 			}
-			if d, err := waited(t, s); d < 8*time.Minute || err != nil {
+			// An EXISTS that came during the last look costs one more, and those that follow it.
+			d, err := waited(t, s)
+			for looks := 0; d < 8*time.Minute && err == nil && looks <= len(lagPolls); looks++ {
+				wantUIDs(t, readAll(t.Context(), s, after))
+				d, err = waited(t, s)
+			}
+			if d < 8*time.Minute || err != nil {
 				t.Error("then it does not wait in peace:", d, err)
 			}
 		})

@@ -231,7 +231,7 @@ func (s *simulation) stop(i int) {
 type outcome struct {
 	id, subject, folder, route, sum string
 	validity, uid                   uint32
-	backfill                        bool // it was there at the start, and newer mail comes first
+	old                             bool // it was there at the start, or when UIDVALIDITY changed: newer mail comes first
 }
 
 func (s *simulation) outcomes(t *testing.T) (all []outcome) {
@@ -239,7 +239,7 @@ func (s *simulation) outcomes(t *testing.T) (all []outcome) {
 		m := decode(t, e)
 		o := outcome{
 			id: e.ID, folder: m.Data.IMAP.Folder, route: e.Route, validity: m.Data.IMAP.UIDValidity, uid: m.Data.IMAP.UID,
-			backfill: m.Cause == event.CauseBackfill,
+			old: m.Cause == event.CauseBackfill || m.Cause == event.CauseReconcile,
 		}
 		if m.Data.Email.Subject != nil {
 			o.subject = *m.Data.Email.Subject
@@ -293,7 +293,7 @@ func (s *simulation) judge(all []outcome) (wrong []string) {
 	}
 	last := map[string]uint32{}
 	for _, o := range all {
-		if where := fmt.Sprintf("%s/%d, backfill: %v,", o.folder, o.validity, o.backfill); s.late[o.subject] {
+		if where := fmt.Sprintf("%s/%d, old: %v,", o.folder, o.validity, o.old); s.late[o.subject] {
 			continue // seen after those that came later
 		} else if o.uid <= last[where] {
 			complain("%q comes after UID %d of %s", o.subject, last[where], where)
