@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,12 @@ func lockDir(dir string) (release func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the NATS store %s: %w: make it writable, or set \"data\" to another directory", dir, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = flock(f)
+	for tries := 0; tries < lockTries && errors.Is(err, unix.EWOULDBLOCK) && gone(holder(f)); tries++ {
+		time.Sleep(10 * time.Millisecond)
+		err = flock(f)
+	}
+	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, &InUseError{Dir: dir, PID: holder(f)}
@@ -39,6 +45,15 @@ func lockDir(dir string) (release func() error, err error) {
 	return f.Close, nil
 }
 
+// lockTries bounds the wait for the lock of a process that is gone: one that is killed while it starts a child leaves the
+// lock to the child for the moment before its exec.
+const lockTries = 100
+
+func flock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+
+// gone says whether there is no process with this id.
+func gone(pid int) bool { return pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
 func writePID(f *os.File) error {
 	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return err
@@ -46,7 +61,7 @@ func writePID(f *os.File) error {
 
 // holder reads the process id from a lock file, or 0.
 func holder(f *os.File) int {
-	b, err := io.ReadAll(io.LimitReader(f, 32))
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
 	if err != nil {
 		return 0
 	}

@@ -1,0 +1,37 @@
+//go:build unix
+
+package publish
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A process that was killed while it started a child can leave its lock to the child for a moment. Who starts next waits for
+// that, and not for a process that lives.
+func TestLockOfADeadProcessIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	ended := exec.CommandContext(t.Context(), "true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "mailflume.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(strconv.Itoa(ended.Process.Pid) + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { unix.Flock(int(f.Fd()), unix.LOCK_UN) })
+	mustClose(t, mustOpen(t, embeddedConfig(dir)))
+}
