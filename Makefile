@@ -108,7 +108,7 @@ browser: ## a mailbox is connected in a real browser, without scripts; installs 
 rivals: ## mbsync, fetchmail, getmail and offlineimap under the same kill -9, and a table of what each loses and doubles
 	scripts/test-deps.sh
 	scripts/apt-install.sh isync fetchmail getmail6 offlineimap3
-	RIVALS=1 $(GO) test -count=1 -timeout 45m -v ./internal/rivals
+	RIVALS=40 $(GO) test -count=1 -timeout 45m -v ./internal/rivals
 
 .PHONY: poison
 poison: ## 10,000 hostile messages with 1,000 good ones between them in one mailbox; messages that end the process

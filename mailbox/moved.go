@@ -44,7 +44,7 @@ type survey struct {
 
 // moveTakes is how long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does,
 // and so do clients without MOVE.
-const moveTakes = 2 * time.Second
+const moveTakes = 5 * time.Second
 
 // span is a range of UIDs to look at.
 type span struct{ from, to uint32 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,16 +16,17 @@ import (
 	"github.com/mailflume/mailflume/internal/dovecot"
 )
 
-// The sizes of the fight: "make rivals" runs it with RIVALS=1.
+// The sizes of the fight.
 const (
 	mailboxes = 20
 	portion   = 40 // messages
-	kills     = 40
 )
 
-// TestHeadToHead prints a table, and fails if another program loses, doubles or damages less than mailflume, or has caught up sooner.
+// TestHeadToHead kills each program as often as RIVALS says ("make rivals": 40 times). It prints a table, and fails if another
+// program loses, doubles or damages less than mailflume, or has caught up sooner.
 func TestHeadToHead(t *testing.T) {
-	if os.Getenv("RIVALS") == "" {
+	kills, err := strconv.Atoi(os.Getenv("RIVALS"))
+	if err != nil {
 		t.Skip("make rivals runs it")
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -34,9 +36,9 @@ func TestHeadToHead(t *testing.T) {
 		users = append(users, fmt.Sprintf("box-%d@example.org", i))
 	}
 	mails := newMails((2*kills+1)*portion, rand.New(rand.NewPCG(seed, 1)))
-	results := []Result{fightOurs(t, seed, users, mails)}
+	results := []Result{fightOurs(t, seed, users, mails, kills)}
 	for _, f := range fetchers {
-		results = append(results, fightTheirs(t, f, seed, users, mails))
+		results = append(results, fightTheirs(t, f, seed, users, mails, kills))
 	}
 	t.Logf("\n%s", table(results))
 	mine := results[0]
@@ -53,7 +55,7 @@ func TestHeadToHead(t *testing.T) {
 	}
 }
 
-func fightOurs(t *testing.T, seed uint64, users []string, mails []mail) Result {
+func fightOurs(t *testing.T, seed uint64, users []string, mails []mail, kills int) Result {
 	t.Helper()
 	w, err := chaos.New(t.Context(), chaos.Options{
 		Binary:    build(t, "mailflume", "github.com/mailflume/mailflume/cmd/mailflume"),
@@ -72,7 +74,7 @@ func fightOurs(t *testing.T, seed uint64, users []string, mails []mail) Result {
 	return r
 }
 
-func fightTheirs(t *testing.T, f fetcher, seed uint64, users []string, mails []mail) Result {
+func fightTheirs(t *testing.T, f fetcher, seed uint64, users []string, mails []mail, kills int) Result {
 	t.Helper()
 	if _, err := exec.LookPath(f.program); err != nil {
 		t.Fatalf("%s is not installed: make rivals installs it on Debian", f.program)
