@@ -22,10 +22,9 @@ type line struct {
 	*broker.Broker
 	world *simulation
 
-	mu     sync.Mutex
-	rng    *rand.Rand // of what goes wrong
-	jitter *rand.Rand
-	dead   bool
+	mu   sync.Mutex
+	rng  *rand.Rand // of what goes wrong
+	dead bool
 }
 
 // call carries out do, or does what goes wrong with it.
@@ -64,7 +63,7 @@ func (l *line) fate() (before, after bool, wait time.Duration, err error) {
 		return true, false, 5 * time.Second, publish.ErrUnavailable
 	}
 	// No two calls take the same time: what comes first is drawn, and not left to the scheduler.
-	usual := l.world.h.Stream + time.Duration(1+l.rng.IntN(1000))
+	usual := l.world.h.Stream + time.Duration(1+l.rng.IntN(1e6))
 	if l.rng.IntN(100) >= l.world.odds() {
 		return false, false, usual, nil
 	}
@@ -84,11 +83,15 @@ func (l *line) fate() (before, after bool, wait time.Duration, err error) {
 	}
 }
 
-// random is for the replica's jitter.
-func (l *line) random(n int64) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.jitter.Int64N(n)
+// chance returns a source of chance for one part of a replica: of parts that shared one, the scheduler would say who gets what.
+func chance(seed, part uint64) func(n int64) int64 {
+	var mu sync.Mutex
+	rng := rand.New(rand.NewPCG(seed, part))
+	return func(n int64) int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return rng.Int64N(n)
+	}
 }
 
 func (l *line) kill() {

@@ -25,13 +25,19 @@ func TestLockOfADeadProcessIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	if _, err := f.WriteString(strconv.Itoa(ended.Process.Pid) + "\n"); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(100*time.Millisecond, func() { unix.Flock(int(f.Fd()), unix.LOCK_UN) })
+	released := make(chan error, 1)
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		released <- f.Close()
+	}()
 	mustClose(t, mustOpen(t, embeddedConfig(dir)))
+	if err := <-released; err != nil {
+		t.Error(err)
+	}
 }
