@@ -229,10 +229,12 @@ func (s *Session) beginIdle() (err error) {
 	return err
 }
 
-// endIdle sends DONE even if ctx is done, so that the connection can be left politely.
+// endIdle sends DONE even if ctx is done, so that the connection can be left politely; then it has as long as a LOGOUT.
 func (s *Session) endIdle(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), idlePatience+byePatience)
 	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(byePatience, cancel) })
+	defer stop()
 	err := s.do(grace, "IDLE", func() error {
 		closeErr := s.idling.Close()
 		if err := s.idling.Wait(); err != nil {
