@@ -192,7 +192,7 @@ const latest = 24 * time.Hour
 // missed says whether a message that the ledger does not have was never published, although newer ones were: the server had
 // not shown it yet. The ledger can tell only for as far as it goes back.
 func (l *ledger) missed(m fetcher.Message) bool {
-	return m.Boundary.Sub(m.InternalDate) < latest && !l.oldest.IsZero() && l.oldest.Before(m.InternalDate)
+	return m.Boundary.Sub(m.InternalDate) < latest && !l.oldest.IsZero() && !l.oldest.After(m.InternalDate)
 }
 
 // note keeps the ledger up to date, if there is one, with a message that is about to be published: if its batch fails, the
