@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 # How long each fuzz target runs.
 T       ?= 30s
 # Where Cyrus is unpacked.
-CYRUS   ?= $(HOME)/.cache/mailflume/cyrus
+CYRUS   ?= /var/tmp/mailflume-cyrus-$(shell id -u)
 # How many changes churn makes.
 N       ?= 200000
 # Where the vulnerability database is, when the network is not: file:///path.
