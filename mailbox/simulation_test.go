@@ -117,6 +117,9 @@ func (s *simulation) take(step step) {
 	case "deliver elsewhere":
 		s.deliver(archiveName(s.h.Provider), step.Count, sim.Message{})
 	case "deliver late":
+		if len(s.broker.Events("anna")) == 0 {
+			return // older than every event: after a change of UIDVALIDITY nobody could tell it from old mail
+		}
 		s.deliver("INBOX", 1, sim.Message{Hide: step.Count % 4})
 	case "deliver with holes":
 		s.deliver("INBOX", 1, sim.Message{Holes: step.Count % 3})
@@ -325,8 +328,8 @@ func (s *simulation) log(t *testing.T) string {
 
 // TestSimulation plays histories that are drawn at random: mail that comes, moves and goes, replicas that are killed, restarted
 // and active at the same time, a broker that is away, late, or answers nothing, and a server with all its moods. Each
-// message is on the stream once, with its bytes. SIMULATION says how many histories; what fails is shrunk, and rapid prints
-// the seed that shows it again.
+// message is on the stream once, with its bytes. SIMULATION says how many histories, and draws new ones each time; what fails is
+// shrunk, and rapid prints the seed that shows it again.
 func TestSimulation(t *testing.T) {
 	n := 300
 	if raced {
@@ -336,6 +339,9 @@ func TestSimulation(t *testing.T) {
 		n = want
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // many short lives
+	if os.Getenv("SIMULATION") == "" && flag.Lookup("rapid.seed").Value.String() == "0" { // where others wait for the outcome, it is the same each time
+		must(t, flag.Set("rapid.seed", "1"))
+	}
 	must(t, flag.Set("rapid.checks", strconv.Itoa(n/2)))
 	began := time.Now()
 	var events atomic.Int64
