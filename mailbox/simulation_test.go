@@ -338,7 +338,7 @@ func TestSimulation(t *testing.T) {
 	if want, err := strconv.Atoi(os.Getenv("SIMULATION")); err == nil {
 		n = want
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(800)) // many short lives
+	defer debug.SetGCPercent(debug.SetGCPercent(800))                                     // many short lives
 	if os.Getenv("SIMULATION") == "" && flag.Lookup("rapid.seed").Value.String() == "0" { // where others wait for the outcome, it is the same each time
 		must(t, flag.Set("rapid.seed", "1"))
 	}
