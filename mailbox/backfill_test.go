@@ -13,7 +13,7 @@ import (
 	"github.com/mailflume/mailflume/internal/sim"
 )
 
-// backfillSize is how many old messages TestNewMailBeforeOldMail has: many in the long form (make backfill).
+// backfillSize is how many old messages TestNewMailBeforeOldMail has: MAILFLUME_BACKFILL says more.
 func backfillSize(t *testing.T) int {
 	if text := os.Getenv("MAILFLUME_BACKFILL"); text != "" {
 		n, err := strconv.Atoi(text)

@@ -96,7 +96,7 @@ func (l *toxicLine) carry(server, client net.Conn, born time.Time) {
 	}
 }
 
-// TestToxics is the share of IMAP in bar 20: eight toxics of two strengths. Nothing is lost or comes twice, and the
+// TestToxics: eight toxics of two strengths before a mail server. Nothing is lost or comes twice, and the
 // mailbox is well again soon after each is gone.
 func TestToxics(t *testing.T) {
 	for name, strengths := range map[string][2]toxic{
