@@ -154,6 +154,9 @@ func (s *session) transfer(c *command, away bool) {
 	var validity uint32
 	for _, p := range places {
 		s.look(func(f *folder) {
+			if p.e.gone { // another session was faster
+				return
+			}
 			var e *entry
 			if away {
 				e = s.account.move(f, p.e, to)
