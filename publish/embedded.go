@@ -60,6 +60,9 @@ func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Ser
 	if err := noteKey(c.Dir, c.Key); err != nil {
 		return nil, fmt.Errorf("note the key of the NATS store %s: %w", c.Dir, err)
 	}
+	if err := mendStore(c.Dir, c.Key != ""); err != nil {
+		return nil, err
+	}
 	opts, err := serverOptions(c)
 	if err != nil {
 		return nil, err
@@ -80,6 +83,11 @@ func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Ser
 		}
 		return nil, fmt.Errorf("start the built-in NATS server in %s: %s: look at the space and the permissions of "+
 			"that directory, or set \"data\" to another one", c.Dir, fatal)
+	}
+	if err := unopened(srv, c.Dir, l.warning()); err != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, err
 	}
 	return srv, nil
 }
@@ -184,17 +192,25 @@ func keyCheck(key Secret) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
-// serverLog passes the server's warnings and errors on and remembers the first fatal one, which nats-server only logs.
+// serverLog passes the server's warnings and errors on and remembers the first fatal one, which nats-server only logs, and
+// the last warning.
 type serverLog struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	fatal string
+	log    *slog.Logger
+	mu     sync.Mutex
+	fatal  string
+	warned string
 }
 
 func (l *serverLog) failure() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.fatal
+}
+
+func (l *serverLog) warning() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.warned
 }
 
 func (l *serverLog) Fatalf(format string, v ...any) {
@@ -212,7 +228,11 @@ func (l *serverLog) Errorf(format string, v ...any) {
 }
 
 func (l *serverLog) Warnf(format string, v ...any) {
-	l.log.Warn("built-in NATS server: " + fmt.Sprintf(format, v...))
+	text := strings.TrimSpace(fmt.Sprintf(format, v...))
+	l.mu.Lock()
+	l.warned = text
+	l.mu.Unlock()
+	l.log.Warn("built-in NATS server: " + text)
 }
 
 func (l *serverLog) Noticef(string, ...any) {}
