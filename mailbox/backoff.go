@@ -14,12 +14,17 @@ const (
 	longestOur = 5 * time.Second  // the longest wait for our own stream
 	parkedWait = 15 * time.Minute // how often something that needs a person is tried again
 	stableFor  = 5 * time.Minute
+
+	// Most trouble is short. While it is shorter than this, waits are, so that the mailbox is well soon after it.
+	shortTrouble = 15 * time.Second
+	longestShort = 7 * time.Second
 )
 
 // backoff is exponential with full jitter (each wait is drawn evenly from zero to the current bound).
 type backoff struct {
 	random      func(n int64) int64 // rand.Int64N if nil
 	failures    int
+	since       time.Time // when the first of failures was
 	ours        int       // failures of our own stream, which say nothing about the server
 	throttled   int       // failures that asked for a wait which doubles
 	expected    time.Time // when the last expected end of a session was
@@ -76,8 +81,14 @@ func (b *backoff) next(v Verdict, now time.Time) time.Duration {
 	if v.Ours {
 		first, longest, failures = firstOur, longestOur, &b.ours
 	}
+	if !v.Ours && b.failures == 0 {
+		b.since = now
+	}
 	bound := min(longest, first<<min(*failures, 16))
 	*failures++
+	if now.Sub(b.since) < shortTrouble {
+		bound = min(bound, longestShort)
+	}
 	if v.Class != Passing {
 		bound = parkedWait
 	}

@@ -31,6 +31,29 @@ func TestBackoffHasFullJitter(t *testing.T) {
 	}
 }
 
+// However often a short trouble is met, the mailbox is tried again soon after it. A long one is met as seldom as ever.
+func TestBackoffOfShortTrouble(t *testing.T) {
+	for range draws {
+		var b backoff
+		for i := range 15 {
+			if wait := b.next(Verdict{Class: Passing}, time.Unix(1000+int64(i), 0)); wait > longestShort {
+				t.Fatalf("waits %v after %d s", wait, i)
+			}
+		}
+	}
+	var longest time.Duration
+	for range draws {
+		var b backoff
+		for i := range 15 {
+			b.next(Verdict{Class: Passing}, time.Unix(1000+int64(i), 0))
+		}
+		longest = max(longest, b.next(Verdict{Class: Passing}, time.Unix(1015, 0)))
+	}
+	if longest < longestRun*19/20 {
+		t.Errorf("waits at most %v after 15 s", longest)
+	}
+}
+
 func TestBackoffGrowsByItself(t *testing.T) {
 	var b backoff
 	now := time.Unix(1000, 0)
