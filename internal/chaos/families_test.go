@@ -76,7 +76,7 @@ func TestKilledBroker(t *testing.T) {
 			alongside(t)
 			w := newWorld(t, Options{Binary: buildMailflume(t), NATS: buildNATS(t), Brokers: c.brokers, Sync: c.sync, Mailboxes: 12})
 			out := ordeal(t, w, Ordeal{
-				Mails: madeUp(600*kills, w.rng), Early: 5 * kills, Every: 50 * time.Millisecond, Faults: kills, Size: 3,
+				Mails: madeUp(1000*kills, w.rng), Early: 5 * kills, Every: time.Duration(forms(t, 50, 7)) * time.Millisecond, Faults: kills, Size: 3,
 				Fault: func(ctx context.Context, _ *Fleet, _ int) (time.Time, error) {
 					w.sleep(time.Second)
 					i := w.rng.IntN(c.brokers)
