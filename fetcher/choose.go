@@ -20,9 +20,13 @@ type choice struct {
 	missing []string // what was asked for by name or special use and is not there
 }
 
+// equal reports whether two choices mean the same folders. A server may list them in another order each time.
 func (c choice) equal(o choice) bool {
+	byName := func(folders []*folder) []*folder {
+		return slices.SortedFunc(slices.Values(folders), func(a, b *folder) int { return strings.Compare(a.name, b.name) })
+	}
 	same := func(a, b *folder) bool { return a.name == b.name && a.sent == b.sent }
-	return slices.EqualFunc(c.folders, o.folders, same) && slices.Equal(c.missing, o.missing)
+	return slices.EqualFunc(byName(c.folders), byName(o.folders), same) && slices.Equal(c.missing, o.missing)
 }
 
 // choose finds the folders that are wanted, in the order in which they are: a name, a special use such as \Sent, a pattern,

@@ -3,6 +3,7 @@ package fetcher
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -222,6 +223,36 @@ func TestRelist(t *testing.T) {
 		}
 		if n := len(f.commands("LIST")); !errors.Is(err, ErrRenew) || n > 16 || n < 8 || time.Since(start) > 75*time.Minute {
 			t.Errorf("%v after %v and %d times LIST", err, time.Since(start), n)
+		}
+	})
+}
+
+// TestRelistInAnotherOrder: that a server lists the same folders in another order is no reason to log in anew.
+func TestRelistInAnotherOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		names := []string{"P/a", "P/b", "P/c"}
+		f.on["LIST"] = func(c *fakeConn, tag, _ string) bool {
+			for _, name := range names {
+				c.say(`* LIST () "/" %s`, name)
+			}
+			slices.Reverse(names)
+			c.say("%s OK", tag)
+			return true
+		}
+		c := f.config()
+		c.Folders = []string{"P/*"}
+		s := mustOpen(t, c)
+		defer s.Close()
+		r, start := readAll(t.Context(), s, nil), time.Now()
+		for time.Since(start) < time.Hour {
+			if _, err := waited(t, s); err != nil {
+				t.Fatalf("%v after %v", err, time.Since(start))
+			}
+			r = readAll(t.Context(), s, r.after)
+		}
+		if n := len(f.commands("LIST")); n < 4 {
+			t.Errorf("%d times LIST", n)
 		}
 	})
 }

@@ -33,3 +33,12 @@ func discreet(user, secret string) func(string) string {
 	address := regexp.MustCompile("(?i)" + regexp.QuoteMeta(user))
 	return func(line string) string { return address.ReplaceAllLiteralString(secrets.Replace(line), "<user>") }
 }
+
+// discreet takes out of a text for people what the server was told in order to let us in. What is for us, such as CAPABILITY,
+// is read as it is.
+func (h *handover) discreet(text string) string {
+	if h.hide == nil {
+		return text
+	}
+	return h.hide(text)
+}

@@ -70,9 +70,11 @@ func (p *pass) together(uids []uint32, sizes map[uint32]int64) int {
 	return len(uids)
 }
 
-// tooLarge reports whether a message need not be asked for, going by RFC822.SIZE. Where that is a guess, only the literal
-// tells.
-func (p *pass) tooLarge(size int64) bool { return size > p.s.cfg.MaxMessage && !p.s.guess }
+// tooLarge reports whether a message need not be asked for, going by RFC822.SIZE.
+//
+// QUIRK(exchange): sizes. RFC822.SIZE is the size in the store, up to three times that of the message, or less; only the
+// literal tells.
+func (p *pass) tooLarge(size int64) bool { return size > p.s.cfg.MaxMessage && !p.s.exchange }
 
 // sizes asks for RFC822.SIZE. It shows in one round trip which messages the server does not hand out, which are too
 // large, and whether it answers in order.
@@ -165,7 +167,7 @@ var (
 // whole reports whether m is the message, with the end of its response, and not a failure to give it. An empty body is the message only if the server
 // says that it is empty.
 func (p *pass) whole(m fetched, sizes map[uint32]int64) bool {
-	if p.s.standIns && standsIn(m.body) {
+	if p.s.exchange && standsIn(m.body) {
 		return false
 	}
 	size, known := sizes[m.uid]
@@ -222,8 +224,15 @@ func (p *pass) lose(uid uint32, size int64) error {
 	p.noteOver(uid)
 	giveUp, err := p.pos.lose(uid, time.Now())
 	p.missed = p.missed || p.pos.triesOf(uid) <= len(lagPolls)
-	if err != nil || !giveUp {
+	if err != nil {
+		// The tries of those that are booked are kept, or none of them would ever be given up and make room.
+		if emitErr := p.emit(Message{Kind: KindMark}); emitErr != nil {
+			return emitErr
+		}
 		return err
+	}
+	if !giveUp {
+		return nil
 	}
 	m := p.message(fetched{uid: uid, fact: p.s.filter.takeFact(uid)})
 	m.Kind, m.Size = KindUnreadable, size
@@ -256,15 +265,22 @@ func (p *pass) stream(ctx context.Context, uids []uint32, o *imap.FetchOptions, 
 	stop := context.AfterFunc(ctx, s.kill)
 	defer stop()
 	cmd := s.client.Fetch(set, o)
-	err := s.drain(ctx, cmd, each)
+	var ours error // each wants no more, whatever the server says
+	err := s.drain(ctx, cmd, func(m fetched) error {
+		ours = each(m)
+		return ours
+	})
+	if ours != nil {
+		s.end(ours)
+	}
 	if err != nil {
 		s.kill() // or Close would read all that is still to come
 	}
 	if closeErr := cmd.Close(); err == nil {
 		err = closeErr
 	}
-	if errors.Is(err, errStopped) {
-		return err
+	if ours != nil {
+		return ours
 	}
 	return s.explain(ctx, "FETCH", err)
 }

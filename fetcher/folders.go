@@ -60,7 +60,7 @@ func (s *Session) absent(c catalog) *FolderError {
 // list asks for the folders of the mailbox, and for those of others that the configuration names.
 func (s *Session) list(ctx context.Context) (catalog, error) {
 	s.listed = time.Now()
-	c := catalog{spaces: s.spaces, exchange: s.standIns}
+	c := catalog{spaces: s.spaces, exchange: s.exchange}
 	patterns := []string{"*"}
 	for _, want := range s.cfg.Folders {
 		if prefix := s.spaces.foreign(want); prefix != "" && !slices.Contains(patterns, prefix+"*") {

@@ -34,7 +34,7 @@ type handover struct {
 	caps     map[string]bool // nil if not known
 	bye      string
 	read     int                      // bytes so far
-	hide     func(line string) string // once we have said who we are
+	hide     func(text string) string // see discreet; nil until we have said who we are
 
 	namespaces string // as the server says them
 }
@@ -114,7 +114,7 @@ func (h *handover) startTLS(ctx context.Context) error {
 		return err
 	}
 	if r.status != "OK" {
-		return &TLSError{Text: "the server refuses STARTTLS: " + r.text, Hint: hint}
+		return &TLSError{Text: "the server refuses STARTTLS: " + clip(r.text), Hint: hint}
 	}
 	if h.br.Buffered() > 0 {
 		return &TLSError{Text: "the server, or someone in between, sent data ahead of the TLS handshake"}
@@ -246,11 +246,12 @@ func (h *handover) wait(tag string, answer func() (string, error)) (reply, error
 			if r.status == "OK" {
 				h.noteCapCode(r.text)
 			}
+			r.text = h.discreet(r.text)
 			return r, nil
 		case first == "*":
 			h.noteUntagged(line)
 		default:
-			if err := classifyBare(line); err != nil {
+			if err := classifyBare(h.discreet(line)); err != nil {
 				return r, err
 			}
 		}
@@ -275,7 +276,7 @@ func (h *handover) noteUntagged(line string) {
 	case "CAPABILITY":
 		h.setCaps(text)
 	case "BYE":
-		h.bye = text
+		h.bye = h.discreet(text)
 	case "NAMESPACE":
 		h.namespaces = text
 	}
@@ -315,9 +316,6 @@ func (h *handover) readLine() (string, error) {
 		line = bytes.TrimRight(line, "\r\n")
 		n, ok := trailingLiteral(line)
 		if !ok || !bytes.HasPrefix(line, []byte("* ID ")) && !bytes.HasPrefix(line, []byte("* NAMESPACE ")) {
-			if h.hide != nil {
-				return h.hide(string(line)), nil
-			}
 			return string(line), nil
 		}
 		if n > maxLoginLine || h.read+int(n) > maxLogin {
@@ -396,5 +394,5 @@ func hintMechanism(caps map[string]bool) string {
 	if len(mechs) == 0 {
 		return "the server offers no way to log in on this port"
 	}
-	return "it offers " + strings.Join(sorted(mechs), ", ")
+	return "it offers " + clip(strings.Join(sorted(mechs), ", "))
 }

@@ -2,6 +2,7 @@ package fetcher
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -136,6 +137,56 @@ func TestMissingNeverPassed(t *testing.T) {
 	}
 	f.change(func() { delete(f.on, "UID FETCH") })
 	wantUIDs(t, readAll(t.Context(), s, r.after), 5)
+}
+
+// TestMoreLostThanRoom: a folder of which the server hands out fewer messages than can be kept track of is read to its end all
+// the same, some at a time; until then the error says what is wrong.
+func TestMoreLostThanRoom(t *testing.T) {
+	for name, sized := range map[string]bool{"nothing": false, "sizes": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const last = 2*maxLost + 10
+				f := newFake(t)
+				for uid := range uint32(last) {
+					f.add(uid + 1)
+				}
+				f.on["UID FETCH"] = func(c *fakeConn, tag, args string) bool {
+					set, items, _ := strings.Cut(args, " ")
+					for i, m := range f.mails {
+						if (m.uid == last || sized && !strings.Contains(items, "BODY")) && matches(set, m.uid, last) {
+							c.fetch(i+1, m, items)
+						}
+					}
+					c.say("%s OK FETCH completed.", tag)
+					return true
+				}
+				var after map[string]Position
+				unreadable, read := 0, false
+				for passes := 1; !read; passes++ {
+					s, err := Open(t.Context(), f.config(), secret{"x"})
+					if err != nil {
+						t.Fatal(err)
+					}
+					r := readAll(t.Context(), s, after)
+					after = r.after
+					for _, m := range r.all {
+						if m.Kind == KindUnreadable {
+							unreadable++
+						}
+					}
+					read = slices.Contains(r.uids, last)
+					if passes > 15 || r.err != nil && !strings.Contains(r.err.Error(), "nothing, for more than 64 messages") {
+						t.Fatalf("pass %d, %d given up: %v", passes, unreadable, r.err)
+					}
+					s.Close()
+					time.Sleep(6 * time.Minute)
+				}
+				if unreadable != 2*maxLost {
+					t.Errorf("%d given up before the last was read", unreadable)
+				}
+			})
+		})
+	}
 }
 
 // TestLateUIDOutOfWindow: what shows late in a long pass is not left behind.

@@ -224,7 +224,7 @@ func parseLost(s string) (all []lost, err error) {
 // of them.
 func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
 	if !p.remember(uid, now) {
-		return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("more than %d messages are listed and not handed out", maxLost)}
+		return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("nothing, for more than %d messages that it lists", maxLost)}
 	}
 	all := p.lostOnes()
 	i, _ := p.findLost(uid)

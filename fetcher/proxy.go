@@ -60,7 +60,8 @@ func Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if through == nil {
 		return direct.DialContext(ctx, network, addr)
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	silent := &ProxyError{Proxy: through.Host, Status: fmt.Sprintf("nothing for %v", dialTimeout)}
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, silent)
 	defer cancel()
 	switch through.Scheme {
 	case "socks5", "socks5h":

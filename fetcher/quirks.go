@@ -151,12 +151,7 @@ func isMissing(text string) bool {
 	return slices.ContainsFunc([]string{"[NONEXISTENT", "[TRYCREATE", "doesn't exist", "does not exist", "Unknown Mailbox", "no such mailbox"}, func(t string) bool { return has(text, t) })
 }
 
-// sizesLie reports whether RFC822.SIZE is only a guess.
-//
-// QUIRK(exchange): sizes. RFC822.SIZE is the size in the store, up to three times that of the message, or less.
-// Both forms of the greeting name the product (MailKit#2016).
-func sizesLie(greeting string) bool { return isExchange(greeting) }
-
+// isExchange goes by the product's name, which both forms of the greeting have (MailKit#2016).
 func isExchange(greeting string) bool { return has(greeting, "Microsoft Exchange") }
 
 // standsIn reports whether a message is what the server made up in place of one that it cannot render.

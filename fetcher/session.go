@@ -22,8 +22,7 @@ type Session struct {
 	filter   *filter
 	client   *imapclient.Client
 	caps     map[string]bool
-	guess    bool // RFC822.SIZE is a guess
-	standIns bool // this server makes up messages for those that it cannot render
+	exchange bool // the greeting is that of Exchange
 	alone    bool // answers come in disorder, or cannot be told apart: ask for one message at a time
 	spaces   namespaces
 	chosen   choice
@@ -126,8 +125,7 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 	s = &Session{
 		cfg:      c,
 		caps:     h.caps,
-		guess:    sizesLie(h.greeting),
-		standIns: isExchange(h.greeting),
+		exchange: isExchange(h.greeting),
 		spaces:   parseNamespaces(h.namespaces),
 		filter:   newFilter(h.link, h.br, h.caps, c.MaxMessage),
 		exists:   make(chan struct{}, 1),
