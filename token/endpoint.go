@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -126,12 +128,20 @@ type recorder struct {
 	header http.Header
 	body   []byte
 	skew   time.Duration
+
+	traced    bool        // connected is told
+	connected atomic.Bool // the request had a connection to go out on
 }
 
 var errTooLarge = fmt.Errorf("the answer of the token endpoint is larger than %d bytes", maxAnswer)
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept", "application/json")
+	if _, r.traced = r.base.(*http.Transport); r.traced {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { r.connected.Store(true) },
+		}))
+	}
 	resp, err := r.base.RoundTrip(req)
 	crash.At("token.refresh.sent")
 	if err != nil {
@@ -197,7 +207,7 @@ func (r *recorder) failure(ctx context.Context, err error, hide []Secret) *failu
 	default:
 		f.err = err
 	}
-	f.unsent = unsent(err)
+	f.unsent = r.unsent(err)
 	f.html = strings.Contains(r.header.Get("Content-Type"), "html") || bytes.HasPrefix(bytes.TrimSpace(r.body), []byte("<"))
 	f.retryAfter = retryAfter(r.header.Get("Retry-After"), r.sent())
 	f.code, f.text, f.subtype, f.traceID = clean(f.code, hide), clean(f.text, hide), clean(f.subtype, hide), clean(f.traceID, hide)
@@ -211,8 +221,11 @@ func or(a, b string) string {
 	return b
 }
 
-// unsent reports whether err says that no connection came about.
-func unsent(err error) bool {
+// unsent reports whether no connection came about, be it to the endpoint or through a proxy to it.
+func (r *recorder) unsent(err error) bool {
+	if r.traced {
+		return !r.connected.Load()
+	}
 	var dns *net.DNSError
 	var op *net.OpError
 	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"

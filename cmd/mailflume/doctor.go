@@ -135,7 +135,9 @@ func (p *patient) reachEndpoint(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	transport := toEndpoints()
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
 		var ours *url.Error

@@ -257,10 +257,14 @@ const embeddedLock = "embedded"
 
 // newTokens returns the manager of the mailboxes' grants.
 func newTokens(keys *token.Keyring, store *state.Store, session token.Session, log *slog.Logger) (*token.Manager, error) {
-	// Token endpoints are reached as mail servers are: http.DefaultTransport does not know ALL_PROXY.
+	return token.New(token.Config{Store: store, Session: session, Keys: keys, Transport: toEndpoints(), Log: log})
+}
+
+// toEndpoints reaches token endpoints as mail servers are reached: http.DefaultTransport does not know ALL_PROXY.
+func toEndpoints() *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody replaces it
 	transport.Proxy = func(r *http.Request) (*url.URL, error) { return fetcher.Proxy(r.URL) }
-	return token.New(token.Config{Store: store, Session: session, Keys: keys, Transport: transport, Log: log})
+	return transport
 }
 
 // identify returns the id of each mailbox of the configuration.
