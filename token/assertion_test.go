@@ -10,7 +10,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net/http"
 	"strings"
@@ -95,6 +94,7 @@ func TestApp(t *testing.T) {
 	}
 
 	key, cert, text := keyPair(t)
+	l.oauth.AddClient(sim.Client{ID: simClient, Certificate: cert})
 	seen := map[any]bool{}
 	l.filter = func(_ http.ResponseWriter, r *http.Request) bool {
 		if err := r.ParseForm(); err != nil || r.PostForm.Has("client_secret") {
@@ -108,7 +108,6 @@ func TestApp(t *testing.T) {
 			t.Errorf("header %v, claims %v", header, claims)
 		}
 		seen[claims["jti"]] = true
-		r.PostForm.Set("client_secret", "s3cret") // what the simulator knows
 		return false
 	}
 	l.account.Mailbox, l.account.Client.Credential = "bob", token.Certificate
@@ -145,9 +144,10 @@ func TestServiceAccount(t *testing.T) {
 	l.must(err)
 	l.account.Client.ID, l.account.Client.Credential = "", token.ServiceKey
 	l.account.Client.Secret = func() (string, error) { return string(file), nil }
-	delegated := false
+	service := sim.ServiceAccount{Email: "robot@project.iam.gserviceaccount.com", KeyID: "k1", Key: &key.PublicKey}
+	l.oauth.AddServiceAccount(service)
 	n := 0
-	l.filter = func(rw http.ResponseWriter, r *http.Request) bool {
+	l.filter = func(_ http.ResponseWriter, r *http.Request) bool {
 		n++
 		l.must(r.ParseForm())
 		header, claims := claimsOf(t, r.PostForm.Get("assertion"), &key.PublicKey, false)
@@ -156,18 +156,12 @@ func TestServiceAccount(t *testing.T) {
 			r.PostForm.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || r.PostForm.Has("client_secret") {
 			t.Errorf("header %v, claims %v, form %v", header, claims, r.PostForm)
 		}
-		rw.Header().Set("Content-Type", "application/json")
-		if !delegated {
-			rw.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprintf(rw, `{"error":"unauthorized_client","error_description":%q}`, sim.GoogleNotDelegated.Description)
-			return true
-		}
-		fmt.Fprintf(rw, `{"access_token":%q,"expires_in":3599,"token_type":"Bearer"}`, l.user.AccessToken(time.Hour))
-		return true
+		return false
 	}
 	_, err = l.manager.Token(t.Context(), l.account, "")
 	wants(t, err, "unauthorized_client", "Domain-wide delegation")
-	delegated = true
+	service.Delegated = []string{sim.ScopeGmail}
+	l.oauth.AddServiceAccount(service)
 	l.account.Mailbox, l.account.Client.Name, l.account.Client.TokenURL = "later", "later", l.server.URL+"/token?later"
 	l.renews()
 	if n != 3 {

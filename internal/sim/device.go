@@ -19,6 +19,7 @@ type device struct {
 	subject                 string // who approved it
 	declined, used          bool
 	polls                   int
+	polled                  time.Time // last
 	expires                 time.Time
 }
 
@@ -45,6 +46,14 @@ func (o *OAuthServer) AutoApproveDevices(address string, polls int) {
 	o.approval = autoApproval{address, polls}
 }
 
+// PaceDevices has polls for a device code refused with slow_down (RFC 8628, section 3.5) if they come sooner after each other
+// than this; 0 lets all of them pass.
+func (o *OAuthServer) PaceDevices(gap time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pace = gap
+}
+
 func (o *OAuthServer) answerDevice(userCode string, do func(*device)) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +73,7 @@ func (o *OAuthServer) microsoftDevice(rw http.ResponseWriter, r *http.Request) {
 	case !known:
 		o.failure(MicrosoftError(700016)).write(rw)
 		return
-	case c.Secret != "":
+	case c.confidential():
 		o.failure(MicrosoftError(7000218)).write(rw)
 		return
 	case scope == "":
@@ -93,10 +102,14 @@ func (o *OAuthServer) microsoftPoll(form url.Values, c Client) answer {
 	if d.polls++; d.subject == "" && o.approval.address != "" && d.polls > o.approval.polls {
 		d.subject = o.approval.address
 	}
+	tooSoon := !d.polled.IsZero() && now.Sub(d.polled) < o.pace
+	d.polled = now
 	expired, declined, subject, scope := now.After(d.expires), d.declined, d.subject, d.scope
-	d.used = subject != "" && !expired && !declined
+	d.used = subject != "" && !expired && !declined && !tooSoon
 	o.mu.Unlock()
 	switch {
+	case tooSoon:
+		return o.failure(OAuthError{Status: http.StatusBadRequest, Code: "slow_down", Description: "The request came too soon."})
 	case expired:
 		return o.failure(MicrosoftError(70019))
 	case declined:

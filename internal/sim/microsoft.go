@@ -36,8 +36,13 @@ func (o *OAuthServer) microsoftRoutes() {
 
 // tenantProblem checks the first segment of the path.
 func (o *OAuthServer) tenantProblem(tenant string, c Client) (OAuthError, bool) {
-	if c.Tenant != "" && tenant != c.Tenant {
+	switch {
+	case c.Tenant != "" && tenant != c.Tenant:
 		return MicrosoftError(50194).about("app", c.ID), true
+	case c.Personal && tenant != "consumers":
+		return MicrosoftError(9002331).about("app", c.ID), true
+	case c.Work && tenant == "consumers":
+		return MicrosoftError(9002332).about("app", c.ID), true
 	}
 	switch tenant {
 	case "common", "organizations", "consumers", c.Tenant:
@@ -118,19 +123,22 @@ func resourceScope(scope string) string {
 	return strings.Join(kept, " ")
 }
 
-func microsoftClientProblem(c Client, known bool, form url.Values) (OAuthError, bool) {
-	secret := form.Get("client_secret")
+func (o *OAuthServer) microsoftClientProblem(r *http.Request, c Client, known bool, form url.Values) (OAuthError, bool) {
+	secret, signed := form.Get("client_secret"), form.Get("client_assertion") != ""
 	var code int
 	switch {
 	case !known:
 		code = 700016
-	case c.Secret == "" && secret != "":
+	case !c.confidential() && (secret != "" || signed):
 		code = 700025
-	case c.Secret != "" && secret == "":
+	case signed:
+		code = o.assertionProblem(r, c, form)
+	case c.confidential() && secret == "":
 		code = 7000218
 	case c.Secret != secret:
 		code = 7000215
-	default:
+	}
+	if code == 0 {
 		return OAuthError{}, false
 	}
 	return MicrosoftError(code).about("app", form.Get("client_id")), true

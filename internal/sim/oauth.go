@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,7 +20,14 @@ type Client struct {
 	Testing   bool     // Google: not published, so that refresh tokens live 7 days
 	SPA       bool     // Microsoft: registered as a single-page application, so that they live 24 hours
 	Tenant    string   // Microsoft: single-tenant; other tenants and "common" are refused
+	Personal  bool     // Microsoft: for personal accounts only
+	Work      bool     // Microsoft: for work accounts only
+
+	Certificate *x509.Certificate // Microsoft: what it may sign assertions with, instead of a secret
 }
+
+// confidential reports whether the client has something to prove itself with.
+func (c Client) confidential() bool { return c.Secret != "" || c.Certificate != nil }
 
 // An OAuthServer is one provider's OAuth server: an http.Handler for all of its hosts.
 type OAuthServer struct {
@@ -36,10 +44,14 @@ type OAuthServer struct {
 	consented map[string]bool
 	codes     map[string]*authCode
 	devices   map[string]*device
+	pace      time.Duration // how far apart the polls for a device code must be; 0 means any
 	approval  autoApproval
-	faults    []*armedOAuthFault
-	requests  []TokenRequest
-	flying    map[string]int // refreshes under way, by subject
+
+	services   map[string]ServiceAccount // by email
+	assertions map[string]bool           // that were used, by jti
+	faults     []*armedOAuthFault
+	requests   []TokenRequest
+	flying     map[string]int // refreshes under way, by subject
 }
 
 // A TokenRequest is one request to a token endpoint.
@@ -62,6 +74,7 @@ func newOAuthServer(w *World, p Provider, r Rotation) *OAuthServer {
 		w: w, provider: p, rotation: r, mux: http.NewServeMux(),
 		clients: make(map[string]Client), consented: make(map[string]bool), codes: make(map[string]*authCode),
 		devices: make(map[string]*device), flying: make(map[string]int),
+		services: make(map[string]ServiceAccount), assertions: make(map[string]bool),
 	}
 	if p == Gmail {
 		o.googleRoutes()
@@ -248,7 +261,7 @@ func (o *OAuthServer) token(rw http.ResponseWriter, r *http.Request, grant func(
 	req.Account, req.Reused = o.holder(form.Get("refresh_token"))
 	n := o.begin(req)
 	f := o.trip("token", req)
-	a, delivered := o.respond(r, f, func() answer { return o.grant(form, grant) })
+	a, delivered := o.respond(r, f, func() answer { return o.grant(r, form, grant) })
 	o.finish(n, req, a, delivered)
 	if !delivered {
 		panic(http.ErrAbortHandler)
@@ -264,19 +277,22 @@ func unescape(s string) string {
 }
 
 // grant checks the client and carries out the request.
-func (o *OAuthServer) grant(form url.Values, do func(url.Values, Client) answer) answer {
+func (o *OAuthServer) grant(r *http.Request, form url.Values, do func(url.Values, Client) answer) answer {
+	if o.provider == Gmail && form.Get("grant_type") == assertionGrant {
+		return o.googleService(r, form) // who asks is said by the assertion
+	}
 	c, known := o.client(form.Get("client_id"))
-	if e, bad := o.clientProblem(c, known, form); bad {
+	if e, bad := o.clientProblem(r, c, known, form); bad {
 		return o.failure(e)
 	}
 	return do(form, c)
 }
 
-func (o *OAuthServer) clientProblem(c Client, known bool, form url.Values) (OAuthError, bool) {
+func (o *OAuthServer) clientProblem(r *http.Request, c Client, known bool, form url.Values) (OAuthError, bool) {
 	if o.provider == Gmail {
 		return googleClientProblem(c, known, form)
 	}
-	return microsoftClientProblem(c, known, form)
+	return o.microsoftClientProblem(r, c, known, form)
 }
 
 // begin logs a request and returns its number.

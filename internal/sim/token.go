@@ -240,6 +240,28 @@ func (a *Account) Revoke() {
 	}
 }
 
+// ChangePassword does to the user's grants what a new password does: Google's all end, and Microsoft's of public clients.
+func (a *Account) ChangePassword() {
+	o := a.w.OAuth(a.provider)
+	ends := func(id string) bool {
+		c, _ := o.client(id)
+		return a.provider == Gmail || !c.confidential()
+	}
+	var grants []string
+	a.w.mu.Lock()
+	for _, t := range a.w.tokens.refresh {
+		if t.provider == a.provider && strings.EqualFold(t.subject, a.address) {
+			grants = append(grants, t.grant+" "+t.client)
+		}
+	}
+	a.w.mu.Unlock()
+	for _, g := range grants {
+		if grant, client, _ := strings.Cut(g, " "); ends(client) {
+			a.w.revokeGrant(grant)
+		}
+	}
+}
+
 func (a *Account) token(client string, lifetime time.Duration, scope, grant string) string {
 	return a.w.addAccess(accessToken{
 		provider: a.provider, subject: a.address, client: client, audience: audienceOf(scope), scope: scope, grant: grant,
