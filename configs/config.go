@@ -42,9 +42,10 @@ func (h HTTP) Address() string {
 
 // Limits bound what one message, and the mail servers, are asked for.
 type Limits struct {
-	MessageSize     Size `mapstructure:"message_size"`
-	LoginsPerSecond int  `mapstructure:"logins_per_second"`
-	Connections     int  `mapstructure:"connections_per_account"`
+	MessageSize     Size          `mapstructure:"message_size"`
+	LoginsPerSecond int           `mapstructure:"logins_per_second"`
+	LoginGap        time.Duration `mapstructure:"login_gap"`
+	Connections     int           `mapstructure:"connections_per_account"`
 }
 
 // Replica is this process among those that share the mailboxes.

@@ -272,7 +272,7 @@ func TestDefaults(t *testing.T) {
 		File: "mailflume.yaml", Data: "data", Memory: 256 << 20,
 		Log:     Log{Level: "info", Format: "text"},
 		HTTP:    HTTP{Listen: "127.0.0.1:8080"},
-		Limits:  Limits{MessageSize: 64 << 20, LoginsPerSecond: 20, Connections: 3},
+		Limits:  Limits{MessageSize: 64 << 20, LoginsPerSecond: 20, LoginGap: 30 * time.Second, Connections: 3},
 		Replica: Replica{Lease: 15 * time.Second},
 		NATS: NATS{
 			Embedded: Embedded{Listen: "127.0.0.1:4222"}, Bucket: "mail", State: "mailflume",

@@ -70,6 +70,10 @@ var fields = []field{
 				doc: "How many logins one mail server gets in a second from all replicas together, when many mailboxes connect at once: each takes its share.",
 			},
 			{
+				key: "login_gap", kind: durations(0, time.Hour), def: "30s",
+				doc: "How far apart the logins of one account are, once five have come in short order: providers throttle who comes and goes. 0: not bounded.",
+			},
+			{
 				key: "connections_per_account", kind: integers(1, 15), def: "3",
 				doc: "How many entries of mailboxes one account may have: each keeps one connection, at whatever replica, and a second one for a moment when its token ends. Gmail allows 15, Exchange fewer, and the owner's phones and programs take theirs.",
 			},

@@ -68,7 +68,7 @@ type Config struct {
 	MaxMessage  int64         // a larger message is reported TooLarge; DefaultMaxMessage if 0
 	Budget      *Budget       // bounds the bytes of all messages in flight; unbounded if nil
 	Allowance   *Allowance    // bounds the bytes of a day, of backfill first; unbounded if nil
-	Logins      *Logins       // bounds the logins a second; unbounded if nil
+	Logins      *Logins       // bounds how often one logs in; unbounded if nil
 	Progress    time.Duration // no byte for so long while a reply is due: the connection is dead
 	IdleRefresh time.Duration // how long one IDLE lasts
 	Poll        time.Duration // how often to look at folders that IDLE does not watch

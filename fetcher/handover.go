@@ -332,6 +332,7 @@ func (h *handover) readLine() (string, error) {
 func (h *handover) authenticate(secret string) error {
 	before := h.caps
 	h.caps, h.hide = nil, discreet(h.cfg.User, secret)
+	h.cfg.Logins.sent(h.cfg.Addr, h.cfg.User)
 	var r reply
 	var err error
 	switch {

@@ -326,31 +326,6 @@ func TestConfigMistakes(t *testing.T) {
 	}
 }
 
-// TestLogins: at one server, logins come at the rate that was set; at another they do not wait; and ctx ends the waiting.
-func TestLogins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := NewLogins(5)
-		start := time.Now()
-		for i := range 30 {
-			if err := l.wait(t.Context(), "a.example:993"); err != nil {
-				t.Fatal(err)
-			}
-			if d, want := time.Since(start), time.Duration(max(0, i-4))*200*time.Millisecond; d != want {
-				t.Errorf("login %d after %v, want %v", i, d, want)
-			}
-		}
-		before := time.Now()
-		if err := l.wait(t.Context(), "b.example:993"); err != nil || time.Since(before) != 0 {
-			t.Errorf("%v after %v", err, time.Since(before))
-		}
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errors.New("enough"))
-		defer cancel()
-		if err := l.wait(ctx, "a.example:993"); err == nil || err.Error() != "enough" {
-			t.Error(err)
-		}
-	})
-}
-
 // A server that repeats what it was told, in plain or as it was sent, is quoted without it.
 func TestRefusalIsQuotedWithoutSecrets(t *testing.T) {
 	for _, auth := range []Auth{XOAUTH2, Password} {
@@ -371,29 +346,4 @@ func TestRefusalIsQuotedWithoutSecrets(t *testing.T) {
 			t.Errorf("%s", refused.Text)
 		}
 	}
-}
-
-// TestLoginsAmongReplicas: three replicas together keep to the rate, each from the moment on at which it knows of the others.
-func TestLoginsAmongReplicas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		replicas := 3
-		count := make(chan struct{}, 10_000)
-		for range replicas {
-			l := NewLogins(6).Among(func() int { return replicas })
-			go func() {
-				for l.wait(t.Context(), "a.example:993") == nil {
-					count <- struct{}{}
-				}
-			}()
-		}
-		time.Sleep(100*time.Second + time.Millisecond)
-		if n := len(count); n < 600 || n > 610 {
-			t.Errorf("%d logins in 100 s, want 6 a second and as many at once", n)
-		}
-		slow := NewLogins(1).Among(func() int { return 5 })
-		before := time.Now()
-		if err := slow.wait(t.Context(), "b.example:993"); err != nil || time.Since(before) != 0 {
-			t.Errorf("the first login waits for %v", time.Since(before))
-		}
-	})
 }

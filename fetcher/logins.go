@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// Logins bounds how often the Sessions that share it log in at one server, so that a thousand mailboxes which all
-// reconnect at once do not come as a storm. A slow server holds up nobody but its own mailboxes.
+// Logins bounds how often the Sessions that share it log in: at one server, so that a thousand mailboxes which all reconnect
+// at once do not come as a storm, and with one account, since providers throttle who comes and goes. A slow server holds up
+// nobody but its own mailboxes.
 type Logins struct {
-	gap   time.Duration
+	gap   time.Duration // at one server
 	share func() int
+	apart time.Duration // with one account; 0: unbounded
 
 	mu   sync.Mutex
-	next map[string]time.Time // by host: when its next turn is
+	next map[string]time.Time // by host: when its next turn is; by host and user: when the logins so far would be over, had they been apart
 }
 
 // NewLogins returns Logins that let so many through in a second, and at once as many as a second has.
@@ -29,8 +31,18 @@ func (l *Logins) Among(replicas func() int) *Logins {
 	return l
 }
 
-// wait returns when it is the caller's turn at a server.
-func (l *Logins) wait(ctx context.Context, addr string) error {
+// inHaste is how many logins of one account may follow each other at once: a short trouble of the network takes some.
+const inHaste = 5
+
+// Apart has l keep an account's logins so far apart, once inHaste of them have come in short order. An account is a user at a
+// server; only what was sent to it counts, and only what this process sent.
+func (l *Logins) Apart(gap time.Duration) *Logins {
+	l.apart = gap
+	return l
+}
+
+// wait returns when it is the caller's turn to log in at a server with an account.
+func (l *Logins) wait(ctx context.Context, addr, user string) error {
 	if l == nil {
 		return nil
 	}
@@ -38,14 +50,10 @@ func (l *Logins) wait(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(time.Until(l.turn(host, time.Now())))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := pause(ctx, time.Until(l.mayLogIn(host, user))); err != nil {
+		return err
 	}
+	return pause(ctx, time.Until(l.turn(host, time.Now())))
 }
 
 // turn takes the next turn at a host. Unused turns are good for one second.
@@ -62,4 +70,29 @@ func (l *Logins) turn(host string, now time.Time) time.Time {
 	}
 	l.next[host] = at.Add(gap)
 	return at
+}
+
+// mayLogIn returns when an account may log in. It takes no turn: a server that cannot be reached has nothing to count.
+func (l *Logins) mayLogIn(host, user string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next[host+" "+user].Add(-(inHaste - 1) * l.apart)
+}
+
+// sent notes that an account's credentials go to a server now.
+func (l *Logins) sent(addr, user string) {
+	if l == nil || l.apart == 0 {
+		return
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.next[host+" "+user]
+	if now := time.Now(); at.Before(now) {
+		at = now
+	}
+	l.next[host+" "+user] = at.Add(l.apart)
 }

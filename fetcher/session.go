@@ -77,7 +77,7 @@ func Open(ctx context.Context, c Config, t TokenSource) (*Session, error) {
 	var refused *AuthError
 	var token string
 	for attempt := range 2 {
-		if err := c.Logins.wait(ctx, c.Addr); err != nil {
+		if err := c.Logins.wait(ctx, c.Addr, c.User); err != nil {
 			return nil, err
 		}
 		next, err := t.Token(ctx, token)

@@ -94,7 +94,7 @@ func (s *Session) pace(ctx context.Context, took time.Duration) error {
 	if !s.filter.slowedWithin(slowFor) {
 		return nil
 	}
-	return s.rest(ctx, min(took, time.Minute))
+	return pause(ctx, min(took, time.Minute))
 }
 
 func (s *Session) sleep(ctx context.Context, d time.Duration) error {
@@ -209,11 +209,11 @@ func (s *Session) calm(ctx context.Context) error {
 	if s.fruitless < 2 {
 		return nil
 	}
-	return s.rest(ctx, time.Duration(min(s.fruitless-1, 5))*time.Second)
+	return pause(ctx, time.Duration(min(s.fruitless-1, 5))*time.Second)
 }
 
-// rest sleeps for d, whatever is announced.
-func (s *Session) rest(ctx context.Context, d time.Duration) error {
+// pause sleeps for d, whatever is announced.
+func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

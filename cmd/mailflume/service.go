@@ -227,7 +227,8 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	}
 	c.shared = bounds{
 		budget: fetcher.NewBudget(int64(s.config.Memory)), turns: mailbox.NewTurns(commitsAtOnce),
-		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)).Among(func() int { return staying(c.replica) }),
+		logins: fetcher.NewLogins(float64(s.config.Limits.LoginsPerSecond)).
+			Among(func() int { return staying(c.replica) }).Apart(s.config.Limits.LoginGap),
 	}
 	f, err := s.muster(ctx, c, s.config, nil)
 	if err != nil {

@@ -153,7 +153,7 @@ func (w *World) writeConfig(embedded string) error {
 		imap, oauth = w.Lines.IMAP.Listen, w.Lines.OAuth.Listen
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\nlimits: {logins_per_second: %d}\n",
+	fmt.Fprintf(&b, "data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\nlimits: {logins_per_second: %d, login_gap: 0}\n",
 		cmp.Or(w.o.Logins, 1000))
 	if w.o.Lease != 0 {
 		fmt.Fprintf(&b, "replica: {lease: %v}\n", w.o.Lease)
