@@ -32,6 +32,7 @@ type mailbox struct {
 	comment []byte
 	angle   []byte // between angle brackets
 	angled  bool
+	before  int // how much of the phrase stands before the angle brackets
 }
 
 // parseAddresses returns the mailboxes of a list; groups are flattened.
@@ -66,6 +67,10 @@ func parseAddresses(value []byte, w words, limit int) (list []event.EmailAddress
 		}
 	}
 	s.finish(0)
+	if len(s.list) > limit {
+		w.notes.add(DefectLimitAddresses)
+		s.list = s.list[:limit]
+	}
 	return s.list, s.odd
 }
 
@@ -91,7 +96,13 @@ func (s *addressScan) group() {
 	s.pos++
 	phrase := bytes.TrimSpace(s.box.phrase)
 	if len(phrase) >= 6 && bytes.EqualFold(phrase[len(phrase)-6:], []byte("mailto")) {
+		// "mailto:ann@example.org", "Ann [mailto:ann@example.org]"
+		const longest = 500
+		name := bytes.TrimRight(phrase[:len(phrase)-6], " \t[(")
 		s.box.phrase, s.odd = nil, true
+		if len(name) > 0 && len(name) <= longest {
+			s.box.phrase = append(slices.Clip(name), ' ')
+		}
 		return
 	}
 	if s.box.angled || len(phrase) == 0 || bytes.IndexByte(phrase, '@') >= 0 {
@@ -206,14 +217,25 @@ scan:
 	}
 	if s.box.angled {
 		s.odd = true
-		if bytes.IndexByte(inner, '@') < 0 || bytes.IndexByte(s.box.angle, '@') >= 0 {
+		if bytes.IndexByte(inner, '@') < 0 || bytes.EqualFold(inner, s.box.angle) {
 			return
+		}
+		if bytes.IndexByte(s.box.angle, '@') >= 0 {
+			s.another()
 		}
 	}
 	if len(inner) == 0 && end < len(s.text) && s.text[end] == '<' {
 		return
 	}
-	s.box.angle, s.box.angled = inner, true
+	s.box.angle, s.box.angled, s.box.before = inner, true, len(s.box.phrase)
+}
+
+// another ends a mailbox where the comma behind it is missing: "Ann <ann@example.org> Bob <bob@example.org>".
+func (s *addressScan) another() {
+	next := mailbox{phrase: bytes.Clone(s.box.phrase[s.box.before:])}
+	s.box.phrase = slices.Clip(s.box.phrase[:s.box.before])
+	s.finish(',')
+	s.box = next
 }
 
 // finish turns what was read into a mailbox. sep is what stands behind it.
@@ -298,20 +320,39 @@ func (s *addressScan) bare(phrase, comment []byte) {
 		phrase = []byte(decoded)
 	}
 	name := s.words.decode(comment)
-	if fields := spaced(phrase); len(fields) > 1 {
-		if at := addressWord(fields, phrase); at >= 0 {
-			email := fields[at]
-			fields = append(fields[:at:at], fields[at+1:]...)
-			s.odd = true
-			if rest := s.words.decode(bytes.Join(fields, []byte{' '})); rest != "" {
-				name = rest
-			}
-			s.add(name, s.email(email))
-			return
-		}
+	if fields := spaced(phrase); len(fields) > 1 && phrase[0] != '"' && s.bareWords(fields, name) {
+		return
 	}
 	s.odd = s.odd || bytes.IndexByte(phrase, '@') < 0
 	s.add(name, s.email(phrase))
+}
+
+// bareWords reads words of which one is an address and the others are its name. If several are, the commas between them
+// are missing, and the words before each are its name. It says no if none is.
+func (s *addressScan) bareWords(fields [][]byte, name string) bool {
+	found := 0
+	for _, f := range fields {
+		if isAddressWord(f) {
+			found++
+		}
+	}
+	if found == 0 {
+		return false
+	}
+	s.odd = true
+	start := 0
+	for i, f := range fields {
+		if !isAddressWord(f) {
+			continue
+		}
+		around := fields[start:i:i]
+		if found--; found == 0 {
+			around = append(around, fields[i+1:]...)
+		}
+		s.add(cmpOr(s.words.decode(bytes.Join(around, []byte{' '})), name), s.email(f))
+		start = i + 1
+	}
+	return true
 }
 
 // spaced returns the words of a phrase, or nothing if it is one.
@@ -322,24 +363,13 @@ func spaced(phrase []byte) [][]byte {
 	return bytes.Fields(phrase)
 }
 
-// addressWord returns the only word that looks like an address, or -1. Spaces around the "@" itself do not count.
-func addressWord(fields [][]byte, phrase []byte) int {
-	found := -1
-	if phrase[0] == '"' {
-		return -1
-	}
-	for i, f := range fields {
-		if at := bytes.IndexByte(f, '@'); at > 0 && at < len(f)-1 {
-			if found >= 0 {
-				return found
-			}
-			found = i
-		}
-	}
-	return found
+// isAddressWord says whether a word looks like an address. Spaces around the "@" itself do not count.
+func isAddressWord(word []byte) bool {
+	at := bytes.IndexByte(word, '@')
+	return at > 0 && at < len(word)-1
 }
 
-// email cleans an address: no white space outside quotes, no comments, no mailto.
+// email cleans an address: no white space outside quotes, no comments, no mailto, no brackets around it.
 func (s *addressScan) email(b []byte) string {
 	b = trim(b)
 	for len(b) > 0 && (b[0] == '<' || b[0] == '>') {
@@ -350,6 +380,12 @@ func (s *addressScan) email(b []byte) string {
 	}
 	if len(b) > 7 && bytes.EqualFold(b[:7], []byte("mailto:")) {
 		b, s.odd = b[7:], true
+	}
+	if bytes.IndexByte(b, '(') >= 0 && bytes.IndexByte(b, '"') < 0 { // <ann(a comment)@example.org>
+		b, s.odd = []byte(withoutComments(string(b))), true
+	}
+	if n := len(b) - 1; n > 0 && b[n] == ']' && (b[0] == '[' || bytes.IndexByte(b, '[') < 0) { // [ann@example.org]
+		b, s.odd = bytes.TrimPrefix(b[:n], []byte{'['}), true
 	}
 	if bytes.Contains(b, []byte("=?")) {
 		s.odd = true

@@ -3,6 +3,7 @@ package parser
 import (
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -52,8 +53,8 @@ func marksAttribution(line string) bool {
 	return colon || strings.IndexByte(line, '@') >= 0
 }
 
-// cutEnd takes off what stands behind the last word of an introduction: white space, the marks of a quote or of emphasis,
-// and the colon.
+// cutEnd takes off what stands behind the last word of an introduction: white space, the marks of a quote, of emphasis or
+// of the direction of writing, dashes, and the colon.
 func cutEnd(line string) (words string, colon bool) {
 	for line != "" {
 		switch c := line[len(line)-1]; {
@@ -61,14 +62,16 @@ func cutEnd(line string) (words string, colon bool) {
 			line = line[:len(line)-1]
 		case c == ':':
 			line, colon = line[:len(line)-1], true
+		case c == '-' && strings.HasSuffix(line, " ---"), c == '-' && strings.HasSuffix(line, "----"): // Zoho
+			line = strings.TrimRight(line, "-")
 		case c < utf8.RuneSelf:
 			return line, colon
-		case strings.HasSuffix(line, "："):
-			line, colon = strings.TrimSuffix(line, "："), true
-		case strings.HasSuffix(line, "\u00a0"):
-			line = strings.TrimSuffix(line, "\u00a0")
 		default:
-			return line, colon
+			r, size := utf8.DecodeLastRuneInString(line)
+			if r != '：' && !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) {
+				return line, colon
+			}
+			line, colon = line[:len(line)-size], colon || r == '：'
 		}
 	}
 	return line, colon
@@ -136,7 +139,7 @@ func verbIn(lines textLines, first, last int) bool {
 // hasVerb says whether a verb stands before the name, as some languages have it.
 func hasVerb(line string) bool {
 	low := strings.ToLower(line)
-	for _, verb := range []string{" schrieb ", " schreef ", " skrev ", " napisał", " wrote ", " kirjoitti ", " написал", " escribió ", " a écrit "} {
+	for _, verb := range []string{" schrieb ", " schreef ", " skrev ", " napisał", " wrote ", " kirjoitti ", " написал", " escribió ", " a écrit ", " ha scritto ", " escreveu ", " пишет "} {
 		if strings.Contains(low, verb) {
 			return true
 		}

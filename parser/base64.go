@@ -98,6 +98,31 @@ func (d *base64Decoder) alike(dst []byte) []byte {
 	return dst
 }
 
+// isProse says whether what is labelled base64 is text as it stands: words with marks between them, from the first line on.
+func isProse(raw []byte) bool {
+	const window, longest = 1000, 24
+	raw = bytes.TrimLeft(raw[:min(len(raw), window)], " \t\r\n")
+	if first, _ := lineAt(raw, 0); properBase64(trimRight(first)) {
+		return false
+	}
+	run, spaces, marks := 0, 0, 0
+	for i, c := range raw {
+		switch {
+		case base64Value[c] < 64 || c == '=':
+			if run++; run > longest {
+				return false
+			}
+			continue
+		case !isSpace(c):
+			marks++
+		case c == ' ' && i > 0 && !isSpace(raw[i-1]):
+			spaces++
+		}
+		run = 0
+	}
+	return marks > 0 && spaces > 0
+}
+
 // letter decodes a line letter by letter.
 func (d *base64Decoder) letter(dst, line []byte) []byte {
 	padded := false

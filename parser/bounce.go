@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/mailflume/mailflume/event"
@@ -45,12 +46,16 @@ func firstPart(a, b *part) *part {
 	return b
 }
 
-// blocks splits the body of a report into its groups of fields, which stand apart by blank lines.
+// blocks splits the body of a report into its groups of fields.
 func (p *part) blocks() []header {
 	if p == nil {
 		return nil
 	}
-	text := p.start()
+	return fieldGroups(p.start())
+}
+
+// fieldGroups reads groups of fields, which stand apart by blank lines.
+func fieldGroups(text []byte) []header {
 	var out []header
 	for pos := 0; pos < len(text) && len(out) <= maxBounced; {
 		line, next := lineAt(text, pos)
@@ -63,11 +68,46 @@ func (p *part) blocks() []header {
 			return out
 		}
 		if len(h.fields) > 0 {
-			out = append(out, h)
+			out = append(out, h.recipients()...)
 		}
 		pos = end
 	}
 	return out
+}
+
+// recipients splits a group that holds the fields of several recipients, because the blank lines between them are missing.
+func (h header) recipients() []header {
+	var out []header
+	seen, start := make(map[string]bool), 0
+	for i, f := range h.fields {
+		for _, name := range recipientFields {
+			if !h.named(f, name) {
+				continue
+			}
+			if seen[name] {
+				out = append(out, header{h.raw, h.fields[start:i], h.names})
+				start = i
+				clear(seen)
+			}
+			seen[name] = true
+		}
+	}
+	return append(out, header{h.raw, h.fields[start:], h.names})
+}
+
+// recipientFields name the recipient in a report.
+var recipientFields = [...]string{"Original-Recipient", "Final-Recipient"}
+
+// groupsInText reads the groups of a report that stands in a text, because it lost its parts on the way.
+func groupsInText(text string) []header {
+	lines := splitLines(text, nil)
+	for i := range lines.count() {
+		name, kind := fieldName(lines.at(i))
+		if kind == nameStrict && slices.ContainsFunc(recipientFields[:], func(known string) bool { return is(name, known) }) {
+			return fieldGroups([]byte(text[lines.spans[i].start:]))
+		}
+	}
+	return nil
 }
 
 // start returns the decoded start of a part.
@@ -94,7 +134,11 @@ func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
 	var b event.Bounce
 	report := lower(root.media.str("report-type")) == "delivery-status"
 	told := false // the report says what happened, whatever it is
-	for _, h := range r.status.blocks() {
+	groups := r.status.blocks()
+	if r.status == nil && (report || looksBounced(root.header, m)) {
+		groups = groupsInText(cutText(m.Text, reportWindow))
+	}
+	for _, h := range groups {
 		one, action, ok := bouncedRecipient(h)
 		if !ok {
 			continue
@@ -137,7 +181,7 @@ func bouncedRecipient(h header) (r event.BouncedRecipient, action string, ok boo
 		diagnostic = field("Diagnostic-Code")
 	}
 	r.Reason = cutText(strings.Join(strings.Fields(diagnostic), " "), maxReason)
-	r.Status = preciseStatus(status, findStatus(r.Reason))
+	r.Status = preciseStatus(repliedStatus(r.Reason), preciseStatus(status, findStatus(r.Reason)))
 	r.Action = action
 	return r, action, true
 }
@@ -173,7 +217,9 @@ func completeBounce(b *event.Bounce, root *part, r reports, m *event.Mail) {
 	if one := &b.Recipients[0]; notice.count() > 0 && len(b.Recipients) == 1 {
 		fromText := readNotice(notice, root.header)
 		one.Recipient = cmpOr(one.Recipient, fromText.Recipient)
-		one.Status = preciseStatus(one.Status, fromText.Status)
+		if repliedStatus(one.Reason) == "" {
+			one.Status = preciseStatus(one.Status, fromText.Status)
+		}
 		one.Reason = cmpOr(one.Reason, fromText.Reason)
 	}
 	var sent header

@@ -89,7 +89,20 @@ func charsetHint(root *part) string {
 			}
 		}
 	})
-	return hint
+	return cmpOr(hint, wordHint(root.header))
+}
+
+// wordHint returns the charset of the first encoded word of the subject or the sender, if it is more than ASCII.
+func wordHint(h header) string {
+	for _, name := range [...]string{"Subject", "From"} {
+		value, _ := h.last(name)
+		if start := bytes.Index(value, []byte("=?")); start >= 0 {
+			if word, size, _ := parseWord(value[start:]); size > 0 && findCharset(word.charset).kind == charsetTable {
+				return word.charset
+			}
+		}
+	}
+	return ""
 }
 
 // words returns how to read header text of a part.
@@ -194,12 +207,12 @@ func (b *builder) value(p *part, decoded []byte, defect string) event.EmailBodyV
 		v.IsTruncated = true
 		b.defects.add(DefectLimitText, p.id)
 	}
-	label := p.charset
-	if label == "" && p.media.value == "text/html" {
-		label = metaCharset(decoded)
+	label, hint := p.charset, b.hint
+	if p.media.value == "text/html" {
+		label, hint = htmlCharset(decoded, label, hint)
 	}
 	var problem string
-	if v.Value, problem = bodyText(decoded, label, b.hint); problem != "" {
+	if v.Value, problem = bodyText(decoded, label, hint); problem != "" {
 		detail := ""
 		if problem == DefectCharsetUnknown && isToken8(label) {
 			detail = label

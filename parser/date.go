@@ -17,6 +17,23 @@ var namedZones = map[string]int{
 
 var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
+// foreignMonths are how names of months start that start otherwise than in English: German, French, Spanish, Italian,
+// Portuguese, Dutch, the Scandinavian languages, Russian.
+var foreignMonths = [12][]string{
+	{"ene", "gen", "янв"},
+	{"fév", "fev", "фев"},
+	{"mär", "mrt", "maa", "мар"},
+	{"abr", "avr", "апр"},
+	{"mai", "mag", "mei", "maj", "мая", "май"},
+	{"juin", "giu", "июн"},
+	{"juil", "lug", "июл"},
+	{"ago", "aoû", "aou", "авг"},
+	{"set", "сен"},
+	{"okt", "ott", "out", "окт"},
+	{"noy", "ноя"},
+	{"dez", "déc", "dic", "des", "дек"},
+}
+
 // dateScan collects the pieces of a date in whatever order they stand.
 type dateScan struct {
 	day, month, year     int
@@ -25,6 +42,7 @@ type dateScan struct {
 	hasDay, hasMonth     bool
 	hasYear, hasTime     bool
 	hasZone              bool
+	early                bool // the month stands before the day, where some languages have a weekday "mar"
 	odd                  bool // not the form of RFC 5322
 }
 
@@ -111,7 +129,7 @@ func (s *dateScan) token(token string) {
 	switch {
 	case s.hasTime && (c == '+' || c == '-'):
 		s.offset(token)
-	case strings.Contains(token, ":") && c >= '0' && c <= '9' && !strings.Contains(token, "t"):
+	case isClock(token):
 		s.clock(token)
 	case c >= '0' && c <= '9':
 		s.number(token)
@@ -120,9 +138,15 @@ func (s *dateScan) token(token string) {
 	}
 }
 
+// isClock says whether a token is the time of a day, and not a date with one behind a "T".
+func isClock(token string) bool {
+	colon := strings.IndexByte(token, ':')
+	return colon > 0 && isDigit(token[0]) && strings.IndexByte(token[:colon], 't') < 0
+}
+
 // number reads a token of digits: a day, a year, or a whole date as 2026-03-02, 02-Mar-2026, 2.3.2026 or 3/2/2026.
 func (s *dateScan) number(token string) {
-	if date, clock, found := strings.Cut(token, "t"); found && strings.Contains(clock, ":") { // ISO 8601
+	if date, clock, found := strings.Cut(token, "t"); found && strings.Contains(clock, ":") && !strings.Contains(date, ":") { // ISO 8601
 		s.odd = true
 		s.number(date)
 		s.clock(clock)
@@ -246,16 +270,15 @@ func (s *dateScan) offset(token string) {
 // word reads a token of letters: the name of a month, a weekday or a zone, am or pm.
 func (s *dateScan) word(token string) {
 	token = strings.Trim(token, "\"'.()")
-	if len(token) >= 3 && !s.hasMonth {
-		for i, month := range months {
-			if strings.HasPrefix(token, month) {
-				s.month, s.hasMonth = i+1, true
-				s.odd = s.odd || len(token) > 3
-				return
-			}
+	if len(token) >= 3 && (!s.hasMonth || s.early && !s.hasTime) {
+		if month := monthOf(token); month > 0 {
+			s.month, s.hasMonth = month, true
+			s.early = !s.hasDay
+			s.odd = s.odd || len(token) > 3
+			return
 		}
 	}
-	switch {
+	switch token = strings.ReplaceAll(token, ".", ""); {
 	case token == "pm" && s.hour < 12:
 		s.hour += 12
 		s.odd = true
@@ -273,6 +296,23 @@ func (s *dateScan) word(token string) {
 		}
 		s.odd = s.odd || token != "gmt"
 	}
+}
+
+// monthOf returns the month of which a word is the name or its short form, in English or another language; 0 if none.
+func monthOf(word string) int {
+	for i, month := range months {
+		if strings.HasPrefix(word, month) {
+			return i + 1
+		}
+	}
+	for i, names := range foreignMonths {
+		for _, name := range names {
+			if strings.HasPrefix(word, name) {
+				return i + 1
+			}
+		}
+	}
+	return 0
 }
 
 // closeColons takes the white space around colons out, which the obsolete form allows (RFC 5322, appendix A.6.3).

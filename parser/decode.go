@@ -35,23 +35,29 @@ func parseEncoding(value []byte) (e transfer, proper, known bool) {
 	case "quoted-printable":
 		return encodingQuoted, true, true
 	}
-	// What real mail says instead: "7-bit", "base64;", "quoted-printable (x)", "\"base64\"".
-	label = strings.Trim(string(stripComment([]byte(label))), " \t\";'")
-	if i := strings.IndexAny(label, "; \t"); i >= 0 {
-		label = label[:i]
-	}
-	switch label {
-	case "", "7bit", "8bit", "binary", "7-bit", "8-bit", "7bits", "8bits", "none", "plain", "utf-8", "utf8", "ascii", "us-ascii":
-		return encodingNone, false, true
-	case "base64", "base-64", "b64", "b", "bas64":
-		return encodingBase64, false, true
-	case "quoted-printable", "quotedprintable", "quoted_printable", "quoted/printable", "qp", "q":
+	// What real mail says instead: "7-bit", "base64;", "Quoted Printable", "quoted-printable (x)", "\"base64\"".
+	const longest = 100
+	label = dropComments(label[:min(len(label), longest)])
+	uuencoded := strings.Contains(label, "uue")
+	label, _, _ = strings.Cut(strings.Trim(label, " \t\";',"), ";")
+	label, _, _ = strings.Cut(label, ",")
+	label = encodingMarks.Replace(label)
+	switch {
+	case strings.HasPrefix(label, "quoted"), label == "qp", label == "q":
 		return encodingQuoted, false, true
-	case "x-uuencode", "uuencode", "x-uue", "uue":
+	case strings.HasPrefix(label, "base64"), label == "b64", label == "b", label == "bas64":
+		return encodingBase64, false, true
+	case strings.HasPrefix(label, "7bit"), strings.HasPrefix(label, "8bit"), strings.HasPrefix(label, "binary"),
+		label == "", label == "none", label == "plain", label == "utf8", label == "ascii", label == "usascii":
+		return encodingNone, false, true
+	case uuencoded:
 		return encodingUU, true, true
 	}
 	return encodingNone, false, false
 }
+
+// encodingMarks are taken out of the name of a transfer encoding before it is compared.
+var encodingMarks = strings.NewReplacer(" ", "", "\t", "", "-", "", "_", "", "/", "", "\"", "")
 
 // decoder hands out decoded bytes piece by piece.
 type decoder interface {

@@ -114,6 +114,9 @@ func (m *media) name(which string, w words) string {
 	if t.defect != "" {
 		w.notes.add(DefectHeaderCharset)
 	}
+	if strings.Contains(t.value, "=?") { // encoded twice
+		return w.decode([]byte(t.value))
+	}
 	return printable(t.value)
 }
 

@@ -169,6 +169,9 @@ func (s *headerScan) take(line []byte, next int) bool {
 			return s.join(line)
 		}
 		if s.fieldFollows(next) {
+			if s.open && s.foldFollows(next) {
+				return s.join(line)
+			}
 			s.notes.add(DefectHeaderGarbage)
 			s.open = false
 			return true
@@ -206,6 +209,14 @@ func (s *headerScan) fieldFollows(next int) bool {
 		next = after
 	}
 	return false
+}
+
+// foldFollows says whether the next line continues a field: then the one before it most likely does too, and has lost its
+// white space.
+func (s *headerScan) foldFollows(next int) bool {
+	line, _ := lineAt(s.raw, next)
+	rest := trim(line)
+	return folded(line) && len(rest) > 0 && rest[0] != ':'
 }
 
 // joins says whether a line is a parameter that lost the white space before it: the last value ends in ";" and the line

@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/html/atom"
@@ -60,7 +61,7 @@ func quotesBelow(a atom.Atom, attrs string) bool {
 	}
 	for _, id := range []string{
 		"divRplyFwdMsg", "appendonsend", "yahoo_quoted", "OutlookMessageHeader", "mail-editor-reference-message-container",
-		"ms-outlook-mobile-reference-message", "stopSpelling", "protonmail_quote", "zmail_extra",
+		"ms-outlook-mobile-reference-message", "stopSpelling", "protonmail_quote", "zmail_extra", "divRpF", `name="quote"`, "messageReplySection",
 	} {
 		if strings.Contains(attrs, id) {
 			return true
@@ -185,14 +186,32 @@ func (w *htmlWriter) word(s string) {
 	w.space, w.written = false, true
 }
 
-// visible takes out what nobody sees.
+// visible takes out what nobody sees: soft hyphens, and spaces without a width that only hide from filters. Persian and the
+// languages of India spell with one of them.
 func visible(s string) string {
-	return strings.Map(func(r rune) rune { // soft hyphens and joiners that only hide from filters
-		if r == '\u00ad' || r == '\u200b' || r == '\u200c' || r == '\ufeff' || r == 0 {
-			return -1
+	const nonJoiner = '\u200c'
+	var out strings.Builder
+	out.Grow(len(s))
+	last := rune(0)
+	for i, r := range s {
+		switch r {
+		case '\u00ad', '\u200b', '\ufeff', 0:
+			continue
+		case nonJoiner:
+			if next, _ := utf8.DecodeRuneInString(s[i+len(string(r)):]); !joins(last) || !joins(next) {
+				continue
+			}
 		}
-		return r
-	}, s)
+		out.WriteRune(r)
+		last = r
+	}
+	return out.String()
+}
+
+// joins says whether a letter is of a script in which a non-joiner changes how words look.
+func joins(r rune) bool {
+	const arabic = 0x600
+	return r >= arabic && (unicode.IsLetter(r) || unicode.IsMark(r))
 }
 
 // due writes the breaks, the marks of a quote or the space before a word.
@@ -217,6 +236,22 @@ func (w *htmlWriter) due() {
 	} else if w.space {
 		w.out.WriteByte(' ')
 	}
+}
+
+// htmlCharset returns how to read HTML that is labelled so, or not at all: what it says of itself counts if there is no
+// label, or the bytes are not of the one there is. UTF-8 tells itself.
+func htmlCharset(source []byte, label, hint string) (useLabel, useHint string) {
+	kind := findCharset(label).kind
+	if kind == charsetTable || kind == charsetUTF7 {
+		return label, hint
+	}
+	switch valid := utf8.Valid(source); {
+	case label == "" && (!valid || isASCII(source)):
+		return metaCharset(source), hint
+	case label != "" && !valid:
+		return label, cmpOr(metaCharset(source), hint)
+	}
+	return label, hint
 }
 
 // metaCharset finds the charset that HTML names in its head, for a part that names none.

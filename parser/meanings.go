@@ -16,7 +16,7 @@ var meanings = []struct{ code, meaning string }{
 	{DefectHeaderMbox, "An mbox \"From \" line in the header."},
 	{DefectHeaderName, "A field name with spaces or 8-bit characters."},
 	{DefectHeaderGarbage, "A line that is no field was left out."},
-	{DefectHeaderJoined, "A parameter at the start of a line was joined to its field."},
+	{DefectHeaderJoined, "A line that lost the white space before it was joined to its field."},
 	{DefectHeaderNoBlank, "The body starts without a blank line."},
 	{DefectHeaderBareCR, "Lines end in CR alone."},
 	{DefectHeaderDuplicate, "A field that may stand once stands twice; Email has the last one."},

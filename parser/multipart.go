@@ -215,6 +215,10 @@ func (w *walk) entity(pos int, at place) (*part, delimiter) {
 	}
 	d := w.next(body)
 	p.body = w.raw[min(body, d.before):d.before]
+	if p.transfer == encodingBase64 && strings.HasPrefix(p.media.value, "text/") && isProse(p.body) {
+		p.transfer = encodingNone
+		note.add(DefectBase64)
+	}
 	return p, d
 }
 
@@ -262,6 +266,7 @@ func (w *walk) multipart(p *part, body int, at place) delimiter {
 		p.multipart = false
 		p.media.value = "text/plain"
 		p.body = w.raw[body:d.before]
+		p.readTransfer(notes{}) // that of a text counts
 	}
 	return d
 }
@@ -372,6 +377,10 @@ func (w *walk) beforeFirst(p *part, text []byte, at place) {
 // message reads an attached message. One without a transfer encoding is read where it stands.
 func (w *walk) message(p *part, body int, at place) delimiter {
 	inner := place{id: p.id + ".1", prefix: p.id + ".", within: p.id, kind: "text/plain", depth: at.depth + 1, inside: at.inside + 1}
+	if p.transfer == encodingBase64 && w.fieldAt(body) {
+		p.transfer = encodingNone
+		w.defects.add(DefectBase64, at.defectID())
+	}
 	if p.transfer != encodingNone {
 		d := w.next(body)
 		p.body = w.raw[min(body, d.before):d.before]
@@ -391,6 +400,16 @@ func (w *walk) message(p *part, body int, at place) delimiter {
 	p.root = root
 	p.body = w.raw[min(body, d.before):d.before]
 	return d
+}
+
+// fieldAt says whether the first line from pos on that is not blank is a header field, which no base64 is.
+func (w *walk) fieldAt(pos int) bool {
+	for pos < len(w.raw) && isSpace(w.raw[pos]) {
+		pos++
+	}
+	line, _ := lineAt(w.raw, pos)
+	_, kind := fieldName(line)
+	return kind == nameStrict
 }
 
 // guess looks for the first line that can be a boundary, near the start of a body: "--" and a word, with a header or a

@@ -81,20 +81,27 @@ func readNotice(lines textLines, h header) event.BouncedRecipient {
 	return r
 }
 
-// noticeRecipients reads a notice that names several recipients, each on a line of its own with the reason behind it. It
+// startsRecipient says whether a line starts what a notice says of one recipient: the address alone, the address in angle
+// brackets, or "ann@example.org: 550 no such user".
+func startsRecipient(line string) (address string, ok bool) {
+	address, whole := addressIn(line)
+	return address, whole || address != "" && strings.HasPrefix(line, address+":") && (hasReplyCode(line) || findStatus(line) != "")
+}
+
+// noticeRecipients reads a notice that names several recipients, each at the start of a line with the reason behind it. It
 // returns those for which there is one.
 func noticeRecipients(lines textLines) []event.BouncedRecipient {
 	var out []event.BouncedRecipient
 	seen := make(map[string]bool)
 	for i := 0; i < lines.count() && len(out) < maxBounced; {
-		address, whole := addressIn(lines.trimmed(i))
+		address, starts := startsRecipient(lines.trimmed(i))
 		i++
-		if !whole || isDaemon(address) {
+		if !starts || isDaemon(address) {
 			continue
 		}
-		start := i
+		start := i - 1
 		for ; i < lines.count(); i++ {
-			if _, next := addressIn(lines.trimmed(i)); next {
+			if _, next := startsRecipient(lines.trimmed(i)); next {
 				break
 			}
 		}
@@ -160,6 +167,25 @@ func digits(s string) int {
 	return n
 }
 
+// repliedStatus returns the code behind the first reply code in a reason, "550 5.7.1 blocked": the answer of the server
+// that refused, where a Status can be what the one before it made of the 550.
+func repliedStatus(reason string) string {
+	for i := range len(reason) {
+		if !startsReply(reason, i) {
+			continue
+		}
+		const most = len(" (#5.123.123)")
+		rest := strings.TrimLeft(reason[i+3:min(len(reason), i+3+most)], " -#'\"(")
+		if len(rest) == 0 || rest[0] != reason[i] {
+			continue
+		}
+		if status := findStatus(rest); status != "" && strings.HasPrefix(rest, status) {
+			return status
+		}
+	}
+	return ""
+}
+
 // preciseStatus returns the one of two codes that says more: 5.1.1 says more than 5.0.0. Of equals the first wins.
 func preciseStatus(a, b string) string {
 	if a == "" || b != "" && vague(a) > vague(b) {
@@ -183,13 +209,18 @@ func vague(status string) int {
 
 // hasReplyCode says whether a line holds an SMTP reply that refuses something: "550 no such user".
 func hasReplyCode(line string) bool {
-	for i := 0; i+3 < len(line); i++ {
-		if (line[i] == '4' || line[i] == '5') && digits(line[i:]) == 3 && line[i+1] <= '5' && (i == 0 || !isDigit(line[i-1]) && line[i-1] != '.') &&
-			(line[i+3] == ' ' || line[i+3] == '-') {
+	for i := range len(line) {
+		if startsReply(line, i) {
 			return true
 		}
 	}
 	return false
+}
+
+// startsReply says whether "550 " or "550-" stands at a place.
+func startsReply(line string, i int) bool {
+	return i+3 < len(line) && (line[i] == '4' || line[i] == '5') && (i == 0 || !isDigit(line[i-1]) && line[i-1] != '.') &&
+		digits(line[i:]) == 3 && line[i+1] <= '5' && (line[i+3] == ' ' || line[i+3] == '-')
 }
 
 // addressIn returns the first address in a line; whole says that it stands alone in it or starts it in angle brackets.

@@ -82,6 +82,10 @@ func parseMedia(value []byte, limit int) media {
 	if bytes.IndexByte(head, '/') >= 0 && bytes.IndexByte(head, ' ') >= 0 { // "text / html"
 		head = bytes.ReplaceAll(bytes.ReplaceAll(head, []byte(" /"), []byte{'/'}), []byte("/ "), []byte{'/'})
 	}
+	if !validHead(head) {
+		s.repair = true
+		head = cleanHead(head)
+	}
 	m.value = strings.ToValidUTF8(word(head), "\ufffd")
 	if n := bytes.Count(value, []byte{'='}); n > 0 {
 		m.params = make([]param, 0, min(n, limit))
@@ -147,23 +151,50 @@ func (s *paramScan) head() []byte {
 	head := s.text[:end]
 	if bytes.IndexByte(head, '=') >= 0 {
 		s.repair = true
-		// "text/plain charset=utf-8": a semicolon is missing. "boundary=x": the head is missing.
-		space := bytes.IndexAny(bytes.TrimLeft(head, " \t"), " \t")
+		// "text/plain charset=utf-8", "text/plain,charset=utf-8": no semicolon. "boundary=x": the head is missing.
+		stop := bytes.IndexAny(bytes.TrimLeft(head, " \t"), " \t,:")
 		lead := len(head) - len(bytes.TrimLeft(head, " \t"))
-		if space < 0 || bytes.IndexByte(head[:lead+space], '=') >= 0 {
+		if stop < 0 || bytes.IndexByte(head[:lead+stop], '=') >= 0 {
 			return nil
 		}
-		head = head[:lead+space]
+		head = head[:lead+stop]
 		end = len(head)
+		for end < len(s.text) && (s.text[end] == ',' || s.text[end] == ':') {
+			end++
+		}
 	}
 	s.pos = end
 	return bytes.TrimSpace(stripComment(head))
 }
 
+// validHead says whether there is nothing in a head but tokens and a slash.
+func validHead(head []byte) bool {
+	for _, c := range head {
+		if !isToken(c) && c != '/' {
+			return false
+		}
+	}
+	return true
+}
+
+// cleanHead takes off a head what real mail puts around it: "text/html" in quotes, "text/html," "Content-Type: text/html",
+// "text/html utf-8".
+func cleanHead(head []byte) []byte {
+	const around = " \t\"',:;"
+	head = bytes.Trim(head, around)
+	if colon := bytes.LastIndexByte(head, ':'); colon >= 0 {
+		head = bytes.Trim(head[colon+1:], around)
+	}
+	if space := bytes.IndexAny(head, " \t"); space > 0 && bytes.IndexByte(head[:space], '/') > 0 {
+		head = bytes.Trim(head[:space], around)
+	}
+	return head
+}
+
 // next returns the next parameter.
 func (s *paramScan) next() (name, value []byte, ok bool) {
 	for {
-		for s.pos < len(s.text) && (s.text[s.pos] == ';' || isSpace(s.text[s.pos])) {
+		for s.pos < len(s.text) && (s.text[s.pos] == ';' || s.text[s.pos] == ',' || isSpace(s.text[s.pos])) {
 			s.pos++
 		}
 		if s.pos >= len(s.text) {
@@ -176,6 +207,9 @@ func (s *paramScan) next() (name, value []byte, ok bool) {
 		name = bytes.TrimSpace(stripComment(s.text[start:s.pos]))
 		if s.pos >= len(s.text) || s.text[s.pos] == ';' || len(name) == 0 {
 			s.repair = s.repair || len(name) > 0
+			if name, value, ok := bytes.Cut(name, []byte{':'}); ok && isKnownParam(name) { // "charset: utf-8"
+				return name, bytes.Trim(value, " \t\""), true
+			}
 			if s.pos < len(s.text) && s.text[s.pos] == '=' {
 				s.repair = true
 				s.pos++
@@ -212,6 +246,9 @@ func (s *paramScan) value() []byte {
 		s.pos++
 	}
 	value := bytes.TrimSpace(s.text[start:s.pos])
+	if s.pos < len(s.text) && s.text[s.pos] != ';' { // "charset=utf-8, format=flowed"
+		value = bytes.TrimRight(value, ",")
+	}
 	if len(value) > 1 && value[len(value)-1] == '"' && bytes.IndexByte(value[:len(value)-1], '"') < 0 {
 		s.repair = true
 		value = value[:len(value)-1]
@@ -263,7 +300,14 @@ func (s *paramScan) quoteEnds(pos int) bool {
 	if at >= len(s.text) || s.text[at] == ';' || s.text[at] == '(' {
 		return true
 	}
-	// charset="utf-8" format=flowed: a semicolon is missing.
+	// charset="utf-8" format=flowed: a semicolon is missing, or a comma stands in its place.
+	for at < len(s.text) && (s.text[at] == ',' || isSpace(s.text[at])) {
+		at++
+	}
+	if at >= len(s.text) {
+		s.repair = true
+		return true
+	}
 	word := at
 	for word < len(s.text) && word < at+40 && isToken(s.text[word]) {
 		word++
@@ -275,6 +319,10 @@ func (s *paramScan) quoteEnds(pos int) bool {
 
 // knownParams are the parameters that are looked for where a semicolon is missing.
 var knownParams = [...]string{"boundary", "charset", "name", "filename", "format", "type", "delsp", "method", "report-type", "size", "creation-date", "protocol"}
+
+func isKnownParam(name []byte) bool {
+	return slices.ContainsFunc(knownParams[:], func(known string) bool { return is(bytes.TrimSpace(name), known) })
+}
 
 func (s *paramScan) knownParamAt(space int) bool {
 	at := space + 1
@@ -290,15 +338,20 @@ func (s *paramScan) knownParamAt(space int) bool {
 // segment is one piece of an RFC 2231 parameter: name*0*=value.
 type segment struct {
 	name    string
-	index   int
+	index   int // whole, or its place
 	percent bool
 	value   []byte
 }
 
+// whole is the index of a segment that is the only one of its parameter: name*=value.
+const whole = -1
+
 func newSegment(name []byte, star int, value []byte) segment {
 	seg := segment{name: lower(string(name[:star])), value: value}
 	rest := name[star+1:]
-	seg.percent = len(rest) == 0
+	if seg.percent = len(rest) == 0; seg.percent {
+		seg.index = whole
+	}
 	if before, ok := bytes.CutSuffix(rest, []byte{'*'}); ok {
 		seg.percent, rest = true, before
 	}
@@ -314,10 +367,13 @@ func joinSegments(segments []segment) []param {
 		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.index, b.index))
 	})
 	var params []param
+	complete := false
 	for i, seg := range segments {
-		if i == 0 || segments[i-1].name != seg.name {
+		switch {
+		case i == 0 || segments[i-1].name != seg.name:
 			params = append(params, param{name: seg.name})
-		} else if segments[i-1].index == seg.index {
+			complete = seg.index == whole
+		case complete || segments[i-1].index == seg.index:
 			continue
 		}
 		p := &params[len(params)-1]
@@ -325,6 +381,7 @@ func joinSegments(segments []segment) []param {
 		if seg.percent {
 			if !p.extended && len(p.value) == 0 {
 				p.charset, value = cutCharset(value)
+				value = bytes.Trim(value, `"`)
 			}
 			p.extended = true
 			value = unpercent(value)

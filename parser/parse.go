@@ -4,6 +4,13 @@
 // result with one of the Defect codes. All text in the result is valid UTF-8, the work grows linearly with the size of
 // the message, and Limits bound what a hostile one can make of itself. Parse does no I/O: bytes to be stored are handed out
 // as a Leaf, a view of the message that is decoded as it is read. VerifyDKIM, which nothing here calls, asks the DNS.
+//
+// A message goes through five hands. headerScan (headerscan.go) reads header blocks, and walk (multipart.go) takes the
+// message apart into parts, of which entity.go says what they are. The decoders (base64.go, quoted.go, uudecode.go) give
+// their bytes, and charset.go with decodetext.go their text. The readers of values (params.go, words.go, address.go, date.go,
+// ids.go) read single fields. builder (build.go, email.go, body.go) makes the event.Mail of it all, with the files that tnef.go and
+// unpack.go find in parts, and with readable text: html.go, flowed.go, rtf.go, and reply.go with attribution.go for what the author
+// wrote. At last classify (class.go) says what kind of mail it is, with bounce.go, notice.go, calendar.go and auth.go.
 package parser
 
 import (

@@ -25,8 +25,12 @@ func (d *quotedDecoder) next(dst []byte) ([]byte, bool) {
 	for len(line) > 0 && (line[len(line)-1] == ' ' || line[len(line)-1] == '\t') {
 		line = line[:len(line)-1]
 	}
-	if n := len(line); n > 0 && line[n-1] == '=' { // a soft line break
-		line, lineBreak = line[:n-1], nil
+	bare := line // without more CR, which some gateways put there
+	for len(bare) > 0 && isSpace(bare[len(bare)-1]) {
+		bare = bare[:len(bare)-1]
+	}
+	if n := len(bare); n > 0 && bare[n-1] == '=' { // a soft line break
+		line, lineBreak = bare[:n-1], nil
 	}
 	return append(d.escapes(dst, line), lineBreak...), true
 }

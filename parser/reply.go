@@ -139,7 +139,7 @@ func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
 	if line == "--" || line == "—" || len(line) > 1 && line[0] == '_' && strings.Trim(line, "_") == "" {
 		return true
 	}
-	if separator(lines, i, line) || headerBlock(lines, i, line) {
+	if separator(lines, i, line) || headerBlock(lines, i, line) || groupWise(line) {
 		return true
 	}
 	plain := bare(line)
@@ -152,6 +152,12 @@ func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
 		return ends
 	}
 	return false
+}
+
+// groupWise says whether a line is what GroupWise puts before the message that is replied to, which it does not mark:
+// ">>> Ann Lee <ann@example.org> 02.03.2026 10:00 >>>".
+func groupWise(line string) bool {
+	return strings.HasPrefix(line, ">>> ") && strings.HasSuffix(line, " >>>") && hasDate(line)
 }
 
 // separator says whether a line is "-----Original Message-----" or the like: known words between dashes, or any words with
@@ -171,10 +177,27 @@ func separator(lines textLines, i int, line string) bool {
 }
 
 // headerBlock says whether a block "From: .. Sent: .. To: .." starts at line i, as Outlook puts it before the message
-// that is replied to.
+// that is replied to. Others start it with the date or the subject.
 func headerBlock(lines textLines, i int, line string) bool {
-	field := quotedField(line)
-	return (field == quotedFrom || field == quotedOpening) && headerFields(lines, i+1) >= 2
+	switch quotedField(line) {
+	case quotedFrom, quotedOpening:
+		return headerFields(lines, i+1) >= 2
+	case quotedOther:
+		return headerFields(lines, i+1) >= 2 && namesSender(lines, i)
+	}
+	return false
+}
+
+// namesSender says whether one of the next lines names the sender of a message, and one of them a date.
+func namesSender(lines textLines, i int) bool {
+	const window = 4
+	var date, from bool
+	for end := min(lines.count(), i+window); i < end; i++ {
+		line := lines.trimmed(i)
+		date = date || hasDate(line)
+		from = from || quotedField(line) == quotedFrom
+	}
+	return date && from
 }
 
 // headerFields counts the fields of a message in the next lines.
@@ -204,7 +227,7 @@ func quotedField(line string) quotedKind {
 	for i := range end {
 		c := head[i]
 		if c >= utf8.RuneSelf || c == '*' {
-			return quotedNames[strings.ToLower(strings.Trim(head[:end], " *\u00a0"))]
+			return quotedNames[strings.ToLower(strings.Trim(head[:end], " *\u00a0\u202f\u200e\u200f\u202a\u202b\u202c"))]
 		}
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'

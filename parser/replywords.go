@@ -10,6 +10,7 @@ var (
 	fromNames = []string{
 		"from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
 		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender",
+		"kimden", "de la", "expeditor", "nuo", "saatja", "từ", "dari", "จาก", "寄件人", "보낸이",
 	}
 
 	otherNames = []string{
@@ -18,7 +19,12 @@ var (
 		"skickat", "till", "ämne", "assunto", "enviada em", "sendt", "emne", "til", "dato", "lähetetty", "vastaanottaja", "aihe", "wysłano", "do", "temat",
 		"odesláno", "komu", "předmět", "отправлено", "кому", "тема", "дата", "надіслано", "küldve", "címzett", "tárgy", "trimis", "către", "subiect",
 		"gönderme tarihi", "kime", "konu", "发送时间", "收件人", "主题", "日期", "寄件日期", "收件者", "主旨", "送信日時", "宛先", "件名", "日付", "보낸 날짜", "받는 사람", "제목",
-		"to cc", "copy", "copie", "envoye",
+		"to cc", "copy", "copie", "envoye", "bcc", "kopi", "kopia", "kopie", "kopio", "copia", "cópia", "dw", "udw", "enviada", "responder a", "répondre à",
+		"antwort an", "enviat", "per a", "assumpte", "odoslané", "predmet", "poslano", "poslato", "za", "prima", "zadeva", "изпратено", "до", "относно", "копия", "копія",
+		"elküldve", "másolatot kap", "trimis la", "data trimiterii", "gönderildi", "gönderilme tarihi", "bilgi", "στάλθηκε", "ημερομηνία", "προς", "θέμα", "κοιν",
+		"נשלח", "תאריך", "אל", "נושא", "עותק", "تم الإرسال", "إرسال", "التاريخ", "إلى", "الموضوع", "نسخة", "išsiųsta", "kam", "saadetud", "adressaat", "teema", "nosūtīts", "temats",
+		"ngày gửi", "đã gửi", "ngày", "đến", "chủ đề", "dikirim", "tanggal", "kepada", "subjek", "perihal", "ส่ง", "วันที่", "ถึง", "เรื่อง", "抄送", "发件日期", "副本", "傳送時間", "日期時間",
+		"寄件時間", "參照", "收件時間", "보낸 시간", "날짜", "참조", "받는이", "日時", "送信日", "宛名",
 	}
 
 	// Between dashes.
@@ -29,11 +35,17 @@ var (
 		"původní zpráva", "pôvodná správa", "eredeti üzenet", "mesaj original", "mesajul original", "orijinal mesaj", "özgün i̇leti", "исходное сообщение",
 		"пересылаемое сообщение", "исходное письмо", "оригінальне повідомлення", "原始邮件", "原始郵件", "转发邮件信息", "元のメッセージ", "original message follows",
 		"원본 메일", "원본 메시지", "message transféré", "mensaje reenviado", "messaggio inoltrato", "mensagem encaminhada", "doorgestuurd bericht",
-		"vidarebefordrat meddelande", "videresendt meddelelse", "quoted message", "original email")
+		"vidarebefordrat meddelande", "videresendt meddelelse", "quoted message", "original email", "original", "αρχικό μήνυμα", "הודעה מקורית",
+		"הודעה שהועברה", "الرسالة الأصلية", "orijinal ileti", "оригинално съобщение", "izvorna poruka", "izvirno sporočilo", "originalna poruka", "thư gốc", "tin nhắn gốc",
+		"pesan asli", "ข้อความต้นฉบับ", "missatge original", "algkiri", "originali žinutė", "sākotnējais ziņojums", "원본 이메일", "전달된 메시지", "原始信件", "轉寄郵件", "转发的邮件",
+		"轉寄的郵件", "転送メッセージ", "videresendt melding", "przekazana wiadomość", "wiadomość przekazana", "přeposlaná zpráva", "preposlaná správa", "továbbított üzenet",
+		"mesaj redirecționat", "iletilen mesaj", "пересланное сообщение", "переслане повідомлення")
 
 	forwardWords = byFirst(
 		"begin forwarded message:", "anfang der weitergeleiteten", "début du message", "inicio del mensaje reenviado", "inizio messaggio inoltrato",
-		"início da mensagem", "begin doorgestuurd bericht", "vidarebefordrat brev:", "start på videresendt", "początek przekazywanej", "начало переадресованного")
+		"início da mensagem", "begin doorgestuurd bericht", "vidarebefordrat brev:", "start på videresendt", "początek przekazywanej", "начало переадресованного",
+		"videresendt melding:", "začátek přeposílané zprávy", "továbbított levél kezdete", "iletilen ileti başlangıcı", "以下是转发的邮件", "开始转发的邮件", "転送されたメッセージ",
+		"전달된 메시지:")
 
 	// Below a message.
 	sentWords = byFirst(
@@ -43,9 +55,11 @@ var (
 		"diese nachricht wurde von mei", "verzonden van", "verzonden met ", "verzonden via ", "verstuurd van", "skickat från ", "skickat med ", "sendt fra ",
 		"sendt med ", "wysłane z ", "wysłano z ", "wysłano z mojego", "odesláno z ", "odoslané z ", "lähetetty ", "отправлено с ", "отправлено из ", "надіслано з ",
 		"trimis de pe ", "küldve ", "发自我的", "發自我的", "從我的", "iphoneから", "someone from mobile", "obtenir outlook", "obtener outlook", "holen sie sich outlook",
-		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook")
+		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook", "pobierz outlook", "enviat des d", "poslano s ", "poslano z ",
+		"poslato sa ", "изпратено от ", "στάλθηκε από ", "נשלח מ", "أرسلت من ", "أُرسلت من ", "đã gửi từ ", "được gửi từ ", "dikirim dari ", "dihantar daripada ", "ส่งจาก",
+		"išsiųsta iš ", "saadetud minu ", "nosūtīts no ", "发送自 ", "傳送自 ")
 
-	sentEnds = byLast(" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi")
+	sentEnds = byLast(" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi", " küldve")
 
 	// The same, and nothing else.
 	deviceWords = byFirst("sent from my ", "get outlook for ", "envoyé de mon ", "enviado desde mi ", "inviato da iphone", "inviato dal mio ")
@@ -53,14 +67,23 @@ var (
 	// Before the date or the name.
 	openWords = byFirst(
 		"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at ", "à la date du", "dne ", "a ", "ons", "tor",
-		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ")
+		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ", "pada ", "στις ", "în ", "на ", "בתאריך ", "في ")
 
 	// Behind them.
 	wroteWords = byLast(
 		"wrote", "writes", "schrieb", "schrieben", "geschrieben", "a écrit", "escribió", "escribio", "ha scritto", "escreveu", "schreef", "skrev", "skrev følgende",
 		"napisał", "napisał(a)", "napisała", "написал", "написала", "написал(а)", "пишет", "написав", "said", "kirjoitti", "yazdı", "şunu yazdı", "のメッセージ",
-		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب")
+		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب",
+		"pisze", "пише", "napísala", "napísal(a)", "napsala", "va escriure", "ha escrit", "menulis", "написа", "je napisao", "je napisala", "je napisao/la", "napisao/la",
+		"је написао", "je pisal", "je napisal", "rašė", "rakstīja", "kirjutas", "schrijft", "skriver", "scrive", "escribe", "escreve", "写到", "כתבה", "님이 쓴 글", "เขียนว่า")
 )
+
+// awayWords are how Exchange starts the subject of an answer for somebody who is away.
+var awayWords = byFirst(
+	"automatic reply:", "out of office", "automatische antwort:", "abwesend:", "abwesenheitsnotiz", "réponse automatique", "absence du bureau", "respuesta automática:", "fuera de la oficina",
+	"risposta automatica:", "fuori sede", "resposta automática:", "automatisch antwoord:", "afwezig:", "automatiskt svar:", "automatisk svar:", "autosvar:", "frånvaro:", "automaattinen vastaus:",
+	"odpowiedź automatyczna:", "automatická odpověď:", "automatická odpoveď:", "automatikus válasz:", "răspuns automat:", "otomatik yanıt:", "автоматический ответ:",
+	"автоматична відповідь:", "αυτόματη απάντηση:", "自动答复:", "自动回复:", "自動回覆:", "自動応答:", "자동 회신:", "תגובה אוטומטית:", "رد تلقائي:")
 
 // quotedKind says what a field of a quoted message is.
 type quotedKind int

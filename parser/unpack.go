@@ -110,7 +110,7 @@ func (b *builder) unpackUU(p *part, decoded []byte) (found bool) {
 		}
 		pos = block.end
 		l := Leaf{
-			PartID: p.id + "." + strconv.Itoa(n), Container: p.id, Name: printable(validText(block.name)), Disposition: "attachment",
+			PartID: p.id + "." + strconv.Itoa(n), Container: p.id, Name: b.words(p.id).decode(block.name), Disposition: "attachment",
 			Encoding: encodingUU.String(), transfer: encodingUU, raw: decoded[block.start:block.end],
 		}
 		if p.transfer != encodingNone { // the decoded bytes are not kept

@@ -74,7 +74,7 @@ func parseWord(b []byte) (word encodedWord, size int, open bool) {
 	const longestCharset = 80
 	head := b[2:min(len(b), 2+longestCharset+3)]
 	q := bytes.IndexByte(head, '?')
-	if q <= 0 || q+2 >= len(head) || head[q+2] != '?' || bytes.IndexByte(head[:q], ' ') >= 0 {
+	if q < 0 || q+2 >= len(head) || head[q+2] != '?' || bytes.IndexByte(head[:q], ' ') >= 0 {
 		return word, 0, false
 	}
 	kind := head[q+1] | 0x20
@@ -82,7 +82,7 @@ func parseWord(b []byte) (word encodedWord, size int, open bool) {
 		return word, 0, false
 	}
 	start := 2 + q + 3
-	end := bytes.Index(b[start:], []byte("?="))
+	end := wordEnd(b[start:], kind)
 	if end < 0 {
 		return word, 0, true
 	}
@@ -94,6 +94,22 @@ func parseWord(b []byte) (word encodedWord, size int, open bool) {
 		word.bytes = unquote(body)
 	}
 	return word, start + end + 2, false
+}
+
+// wordEnd returns where the text of an encoded word ends, or -1. In a Q word a "?" that should be encoded can stand before
+// an "=" that encodes something: "What?=3F?=" goes on up to the second "?=".
+func wordEnd(b []byte, kind byte) int {
+	const longest = 100 // a word has 75 characters, by the standard
+	end := bytes.Index(b, []byte("?="))
+	for kind == 'q' && end >= 0 && end+3 < len(b) && unhex(b[end+2]) >= 0 && unhex(b[end+3]) >= 0 {
+		rest := b[end+2 : min(len(b), end+2+longest)]
+		next := bytes.Index(rest, []byte("?="))
+		if next < 0 || bytes.ContainsAny(rest[:next], " \t") || bytes.Contains(rest[:next], []byte("=?")) {
+			break
+		}
+		end += 2 + next
+	}
+	return end
 }
 
 // unquote decodes the Q encoding: quoted-printable in which an underscore is a space.
