@@ -1,8 +1,3 @@
-// Package mailbox carries mail from one mailbox to the stream, and keeps a set of such workers running.
-//
-// A Worker is a step (Drain) and a loop that calls it (Run); the loop holds the program's only backoff. A Group runs one
-// worker for each mailbox that this replica owns. The package does not speak IMAP, does not parse and does not decide who
-// owns a mailbox: it connects the rooms that do, and turns their errors into who must act (Classify).
 package mailbox
 
 import (
