@@ -181,8 +181,13 @@ func (p *pass) absurd(uid uint32) bool {
 
 // search asks for the existing UIDs of a set, ascending.
 func (p *pass) search(ctx context.Context, set imap.UIDSet, since time.Time) ([]uint32, error) {
+	return p.find(ctx, &imap.SearchCriteria{UID: []imap.UIDSet{set}, Since: since})
+}
+
+// find asks for the existing UIDs of the messages that match, ascending.
+func (p *pass) find(ctx context.Context, c *imap.SearchCriteria) ([]uint32, error) {
 	err := p.s.do(ctx, "SEARCH", func() error {
-		_, err := p.s.client.UIDSearch(&imap.SearchCriteria{UID: []imap.UIDSet{set}, Since: since}, nil).Wait()
+		_, err := p.s.client.UIDSearch(c, nil).Wait()
 		return err
 	})
 	return p.s.filter.takeFound(), err

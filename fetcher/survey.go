@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -16,8 +15,10 @@ var errHalted = errors.New("the pass was halted")
 // thrown away, since the next pass yields it again. It may be called from any goroutine, while a pass is under way.
 func (s *Session) Halt() { s.halted.Store(true) }
 
-// Survey returns which UIDs of a range exist now in a watched folder, ascending, and under which UIDVALIDITY. It is not for
-// the time of a pass. A *FolderError means that the folder cannot be opened any more.
+// Survey returns which UIDs of a range exist now in a watched folder and are not marked as \Deleted, ascending, and under which
+// UIDVALIDITY. It is not for the time of a pass. A *FolderError means that the folder cannot be opened any more.
+//
+// A client without MOVE copies a message and marks it as \Deleted where it was; some leave it so for days (RFC 6851, section 1).
 func (s *Session) Survey(ctx context.Context, name string, from, to uint32) (validity uint32, uids []uint32, err error) {
 	i := slices.IndexFunc(s.folders, func(f *folder) bool { return f.name == name })
 	if i < 0 {
@@ -30,7 +31,7 @@ func (s *Session) Survey(ctx context.Context, name string, from, to uint32) (val
 	}
 	var set imap.UIDSet
 	set.AddRange(imap.UID(from), imap.UID(to))
-	uids, err = p.search(ctx, set, time.Time{})
+	uids, err = p.find(ctx, &imap.SearchCriteria{UID: []imap.UIDSet{set}, NotFlag: []imap.Flag{imap.FlagDeleted}})
 	uids = slices.DeleteFunc(uids, func(uid uint32) bool { return uid < from || uid > to })
 	return p.f.examined.UIDValidity, uids, err
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/mailflume/mailflume/internal/sim"
 )
 
-// Survey tells what is in a folder now, also in the one that is open, and news are found afterwards all the same.
+// Survey tells what is in a folder now and not on its way out, also in the one that is open, and news are found afterwards all
+// the same.
 func TestSurvey(t *testing.T) {
 	simulated(t, func(t *testing.T, a *sim.Account, open func(...string) (*fetcher.Session, error)) {
-		for i := range 6 {
+		for i := range 7 {
 			a.Deliver("INBOX", message(i), time.Time{})
 		}
 		c := newCollect(t, a)
@@ -23,14 +24,15 @@ func TestSurvey(t *testing.T) {
 		check(t, c.pass(s))
 		a.Expunge("INBOX", 2)
 		a.Expunge("INBOX", 6)
+		a.SetFlags("INBOX", 7, `\Deleted`)
 		a.Deliver("INBOX", message(7), time.Time{})
-		validity, uids, err := s.Survey(t.Context(), "INBOX", 2, 6)
+		validity, uids, err := s.Survey(t.Context(), "INBOX", 2, 7)
 		check(t, err)
 		if want := c.after["INBOX"].UIDValidity; validity != want || !slices.Equal(uids, []uint32{3, 4, 5}) {
 			t.Errorf("%d and %v, want %d and 3 4 5", validity, uids, want)
 		}
 		check(t, c.pass(s))
-		if got := c.got["INBOX"]; len(got) != 7 {
+		if got := c.got["INBOX"]; len(got) != 8 {
 			t.Errorf("got %v", got)
 		}
 		var missing *fetcher.FolderError

@@ -96,6 +96,11 @@ func (w *Worker) claimDeeds(ctx context.Context) error {
 		return fmt.Errorf("deeds of mailbox %s: %w", w.c.Mailbox.ID, &floorError{err})
 	}
 	w.acts.done, w.acts.revision = done, revision
+	for folder := range w.acts.trouble {
+		if _, behind := done[folder]; !behind { // another worker has seen to it
+			w.actGood(folder)
+		}
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 // gone is a stream that cannot be reached, a line that tells when it can be, and a session without mail.
 type gone struct {
 	mu    sync.Mutex
+	err   error
 	calls []time.Time
 	back  chan struct{}
 }
@@ -26,7 +27,7 @@ func (g *gone) Recover(context.Context, string, []string) (publish.Chain, error)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls = append(g.calls, time.Now())
-	return publish.Chain{}, publish.ErrUnavailable
+	return publish.Chain{}, g.err
 }
 
 func (g *gone) Commit(context.Context, publish.Batch) (publish.Receipt, error) {
@@ -48,18 +49,17 @@ func (g *gone) Messages(context.Context, map[string]fetcher.Position) iter.Seq2[
 func (g *gone) Wait(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 func (g *gone) Close() error                   { return nil }
 
-// Who waits for the stream does not wait longer when it is back, and all who do so are spread over a moment.
+// Who waits for the stream, or for the operator to mend it, does not wait longer when it is back, and all who do so are spread
+// over a moment.
 func TestTheStreamIsBack(t *testing.T) {
-	for range 20 {
+	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			g := &gone{back: make(chan struct{})}
+			g := &gone{err: []error{publish.ErrUnavailable, &publish.TooLargeError{}}[i%2], back: make(chan struct{})}
 			w := mailbox.NewWorker(mailbox.Config{
 				Mailbox: event.Mailbox{ID: "anna"}, Stream: g, Line: g,
 				Open: func(context.Context) (mailbox.Session, []string, error) { return g, []string{"INBOX"}, nil },
 			})
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan struct{})
-			go func() { defer close(done); w.Run(ctx) }()
+			stop := runs(t, w)
 			time.Sleep(time.Minute) // it waits up to 5 seconds by now
 			synctest.Wait()
 			g.mu.Lock()
@@ -72,8 +72,7 @@ func TestTheStreamIsBack(t *testing.T) {
 			if len(g.calls) == before {
 				t.Errorf("not asked within 250 ms of its return; last asked %v before", back.Sub(g.calls[before-1]))
 			}
-			cancel()
-			<-done
+			stop()
 		})
 	}
 }

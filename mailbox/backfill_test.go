@@ -1,7 +1,6 @@
 package mailbox_test
 
 import (
-	"context"
 	"os"
 	"slices"
 	"strconv"
@@ -33,33 +32,18 @@ func TestNewMailBeforeOldMail(t *testing.T) {
 	var seen int // of all events
 	delivered := map[uint32]time.Time{}
 	for n := range news {
-		ctx, stop := context.WithCancel(t.Context())
-		w, done := r.worker(), make(chan struct{})
-		go func() { defer close(done); w.Run(ctx) }()
-		reaches := func(total int) {
-			for from, at := time.Now(), -1; ; time.Sleep(5 * time.Millisecond) {
-				now := seen + int(w.Status().Published["received"])
-				if now >= total {
-					return
-				}
-				if now > at {
-					from, at = time.Now(), now
-				}
-				if time.Since(from) > 20*time.Second {
-					t.Fatalf("at %d events of %d for 20 s", now, total)
-				}
-			}
-		}
-		reaches(seen + 1)
-		before := seen + int(w.Status().Published["received"])
+		w := r.worker()
+		stop := runs(t, w)
+		events := func() int { return seen + int(w.Status().Published["received"]) }
+		grows(t, events, seen+1)
+		before := events()
 		r.deliver("INBOX", old+n, 1)
 		delivered[uint32(old+n+1)] = time.Now()
-		if reaches(before + old/20); n == news-1 {
-			reaches(old + news)
+		if grows(t, events, before+old/20); n == news-1 {
+			grows(t, events, old+news)
 		}
 		stop()
-		<-done
-		seen += int(w.Status().Published["received"])
+		seen = events()
 	}
 	var uids []uint32
 	lastBack := 0
@@ -95,6 +79,23 @@ func TestNewMailBeforeOldMail(t *testing.T) {
 	slices.Sort(uids)
 	if want := r.account.UIDs("INBOX"); !slices.Equal(uids, want) {
 		t.Errorf("%d events of %d messages", len(uids), len(want))
+	}
+}
+
+// grows waits until what is counted has reached a number, for as long as it grows.
+func grows(t *testing.T, count func() int, number int) {
+	t.Helper()
+	for from, at := time.Now(), -1; ; time.Sleep(5 * time.Millisecond) {
+		now := count()
+		if now >= number {
+			return
+		}
+		if now > at {
+			from, at = time.Now(), now
+		}
+		if time.Since(from) > time.Minute {
+			t.Fatalf("at %d of %d for a minute", now, number)
+		}
 	}
 }
 

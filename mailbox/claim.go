@@ -13,7 +13,8 @@ import (
 	"github.com/mailflume/mailflume/publish"
 )
 
-// claim reads where the chain stands: its tail, the last event of each folder and the floor. What merge says wins. Saving the floor, even unchanged, is both a read that cannot be stale and a fence against an owner before us.
+// claim reads where the chain stands: its tail, the last event of each folder and the floor. What merge says wins. Saving the
+// floor, even unchanged, is both a read that cannot be stale and a fence against an owner before us.
 func (w *Worker) claim(ctx context.Context) error {
 	chain, err := w.c.Stream.Recover(ctx, w.token, w.tokens())
 	if err != nil {
@@ -43,7 +44,7 @@ func (w *Worker) claim(ctx context.Context) error {
 	if err := w.compare(ctx, chain, known, revision, damage); err != nil {
 		return err
 	}
-	w.beware(w.memo, chain, revision)
+	w.beware(revision)
 	w.memo.Open = true
 	w.tail, w.last, w.positions, w.stream = chain.Seq, chain.Folders, positions, chain.Stream
 	w.saved, w.savedRevision, w.ledger, w.drops = floor, revision, nil, make(map[string]uint64)

@@ -127,7 +127,7 @@ func fromStream(err error) (Verdict, bool) {
 		return Verdict{Class: Operator, Sentence: err.Error(), Wait: operatorWait, Ours: true}, true
 	case errors.As(err, &settings), errors.As(err, &version), errors.As(err, &login),
 		errors.As(err, &tooLarge), errors.As(err, &inUse), errors.Is(err, publish.ErrInvalid), errors.Is(err, errPayload):
-		return Verdict{Class: Operator, Sentence: err.Error()}, true
+		return Verdict{Class: Operator, Sentence: err.Error(), Ours: true}, true
 	case errors.Is(err, publish.ErrNoStream):
 		return Verdict{
 			Class: Operator, Sentence: err.Error(), Wait: operatorWait, Ours: true,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/publish"
 	"github.com/mailflume/mailflume/token"
@@ -84,4 +85,27 @@ func TestClassifyPrefersWhatItKnows(t *testing.T) {
 	if v := mailbox.Classify(err); v.Class != mailbox.Person {
 		t.Errorf("%+v", v)
 	}
+}
+
+// While the bucket with the positions does not answer, the mail server is not the one to wait for.
+func TestClassifyTheFloor(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	c := r.config()
+	c.Floor = deaf{}
+	w := mailbox.NewWorker(c)
+	defer w.Close()
+	v := mailbox.Classify(w.Drain(t.Context()))
+	if !v.Ours || v.Class != mailbox.Passing || !strings.HasPrefix(v.Sentence, "The positions cannot be kept") {
+		t.Errorf("%+v", v)
+	}
+}
+
+type deaf struct{}
+
+func (deaf) Positions(context.Context, string) (map[string]string, string, uint64, error) {
+	return nil, "", 0, errors.New("nats: timeout")
+}
+
+func (deaf) SavePositions(context.Context, string, map[string]string, string, uint64) (uint64, error) {
+	return 0, errors.New("nats: timeout")
 }

@@ -88,6 +88,14 @@ func (r *rig) worker() *mailbox.Worker {
 	return w
 }
 
+// runs lets a worker run; the returned function stops it, and may be called again.
+func runs(t testing.TB, w *mailbox.Worker) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	return func() { cancel(); <-ended }
+}
+
 // deliver puts n different messages into a folder.
 func (r *rig) deliver(folder string, from, n int) {
 	for i := from; i < from+n; i++ {

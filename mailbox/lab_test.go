@@ -129,10 +129,7 @@ func (s *subject) config() mailbox.Config {
 // run starts the worker; the returned function stops it.
 func (s *subject) run() (stop func()) {
 	s.w = mailbox.NewWorker(s.config())
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); s.w.Run(ctx) }()
-	return func() { cancel(); <-ended }
+	return runs(s.t, s.w)
 }
 
 // within waits, in the bubble's time, until ok, and returns how long that took.

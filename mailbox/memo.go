@@ -14,7 +14,7 @@ type memo struct {
 	Tail   uint64    `json:"tail"`           // the last sequence of the chain
 	TailAt time.Time `json:"tailAt"`         // when we first saw it there
 	Born   time.Time `json:"born"`           // when the stream was created that it is of
-	Open   bool      `json:"open,omitempty"` // the mailbox was claimed, and nothing was done since
+	Open   bool      `json:"open,omitempty"` // the mailbox was claimed, and nothing was saved since
 	Notice *notice   `json:"notice,omitempty"`
 	Read   string    `json:"read,omitempty"` // what was downloaded of late: fetcher.Allowance
 }

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 // errUndecided halts a pass: a message may be one that was moved.
 var errUndecided = errors.New("a message may have been moved")
 
-// Surveyor is what a Session may be too: it tells what is in a folder. Where it is not, every message is a new one.
+// Surveyor is what a Session may be too: Survey tells what is in a folder and is not marked as deleted, and Halt ends the pass
+// that is under way. Where a Session is none, every message is a new one.
 type Surveyor interface {
 	Halt()
 	Survey(ctx context.Context, folder string, from, to uint32) (validity uint32, uids []uint32, err error)
@@ -39,12 +41,17 @@ type survey struct {
 	uids               []uint32
 	position           fetcher.Position  // of the folder: what is not settled may not have been there yet
 	before             map[string]uint32 // by folder token: the highest UID that had been seen there
-	settled            map[string]uint32 // the same, moveTakes before the folder was looked at
+	settled            map[string]uint32 // the same, as long before the folder was looked at as a move may take
 }
 
-// moveTakes is how long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does,
-// and so do clients without MOVE.
-const moveTakes = 5 * time.Second
+// How long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does, and so do
+// clients without MOVE. A server that takes long to show what is in a folder, since it is busy or waits for a lock, takes long
+// for that too.
+const (
+	moveTakes    = 5 * time.Second
+	moveLooks    = 20 // or as long as so many looks at a folder take
+	longestDoubt = time.Minute
+)
 
 // span is a range of UIDs to look at.
 type span struct{ from, to uint32 }
@@ -151,26 +158,36 @@ func (w *Worker) lookUp(ctx context.Context) error {
 		return nil
 	}
 	if w.doubt {
-		sleep(ctx, moveTakes, nil)
+		sleep(ctx, min(max(moveTakes, moveLooks*w.ledger.lookTook), longestDoubt), nil)
 	}
+	w.ledger.lookTook = 0
 	for folder, ask := range w.questions {
-		token := event.Token(folder)
-		old := w.ledger.surveys[token]
-		if settled := old.settled; w.doubt {
-			old.settled = old.before
-			for token, uid := range settled {
-				old.settled[token] = max(old.settled[token], uid)
-			}
-		}
-		from, to := max(ask.from, aside)-aside, min(ask.to, ^uint32(0)-aside)+aside
-		validity, uids, err := surveyor.Survey(ctx, folder, max(from, 1), to)
-		var missing *fetcher.FolderError
-		if err != nil && !(errors.As(err, &missing) && onlyFolder(err)) {
+		began := time.Now()
+		if err := w.survey(ctx, surveyor, folder, ask); err != nil {
 			return err
 		}
-		// Of one that is missing nothing is left.
-		w.ledger.surveys[token] = survey{validity, from, to, uids, w.positions[folder], w.seen, old.settled}
+		w.ledger.lookTook = max(w.ledger.lookTook, time.Since(began))
 	}
 	w.doubt = false
+	return nil
+}
+
+// survey looks at one folder.
+func (w *Worker) survey(ctx context.Context, surveyor Surveyor, folder string, ask span) error {
+	old := w.ledger.surveys[event.Token(folder)]
+	settled := make(map[string]uint32)
+	maps.Copy(settled, old.settled)
+	if w.doubt {
+		for token, uid := range old.before {
+			settled[token] = max(settled[token], uid)
+		}
+	}
+	from, to := max(ask.from, aside+1)-aside, min(ask.to, ^uint32(0)-aside)+aside
+	validity, uids, err := surveyor.Survey(ctx, folder, from, to)
+	var missing *fetcher.FolderError // of one that is missing nothing is left
+	if err != nil && !errors.As(err, &missing) {
+		return err
+	}
+	w.ledger.surveys[event.Token(folder)] = survey{validity, from, to, uids, w.positions[folder], w.seen, settled}
 	return nil
 }

@@ -1,19 +1,16 @@
 package mailbox_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/mailflume/mailflume/fetcher"
 	"github.com/mailflume/mailflume/internal/dovecot"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
-	"github.com/mailflume/mailflume/publish"
 )
 
 // A message that lies in another watched folder than before is the same one if it is gone from where it was. Where the
@@ -30,49 +27,52 @@ func (r *rig) wantEach(n, times int) {
 	}
 }
 
-func TestMovedMessageIsTheSame(t *testing.T) {
-	for name, move := range map[string]func(t *testing.T, r *rig, w *mailbox.Worker){
-		"moved": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			r.account.Move("INBOX", 2, "Archive")
-		},
-		"moved back": func(t *testing.T, r *rig, w *mailbox.Worker) {
-			uid := r.account.Move("INBOX", 2, "Archive")
-			must(t, w.Drain(t.Context()))
+// waysToMove are what can be done to six messages in INBOX and three in Archive that leaves each of them the same.
+var waysToMove = map[string]func(t *testing.T, r *rig, w *mailbox.Worker){
+	"moved": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		r.account.Move("INBOX", 2, "Archive")
+	},
+	"moved back": func(t *testing.T, r *rig, w *mailbox.Worker) {
+		uid := r.account.Move("INBOX", 2, "Archive")
+		must(t, w.Drain(t.Context()))
+		r.account.Move("Archive", uid, "INBOX")
+	},
+	"moved to and fro between two passes": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		r.account.Move("Archive", r.account.Move("INBOX", 2, "Archive"), "INBOX")
+	},
+	"all moved": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		for _, uid := range r.account.UIDs("INBOX") {
+			r.account.Move("INBOX", uid, "Archive")
+		}
+	},
+	"moved from both": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		r.account.Move("INBOX", 1, "Archive")
+		r.account.Move("Archive", 1, "INBOX")
+	},
+	"moved, and the folder deleted": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		r.account.Move("Archive", 1, "INBOX")
+		r.account.DeleteFolder("Archive")
+		r.account.CreateFolder("Archive")
+	},
+	"renamed over the other": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		for _, uid := range r.account.UIDs("Archive") {
 			r.account.Move("Archive", uid, "INBOX")
-		},
-		"moved to and fro between two passes": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			r.account.Move("Archive", r.account.Move("INBOX", 2, "Archive"), "INBOX")
-		},
-		"all moved": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			for _, uid := range r.account.UIDs("INBOX") {
-				r.account.Move("INBOX", uid, "Archive")
-			}
-		},
-		"moved from both": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			r.account.Move("INBOX", 1, "Archive")
-			r.account.Move("Archive", 1, "INBOX")
-		},
-		"moved, and the folder deleted": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			r.account.Move("Archive", 1, "INBOX")
-			r.account.DeleteFolder("Archive")
-			r.account.CreateFolder("Archive")
-		},
-		"renamed over the other": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			for _, uid := range r.account.UIDs("Archive") {
-				r.account.Move("Archive", uid, "INBOX")
-			}
-			r.account.DeleteFolder("Archive")
-			r.account.CreateFolder("Archive")
-			for _, uid := range r.account.UIDs("INBOX") {
-				r.account.Move("INBOX", uid, "Archive")
-			}
-		},
-		"moved and renumbered": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
-			r.account.Move("INBOX", 2, "Archive")
-			r.account.BumpUIDValidity("INBOX")
-			r.account.BumpUIDValidity("Archive")
-		},
-	} {
+		}
+		r.account.DeleteFolder("Archive")
+		r.account.CreateFolder("Archive")
+		for _, uid := range r.account.UIDs("INBOX") {
+			r.account.Move("INBOX", uid, "Archive")
+		}
+	},
+	"moved and renumbered": func(_ *testing.T, r *rig, _ *mailbox.Worker) {
+		r.account.Move("INBOX", 2, "Archive")
+		r.account.BumpUIDValidity("INBOX")
+		r.account.BumpUIDValidity("Archive")
+	},
+}
+
+func TestMovedMessageIsTheSame(t *testing.T) {
+	for name, move := range waysToMove {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, restart %v", name, restart), func(t *testing.T) {
 				r := newRig(t, sim.Exchange, "INBOX", "Archive")
@@ -101,27 +101,41 @@ func TestMovedMessageIsTheSame(t *testing.T) {
 	}
 }
 
-// What is still where it was is a copy, and what came twice is two: each of them is published.
-// TestMoveThatIsUnderWay: a server may show a message in its new folder before it is gone from the old one.
+// A server may show a message in its new folder before it is gone from the old one: the longer the slower it is. Some clients
+// never remove it there, but mark it as deleted.
 func TestMoveThatIsUnderWay(t *testing.T) {
-	inLab(t, plainWorld, func(l *lab) {
-		s := l.add(sim.Exchange, "anna", "INBOX", "Archive")
-		defer s.run()()
-		s.deliver(0, 5)
-		s.within(time.Minute, "the mail", func() bool { return s.received() == 5 && s.watching() })
-		s.a.Deliver("Archive", message(2), time.Time{})
-		s.a.Inject(sim.Fault{Command: "EXAMINE", Call: func() {
-			time.AfterFunc(500*time.Millisecond, func() { s.a.Expunge("INBOX", 3) })
-		}})
-		time.Sleep(time.Hour)
-		if n := s.received(); n != 5 {
-			t.Errorf("%d events for 5 messages", n)
-		}
-		s.a.Deliver("Archive", message(3), time.Time{}) // a copy
-		s.within(time.Hour, "the copy", func() bool { return s.received() == 6 && s.watching() })
-	})
+	gone := func(s *subject) { s.a.Expunge("INBOX", 3) }
+	for name, test := range map[string]struct {
+		look, takes time.Duration // of an EXAMINE, and of the move from the first look on
+		end         func(s *subject)
+	}{
+		"fast":    {0, 500 * time.Millisecond, gone},
+		"slow":    {time.Second, 12 * time.Second, gone},
+		"deleted": {0, 500 * time.Millisecond, func(s *subject) { s.a.SetFlags("INBOX", 3, `\Deleted`) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLab(t, plainWorld, func(l *lab) {
+				s := l.add(sim.Exchange, "anna", "INBOX", "Archive")
+				defer s.run()()
+				s.deliver(0, 5)
+				s.within(time.Minute, "the mail", func() bool { return s.received() == 5 && s.watching() })
+				var first sync.Once
+				s.a.Inject(sim.Fault{Command: "EXAMINE", When: sim.When{Times: -1}, Delay: test.look, Call: func() {
+					first.Do(func() { time.AfterFunc(test.takes, func() { test.end(s) }) })
+				}})
+				s.a.Deliver("Archive", message(2), time.Time{})
+				time.Sleep(time.Hour)
+				if n := s.received(); n != 5 {
+					t.Errorf("%d events for 5 messages", n)
+				}
+				s.a.Deliver("Archive", message(3), time.Time{}) // a copy
+				s.within(time.Hour, "the copy", func() bool { return s.received() == 6 && s.watching() })
+			})
+		})
+	}
 }
 
+// What is still where it was is a copy, and what came twice is two: each of them is published.
 func TestCopiedMessageIsAnother(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		r := newRig(t, sim.Exchange, "INBOX", "Archive")
@@ -295,78 +309,6 @@ func TestMovedMessageIsTheSameOnDovecot(t *testing.T) {
 	if n := len(r.stored()); n != 5 {
 		t.Errorf("%d events, want 5", n)
 	}
-}
-
-// Mail that has been there before us is not published because its folder is renumbered before anything was.
-func TestStartNowIsRememberedByAnEmptyChain(t *testing.T) {
-	for _, provider := range []sim.Provider{sim.Gmail, sim.Exchange} {
-		r := newRig(t, provider)
-		r.fetch.Start = fetcher.Start{}
-		r.deliver("INBOX", 0, 10)
-		w := r.worker()
-		must(t, w.Drain(t.Context()))
-		w.Close()
-		r.account.BumpUIDValidity("INBOX")
-		r.account.Deliver("INBOX", message(10), time.Now().Add(time.Second))
-		w = r.worker()
-		must(t, w.Drain(t.Context()))
-		if got := r.subjects(); len(got) != 1 || got["number 10"] != 1 {
-			t.Errorf("%s: the stream has %v, want only what is new", provider, got)
-		}
-		if got := w.Status().Dropped["before_reset"]; got != 10 {
-			t.Errorf("%s: %d are counted, want 10", provider, got)
-		}
-	}
-}
-
-// A reset in the middle of a backfill leaves nothing out, in whatever order the mail arrived.
-func TestResetDuringABackfill(t *testing.T) {
-	r := newRig(t, sim.Exchange)
-	for i := range 300 {
-		r.account.Deliver("INBOX", message(i), minute(1000-i))
-	}
-	c := r.config()
-	c.Stream = &failing{Publisher: r.publisher, from: 2}
-	w := mailbox.NewWorker(c)
-	if err := w.Drain(t.Context()); !errors.Is(err, errFault) {
-		t.Fatal(err)
-	}
-	w.Close()
-	if n := len(r.stored()); n == 0 || n == 300 {
-		t.Fatalf("%d events: that is not the middle", n)
-	}
-	r.account.BumpUIDValidity("INBOX")
-	must(t, r.worker().Drain(t.Context()))
-	r.wantEach(300, 1)
-}
-
-// After retention has removed the events of a folder, its old mail stays old.
-func TestResetAfterRetention(t *testing.T) {
-	r := newRig(t, sim.Exchange)
-	r.deliver("INBOX", 0, 20)
-	must(t, r.worker().Drain(t.Context()))
-	stream, err := r.publisher.JetStream().Stream(t.Context(), "MAIL")
-	must(t, err)
-	must(t, stream.Purge(t.Context()))
-	r.account.BumpUIDValidity("INBOX")
-	r.deliver("INBOX", 20, 1)
-	must(t, r.worker().Drain(t.Context()))
-	if got := r.stored(); len(got) > 2 { // the last of the old ones arrived in the second that counts
-		t.Errorf("%d events after the purge, want the new one and at most the last of the old", len(got))
-	}
-}
-
-// failing is a stream that takes no batch from the given one on.
-type failing struct {
-	*publish.Publisher
-	from, commits int
-}
-
-func (f *failing) Commit(ctx context.Context, b publish.Batch) (publish.Receipt, error) {
-	if f.commits++; f.commits >= f.from {
-		return publish.Receipt{}, errFault
-	}
-	return f.Publisher.Commit(ctx, b)
 }
 
 // newDovecotRig is a rig whose mailbox is a real Dovecot's.

@@ -43,10 +43,7 @@ func TestAStreamThatTakesNoMail(t *testing.T) {
 				c := s.config()
 				c.Stream = stream
 				w := mailbox.NewWorker(c)
-				ctx, cancel := context.WithCancel(context.Background())
-				ended := make(chan struct{})
-				go func() { defer close(ended); w.Run(ctx) }()
-				defer func() { cancel(); <-ended }()
+				defer runs(l.t, w)()
 				s.w = w
 				s.deliver(0, 600) // more than is fetched ahead
 				s.within(time.Minute, "it waits", func() bool { return stream.n.Load() > 0 && w.Status().State == mailbox.StateWaiting })
@@ -112,10 +109,7 @@ func TestAStreamInTrouble(t *testing.T) {
 				c := s.config()
 				c.Stream = &flaky{Broker: l.broker, rng: rand.New(rand.NewPCG(seed, 1)), bad: true}
 				s.w = mailbox.NewWorker(c)
-				ctx, cancel := context.WithCancel(context.Background())
-				ended := make(chan struct{})
-				go func() { defer close(ended); s.w.Run(ctx) }()
-				defer func() { cancel(); <-ended }()
+				defer runs(l.t, s.w)()
 				for i := range 10 {
 					s.deliver(50*i, 50)
 					time.Sleep(time.Duration(i) * time.Second)

@@ -49,8 +49,12 @@ const (
 	whyDied  = "The program ended while it parsed this message, and ended again when it was tried alone; its raw bytes are kept."
 )
 
-// digest makes the event of a message, whatever the message does to the parser.
+// digest makes the event of a message, whatever the message does to the parser. Asked to stop, it does not wait for one that
+// hangs: whoever reads the mailbox next will.
 func (w *Worker) digest(ctx context.Context, m fetcher.Message) (*draft, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	cause := w.cause(m)
 	if w.careful > 0 {
 		if w.careful--; w.careful == 0 {
@@ -80,16 +84,30 @@ func (w *Worker) digest(ctx context.Context, m fetcher.Message) (*draft, error) 
 				return w.poisoned(m, cause, whyPanic), nil
 			}
 			return d, nil
+		case <-ctx.Done():
+			time.AfterFunc(w.c.Patience, func() {
+				select {
+				case <-made:
+				default:
+					countStuck(made)
+				}
+			})
+			return nil, context.Cause(ctx)
 		case <-part.C:
 			part.Reset(w.c.Patience / parts)
 		}
 	}
+	countStuck(made)
+	return w.poisoned(m, cause, whyHangs), nil
+}
+
+// countStuck counts a goroutine for as long as a message keeps it busy.
+func countStuck(made <-chan *draft) {
 	stuck.Add(1)
 	go func() {
 		<-made
 		stuck.Add(-1)
 	}()
-	return w.poisoned(m, cause, whyHangs), nil
 }
 
 // errPanicked says that what it was tried on let the program panic.
@@ -137,10 +155,10 @@ func (w *Worker) poisoned(m fetcher.Message, cause event.Cause, why string) *dra
 // carefulFor is how many messages are tried out after a crash: what the worker that crashed had at hand.
 const carefulFor = window + publish.MaxBatch
 
-// beware compares what is claimed with what the floor says of the last claim. If somebody else claimed the mailbox and did
-// not get any further, he may have died of its next messages.
-func (w *Worker) beware(m memo, chain publish.Chain, revision uint64) {
-	if m.Open && chain.Seq == m.Tail && revision != w.wrote {
+// beware looks at what the floor says of the last claim. If somebody else claimed the mailbox and saved nothing since, he may
+// have died of its next messages.
+func (w *Worker) beware(revision uint64) {
+	if w.memo.Open && revision != w.wrote {
 		w.careful = carefulFor
 	}
 }

@@ -11,10 +11,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/samples"
 	"github.com/mailflume/mailflume/internal/sim"
@@ -116,6 +118,41 @@ func TestPoisonInThisProcess(t *testing.T) {
 	for close(hangs); mailbox.Stuck() > 0; {
 		runtime.Gosched()
 	}
+}
+
+// Asked to stop, a worker does not wait for a message that hangs: nothing of it is on the stream, and whoever reads the mailbox
+// next has it.
+func TestStopWhileAMessageHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		p := fetcher.Position{UIDValidity: 71, Low: 1, N: 1}
+		s := &script{passes: [][]fetcher.Message{{mail(t, "INBOX", 71, 1, 1, minute(1), p.String())}}}
+		b := broker.New()
+		w := mailbox.NewWorker(mailbox.Config{
+			Mailbox: event.Mailbox{ID: "anna"}, Raw: mailbox.RawNever, Parse: hanging(release),
+			Open:   func(context.Context) (mailbox.Session, []string, error) { return s, []string{"INBOX"}, nil },
+			Stream: b, Bytes: b, Announcer: b, Floor: b,
+		})
+		stop := runs(t, w)
+		synctest.Wait()
+		asked := time.Now()
+		stop()
+		if d := time.Since(asked); d > 5*time.Second {
+			t.Errorf("the worker stopped after %v", d)
+		}
+		if n := len(b.Events("anna")); n != 0 {
+			t.Errorf("%d events", n)
+		}
+	})
+}
+
+// hanging is a parser that hangs until it is released.
+type hanging <-chan struct{}
+
+func (h hanging) Parse(raw []byte) parser.Mail {
+	<-h
+	return parser.Parse(raw)
 }
 
 // A message that ends the process twice, once in the worker and once in a process of its own, is dead with its raw bytes;

@@ -332,15 +332,12 @@ func TestAPassThatHangsIsStale(t *testing.T) {
 			return nil, nil, io.ErrUnexpectedEOF
 		}
 		w := mailbox.NewWorker(c)
-		ctx, stop := context.WithCancel(l.t.Context())
-		ended := make(chan struct{})
-		go func() { w.Run(ctx); close(ended) }()
+		stop := runs(l.t, w)
 		time.Sleep(mailbox.DefaultStaleAfter + time.Hour)
 		if n := l.broker.Notices("anna"); !slices.Contains(n, "stale") {
 			t.Errorf("announced %q", n)
 		}
 		stop()
-		<-ended
 	})
 }
 
@@ -354,12 +351,9 @@ func TestAFolderThatCannotBeReadIsAnnounced(t *testing.T) {
 			return &moody{errs: []error{nil, gone, gone, nil, nil}}, []string{"INBOX", "Orders"}, nil
 		}
 		w := mailbox.NewWorker(c)
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan struct{})
-		go func() { w.Run(ctx); close(ended) }()
+		stop := runs(l.t, w)
 		time.Sleep(time.Hour)
 		stop()
-		<-ended
 		if n := l.broker.Notices("anna"); !slices.Equal(n, []string{"connected", "stale", "recovered"}) {
 			t.Errorf("announced %q", n)
 		}

@@ -239,10 +239,8 @@ func TestDeadMessages(t *testing.T) {
 func TestRunPublishesWhatArrives(t *testing.T) {
 	r := newRig(t, sim.Gmail)
 	w := r.worker()
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); w.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	stop := runs(t, w)
+	defer stop()
 	eventually(t, "the worker watches", func() bool { return w.Status().State == mailbox.StateWatching })
 	r.deliver("INBOX", 0, 1)
 	eventually(t, "the message is published", func() bool { return w.Status().Published["received"] == 1 })
@@ -251,7 +249,6 @@ func TestRunPublishesWhatArrives(t *testing.T) {
 	r.deliver("INBOX", 1, 1)
 	eventually(t, "the worker comes back", func() bool { return w.Status().Published["received"] == 2 })
 	stop()
-	<-ended
 	r.wantExactly("INBOX")
 	events := r.stored()
 	if c := events[0].Cause; c != event.CauseLive {
