@@ -86,6 +86,7 @@ var broken = []struct {
 // While mail comes in, the configuration is replaced by 30 that are broken and 30 that are not, some of which add, change
 // and remove a mailbox. What did not change keeps its connection all the while; what is wrong is said with file and line.
 func TestReload(t *testing.T) {
+	t.Setenv("MAILFLUME_LIMITS_LOGIN_GAP", "0") // each change logs in anew, and nobody makes twenty in a minute
 	r := newRig(t)
 	r.file("key", "k1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 	gmail, outlook := r.listen(sim.Gmail), r.listen(sim.Exchange)
