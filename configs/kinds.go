@@ -144,6 +144,7 @@ var (
 	host     = plain(checkHost, schemaOf{"minLength": 1})
 	listen   = plain(checkListen, schemaOf{"pattern": `^none$|:[0-9]+$`})
 	endpoint = plain(checkEndpoint, schemaOf{"pattern": `^https?://`})
+	pageURL  = plain(checkPage, schemaOf{"pattern": `^https?://[^?#]+$`})
 	natsURLs = plain(checkNATS, schemaOf{"pattern": `^(nats|tls|ws|wss)://`})
 	monitors = plain(checkMonitors, schemaOf{"pattern": `^https?://`})
 	folder   = plain(checkFolder, schemaOf{"minLength": 1})
@@ -256,6 +257,17 @@ func checkEndpoint(s string) error {
 		return flawf("correct it", "has a host or port that cannot be")
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		return flawf("use https; http is for this machine only", "would send secrets in clear text to %s", u.Hostname())
+	}
+	return nil
+}
+
+// checkPage accepts an endpoint to which paths can be added.
+func checkPage(s string) error {
+	if err := checkEndpoint(s); err != nil {
+		return err
+	}
+	if strings.ContainsAny(s, "?#") {
+		return flawf("remove it and what follows: paths are added to the URL", "has a ? or #")
 	}
 	return nil
 }

@@ -139,6 +139,8 @@ clients:
 		{"misspelt required key", "clients:\n  - {nam: g, provider: google, id: a}" + small, "clients[0].nam: is not a key; did you mean name?"},
 		{"tenant of google", "clients:\n  - {name: g, provider: google, id: a, tenant: common}" + small, "clients[0].tenant: is for provider microsoft only"},
 		{"other without token", "clients:\n  - {name: g, provider: other, id: a}" + small, "clients[0].endpoints: provider other needs a token endpoint"},
+		{"a page with a query", small + "http: {public_url: 'https://mail.example.com/?x=1'}\n", "http.public_url: has a ? or #; remove it"},
+		{"a page in clear text", small + "http: {public_url: 'http://mail.example.com'}\n", "use https"},
 		{"clear text", "clients:\n  - {name: g, provider: other, id: a, endpoints: {token: 'http://x.example.com/t'}}" + small, "would send secrets in clear text to x.example.com"},
 		{"endpoint", "clients:\n  - {name: g, provider: other, id: a, endpoints: {token: x.example.com}}" + small, "is not an https URL"},
 		{"no scopes", "clients:\n  - {name: g, provider: google, id: a, scopes: []}" + small, "clients[0].scopes: is empty"},
@@ -253,7 +255,7 @@ func TestEnvironment(t *testing.T) {
 
 func TestRef(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
-	for content, want := range map[string]string{"hunter2\n": "hunter2", "hunter2\r\n": "hunter2", " a b ": " a b ", "two\nlines\n": "two\nlines"} {
+	for content, want := range map[string]string{"hunter2\n": "hunter2", "hunter2\r\n": "hunter2", "hunter2\n\n": "hunter2", "hunter2\r\n\r\n": "hunter2", " a b ": " a b ", "two\nlines\n": "two\nlines"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func (r Ref) MarshalText() ([]byte, error) { return []byte(r.text), nil }
 // Path returns the path of the file that the reference names, or "".
 func (r Ref) Path() string { return r.file }
 
-// Read returns the secret without the newline at its end. It is read anew each time, so that a replaced file is seen.
+// Read returns the secret without the newlines at its end. It is read anew each time, so that a replaced file is seen.
 func (r Ref) Read() (string, error) {
 	var text string
 	switch {
@@ -64,7 +64,7 @@ func (r Ref) Read() (string, error) {
 	default:
 		return "", fmt.Errorf("%s: no secret is configured", r.key)
 	}
-	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	text = strings.TrimRight(text, "\r\n")
 	if text == "" {
 		return "", fmt.Errorf("%s: %s: the secret is empty", r.key, r.text)
 	}

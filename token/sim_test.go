@@ -1,10 +1,8 @@
 package token_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,43 +12,9 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/token"
 )
-
-// simStore is a Store as an outsider writes one.
-type simStore struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	at     map[string]uint64
-	over   map[string]uint64
-	seq    uint64
-}
-
-func (s *simStore) Get(_ context.Context, key string) (value []byte, revision, over uint64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at[key] == 0 {
-		return nil, 0, 0, fs.ErrNotExist
-	}
-	return s.values[key], s.at[key], s.over[key], nil
-}
-
-func (s *simStore) Set(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at[key] != revision {
-		return 0, fs.ErrExist
-	}
-	s.seq++
-	s.values[key], s.at[key], s.over[key] = value, s.seq, revision
-	return s.seq, nil
-}
-
-type simSession string
-
-func (s simSession) ID() string             { return string(s) }
-func (simSession) Remaining() time.Duration { return 10 * time.Second }
-func (simSession) Alive(string) bool        { return true }
 
 const simClient = "00000000-1111-2222-3333-444444444444"
 
@@ -65,18 +29,8 @@ func simReplicas(t *testing.T, n int, w *sim.World, p sim.Provider, transport ht
 		path, scopes = "/common/oauth2/v2.0/token", []string{sim.ScopeOutlook, "offline_access"}
 	}
 	refresh := user.RefreshToken(simClient)
-	key := token.NewKey()
-	keys, err := token.NewKeyring(func() (string, error) { return key, nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}
 	var list []*token.Source
-	for i := range n {
-		m, err := token.New(token.Config{Store: store, Session: simSession(fmt.Sprintf("s%d", i)), Keys: keys, Transport: transport})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, m := range vault.Managers(t, n, transport) {
 		s, err := m.Source(token.Account{
 			Mailbox: "alice", RefreshToken: func() (string, error) { return refresh, nil },
 			Client: token.Client{

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/token"
 )
 
@@ -85,7 +86,7 @@ func TestNothingIsFetchedThatAServerNames(t *testing.T) {
 	for _, address := range addresses {
 		named = strings.ReplaceAll(address, "PORT", port)
 		m, err := token.New(token.Config{
-			Store: &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}, Session: simSession("s"), Keys: keys,
+			Store: vault.New(), Session: vault.Session("s"), Keys: keys,
 			Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				if addr != home {
 					dialled.Add(1)

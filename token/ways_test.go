@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/token"
 )
 
@@ -54,7 +55,7 @@ func newLab(t *testing.T, p sim.Provider) *lab {
 		l.account.Client.Scopes = []string{sim.ScopeOutlook, "offline_access"}
 	}
 	l.oauth.AddClient(c)
-	l.manager = l.replica("s1", &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}})
+	l.manager = l.replica("s1", vault.New())
 	return l
 }
 
@@ -63,7 +64,7 @@ func (l *lab) replica(id string, store token.Store) *token.Manager {
 	key := token.NewKey()
 	keys, err := token.NewKeyring(func() (string, error) { return key, nil })
 	l.must(err)
-	m, err := token.New(token.Config{Store: store, Session: simSession(id), Keys: keys, Transport: l.server.Client().Transport})
+	m, err := token.New(token.Config{Store: store, Session: vault.Session(id), Keys: keys, Transport: l.server.Client().Transport})
 	l.must(err)
 	return m
 }

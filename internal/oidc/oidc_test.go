@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/token"
 )
 
@@ -59,61 +60,6 @@ func start(t *testing.T) string {
 			t.Fatal("the provider does not start")
 		}
 	}
-}
-
-// store is a Store in memory.
-type store struct {
-	mu     sync.Mutex
-	values map[string][]byte
-	at     map[string]uint64
-	over   map[string]uint64
-	seq    uint64
-}
-
-func (s *store) Get(_ context.Context, key string) (value []byte, revision, over uint64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at[key] == 0 {
-		return nil, 0, 0, fs.ErrNotExist
-	}
-	return s.values[key], s.at[key], s.over[key], nil
-}
-
-func (s *store) Set(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at[key] != revision {
-		return 0, fs.ErrExist
-	}
-	s.seq++
-	s.values[key], s.at[key], s.over[key] = value, s.seq, revision
-	return s.seq, nil
-}
-
-type session string
-
-func (s session) ID() string             { return string(s) }
-func (session) Remaining() time.Duration { return time.Minute }
-func (session) Alive(string) bool        { return true }
-
-// replicas returns managers that share a store.
-func replicas(t *testing.T, n int, transport http.RoundTripper) []*token.Manager {
-	t.Helper()
-	key := token.NewKey()
-	keys, err := token.NewKeyring(func() (string, error) { return key, nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared := &store{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}
-	var list []*token.Manager
-	for i := range n {
-		m, err := token.New(token.Config{Store: shared, Session: session(string(rune('a' + i))), Keys: keys, Transport: transport})
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, m)
-	}
-	return list
 }
 
 const redirect = "http://127.0.0.1:53682/"
@@ -182,7 +128,7 @@ func connect(t *testing.T, m *token.Manager, a token.Account) error {
 
 func TestCodeFlow(t *testing.T) {
 	issuer := start(t)
-	a, all := account(issuer), replicas(t, 3, nil)
+	a, all := account(issuer), vault.Managers(t, 3, nil)
 	if err := connect(t, all[0], a); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +194,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestReuse(t *testing.T) {
 	issuer := start(t)
 	w := &wire{}
-	a, m := account(issuer), replicas(t, 1, w)[0]
+	a, m := account(issuer), vault.Managers(t, 1, w)[0]
 	if err := connect(t, m, a); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +231,7 @@ func TestReuse(t *testing.T) {
 // A code is good for whoever began the sign-in alone.
 func TestCodeIsBound(t *testing.T) {
 	issuer := start(t)
-	a, m := account(issuer), replicas(t, 1, nil)[0]
+	a, m := account(issuer), vault.Managers(t, 1, nil)[0]
 	mine, err := m.Begin(a, redirect, "alice@example.com")
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +251,7 @@ func TestCodeIsBound(t *testing.T) {
 // What the provider refuses at its door comes back in words.
 func TestDenied(t *testing.T) {
 	issuer := start(t)
-	a, all := account(issuer), replicas(t, 1, nil)
+	a, all := account(issuer), vault.Managers(t, 1, nil)
 	a.Client.SignIn = map[string]string{"prompt": "none"}
 	consent, err := all[0].Begin(a, redirect, "alice@example.com")
 	if err != nil {
@@ -345,6 +291,8 @@ func (s shelf) Keep(_ context.Context, key string, value []byte, _ time.Duration
 	return nil
 }
 
+func (s shelf) Kept(_ context.Context, key string) (bool, error) { return s[key] != nil, nil }
+
 func (s shelf) Take(_ context.Context, key string) ([]byte, error) {
 	value, ok := s[key]
 	if !ok {
@@ -357,7 +305,7 @@ func (s shelf) Take(_ context.Context, key string) ([]byte, error) {
 // The sign-in of the status page: one replica begins it, another finishes it, and a third renews what came of it.
 func TestFlowOfThePage(t *testing.T) {
 	issuer := start(t)
-	a, all, kept := account(issuer), replicas(t, 3, nil), shelf{}
+	a, all, kept := account(issuer), vault.Managers(t, 3, nil), shelf{}
 	consent, err := all[0].Begin(a, redirect, "alice@example.com")
 	if err != nil {
 		t.Fatal(err)
