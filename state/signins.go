@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Keep keeps a value under a key for about life, in whole seconds. There must be none under it.
+// Keep keeps a value under a key for about life, in whole seconds. If there is one under it the error wraps fs.ErrExist.
 func (s *Store) Keep(ctx context.Context, id string, value []byte, life time.Duration) error {
-	_, err := s.write(ctx, key(tableSignIns, id), value, 0, nats.Header{
+	_, err := s.setWith(ctx, key(tableSignIns, id), value, 0, nats.Header{
 		jetstream.MsgTTLHeader: {strconv.Itoa(int(life/time.Second)) + "s"},
 	})
 	return err
@@ -35,6 +35,15 @@ func (s *Store) Take(ctx context.Context, id string) ([]byte, error) {
 		return nil, err // it may be gone: whoever asks begins again
 	}
 	return value, nil
+}
+
+// Kept reports whether there is a value that Keep kept.
+func (s *Store) Kept(ctx context.Context, id string) (bool, error) {
+	_, _, err := s.get(ctx, key(tableSignIns, id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // WatchGrants calls changed with the key of every grant that is written, those that are there at first included, until

@@ -19,6 +19,11 @@ func TestSignInsAreTakenOnce(t *testing.T) {
 	if err := stores[0].Keep(ctx, "k", []byte("sealed"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
+	for id, want := range map[string]bool{"k": true, "other": false} {
+		if kept, err := stores[1].Kept(ctx, id); err != nil || kept != want {
+			t.Errorf("%s is kept: %v, %v", id, kept, err)
+		}
+	}
 	if err := stores[1].Keep(ctx, "k", []byte("other"), time.Minute); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("kept twice: %v", err)
 	}
@@ -37,6 +42,15 @@ func TestSignInsAreTakenOnce(t *testing.T) {
 	wg.Wait()
 	if n := got.Load(); n != 1 {
 		t.Errorf("%d got it", n)
+	}
+	if kept, err := stores[1].Kept(ctx, "k"); err != nil || kept {
+		t.Errorf("what was taken is kept: %v, %v", kept, err)
+	}
+	if err := stores[0].Keep(ctx, "k", []byte("again"), time.Minute); err != nil {
+		t.Errorf("what was taken cannot be kept again: %v", err)
+	}
+	if err := stores[1].Keep(ctx, "k", []byte("other"), time.Minute); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("kept twice: %v", err)
 	}
 	if grants, err := stores[0].Grants(ctx); err != nil || len(grants) != 0 {
 		t.Errorf("it is among the grants: %v, %v", grants, err)

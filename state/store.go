@@ -251,7 +251,12 @@ func (s *Store) last(ctx context.Context, key string) (record, error) {
 const headerOperation = "KV-Operation"
 
 func (s *Store) set(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	rev, err := s.write(ctx, key, value, revision, nil)
+	return s.setWith(ctx, key, value, revision, nil)
+}
+
+// setWith is set with headers.
+func (s *Store) setWith(ctx context.Context, key string, value []byte, revision uint64, header nats.Header) (uint64, error) {
+	rev, err := s.write(ctx, key, value, revision, header)
 	if revision != 0 || !errors.Is(err, fs.ErrExist) {
 		return rev, err
 	}
@@ -260,7 +265,7 @@ func (s *Store) set(ctx context.Context, key string, value []byte, revision uint
 	if readErr != nil || last.revision == 0 || last.state == stored {
 		return 0, err
 	}
-	return s.write(ctx, key, value, last.revision, nil)
+	return s.write(ctx, key, value, last.revision, header)
 }
 
 // remove leaves a marker that says who did it (DEL; the server's own markers say PURGE), for markerTTL.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,6 +71,21 @@ func (c Client) host() string {
 		return c.TokenURL
 	}
 	return u.Host
+}
+
+// tenant is the first step of the token endpoint's path, which is the tenant at Microsoft.
+func (c Client) tenant() string {
+	u, err := url.Parse(c.TokenURL)
+	if err != nil {
+		return ""
+	}
+	tenant, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	return tenant
+}
+
+// manyTenants reports whether the client serves accounts of any tenant of Microsoft's.
+func (c Client) manyTenants() bool {
+	return slices.Contains([]string{"common", "organizations", "consumers"}, c.tenant())
 }
 
 // secret reads the client's secret; a public client has none.

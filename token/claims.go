@@ -22,6 +22,7 @@ type Claims struct {
 
 	nonce string
 	names []string // all that it calls the account: the sign-in name may differ from the address
+	sure  []string // those of them that its owner cannot have chosen freely
 }
 
 // ReadClaims returns the claims of a JWT; ok is false if text is not one, as Google's access tokens and those of personal
@@ -58,10 +59,16 @@ func ReadClaims(text string) (c Claims, ok bool) {
 		Issuer: j.Issuer, Scopes: strings.Fields(j.Scope), Roles: j.Roles, Tenant: j.Tenant, App: or(j.App, j.Azp),
 		Account: or(or(j.UPN, j.Name), or(j.Unique, j.Email)), nonce: j.Nonce, names: []string{j.UPN, j.Name, j.Unique},
 	}
+	c.sure = slices.Clone(c.names)
+	// At Microsoft an administrator of any tenant may write any address there, and nothing says that it was verified.
 	if j.Verified != false && j.Verified != "false" {
 		c.names = append(c.names, j.Email)
 	}
-	c.names = slices.DeleteFunc(c.names, func(s string) bool { return s == "" })
+	if j.Verified == true || j.Verified == "true" {
+		c.sure = append(c.sure, j.Email)
+	}
+	empty := func(s string) bool { return s == "" }
+	c.names, c.sure = slices.DeleteFunc(c.names, empty), slices.DeleteFunc(c.sure, empty)
 	var list []string
 	if json.Unmarshal(j.Audience, &c.Audience) != nil && json.Unmarshal(j.Audience, &list) == nil && len(list) == 1 {
 		c.Audience = list[0]

@@ -82,6 +82,7 @@ type verdict struct {
 	err     error
 	lost    bool // the endpoint may have granted something that we did not get
 	refused bool // invalid_grant: the refresh token itself
+	alone   bool // it is no reason to hold back the client's other mailboxes
 
 	away     bool // the endpoint is not there, or not itself
 	noAnswer bool // and nothing came from it at all
@@ -101,11 +102,12 @@ func classify(a Account, g *grant, f *failure, now time.Time) verdict {
 		v.lost = f.status >= 500
 	case ok:
 	case f.code != "":
-		known = fact{who: operator, problem: "The token endpoint {host} refuses the request.", hint: "Check the endpoint, the scopes and the registration of client {client}."}
+		known = fact{who: operator, reach: ofMailbox, problem: "The token endpoint {host} refuses the request.", hint: "Check the endpoint, the scopes and the registration of client {client}."}
 	default:
 		known, v.problem.Code, v.lost = noAnswer(f)
 	}
 	v.who, v.retry = known.who, max(known.retry, 0)
+	v.alone = known.reach == ofMailbox || known.reach == ofTenant && a.Client.manyTenants()
 	v.noAnswer = f.status == 0
 	v.away = v.who == nobody && (v.noAnswer || f.status >= 500) && f.retryAfter == 0
 	if f.retryAfter > 0 && v.who == nobody {
@@ -152,10 +154,9 @@ func lookUp(f *failure) (fact, bool) {
 
 // filler returns a function that fills in the placeholders of a fact's texts.
 func filler(a Account, g *grant, f *failure) func(string) string {
-	host, tenant := a.Client.TokenURL, ""
+	host, tenant := a.Client.TokenURL, a.Client.tenant()
 	if u, err := url.Parse(a.Client.TokenURL); err == nil && u.Host != "" {
 		host = u.Host
-		tenant, _, _ = strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	}
 	skew := ""
 	if f != nil && f.skew.Abs() > time.Minute {

@@ -26,6 +26,7 @@ type Consent struct {
 	verifier Secret
 	nonce    string
 	begun    time.Time
+	link     string // see By
 
 	mu   sync.Mutex
 	used bool

@@ -213,6 +213,37 @@ func TestConsentRefused(t *testing.T) {
 	}
 }
 
+// An address that nobody has verified is no proof of whose account it is: the grant must open the mailbox first.
+func TestConsentOfAnUnverifiedAddress(t *testing.T) {
+	for name, tt := range map[string]struct {
+		claims map[string]any
+		known  bool
+	}{
+		"verified":           {map[string]any{"email": "alice@example.com", "email_verified": true}, true},
+		"verified, in words": {map[string]any{"email": "alice@example.com", "email_verified": "true"}, true},
+		"nobody says":        {map[string]any{"email": "alice@example.com", "preferred_username": "mallory@evil.example"}, false},
+		"the sign-in name":   {map[string]any{"email": "info@example.com", "preferred_username": "Alice@example.com"}, true},
+		"no claims":          {nil, false},
+	} {
+		l := newLab(t, sim.Gmail)
+		l.filter = func(rw http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/token") {
+				return false
+			}
+			body, _ := json.Marshal(tt.claims)
+			rw.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(rw, `{"access_token":"at","refresh_token":"rt","expires_in":3600,"id_token":%q}`, "e30."+base64.RawURLEncoding.EncodeToString(body)+".x")
+			return true
+		}
+		c := l.begin()
+		g, err := l.finish(c, l.browse(c.URL()))
+		l.must(err)
+		if g.Known() != tt.known {
+			t.Errorf("%s: known %v", name, g.Known())
+		}
+	}
+}
+
 // A sign-in is good once, and for ten minutes; an answer that was not meant for it does not use it up.
 func TestConsentIsUsedOnce(t *testing.T) {
 	l := newLab(t, sim.Gmail)

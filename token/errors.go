@@ -35,9 +35,9 @@ type GrantError struct {
 
 func (e *GrantError) Error() string { return "grant of mailbox " + e.Mailbox + ": " + e.text() }
 
-// ClientError says that the operator must act: the OAuth client itself is refused, or cannot be used as configured. It
-// concerns every mailbox of the client: they are given this same value until it is tried again, so that one alert for
-// each Client is enough.
+// ClientError says that the operator must act: the OAuth client is refused, or cannot be used as configured. If it is the
+// client itself, every mailbox of it is given this same value until it is tried again, so that one alert for each Client is
+// enough. What only one mailbox, its domain or its tenant meets holds up none of the others.
 type ClientError struct {
 	Client string
 	Problem

@@ -12,6 +12,15 @@ const (
 	nobody       // time: UnavailableError
 )
 
+// reach says which mailboxes an answer concerns that the operator must act on.
+type reach int
+
+const (
+	ofClient  reach = iota // all of the client
+	ofTenant               // those of one tenant: if the client serves many, nobody else's
+	ofMailbox              // this one, or its domain
+)
+
 // fact is what we know about one answer. A fact fits if everything that it names is in the answer; the first fact that
 // fits counts, so the narrow ones stand before the wide ones.
 type fact struct {
@@ -19,6 +28,7 @@ type fact struct {
 	code    string // the field "error"
 	says    string // part of the field "error_description" or of "error_subtype", any case
 	who     who
+	reach   reach         // of what the operator must mend: which mailboxes it concerns
 	retry   time.Duration // GrantError: the same refresh token may work again later; 0: it never will. UnavailableError: the least wait
 	problem string
 	hint    string // {mailbox}, {client}, {client_id}, {host}, {tenant}, {skew}, {issued}
@@ -44,11 +54,11 @@ var googleFacts = []fact{
 	{code: "invalid_grant", says: "Bad Request", who: owner, problem: "Google does not know this refresh token for this client.", hint: "Check that the refresh token was issued to client id {client_id}. " + signInAgain},
 	{code: "invalid_client", says: "OAuth client was not found", who: operator, problem: "Google does not know the client id.", hint: "Compare the id of client {client} with the Cloud console, APIs & Services, Credentials."},
 	{code: "invalid_client", says: "Unauthorized", who: operator, problem: "Google refuses the client secret.", hint: "Copy the secret of client {client} from the Cloud console again."},
-	{code: "unauthorized_client", says: "not authorized for any of the scopes", who: operator, problem: "The service account is not authorised for this scope in the domain.", hint: "Admin console, Security, API controls, Domain-wide delegation: client id {client_id}, scope https://mail.google.com/ (exactly)."},
+	{code: "unauthorized_client", says: "not authorized for any of the scopes", who: operator, reach: ofMailbox, problem: "The service account is not authorised for this scope in the domain.", hint: "Admin console, Security, API controls, Domain-wide delegation: client id {client_id}, scope https://mail.google.com/ (exactly)."},
 	{code: "unauthorized_client", says: "Unauthorized", who: owner, problem: "The refresh token belongs to another OAuth client.", hint: "Check that the refresh token was issued to client id {client_id}. " + signInAgain},
 	{code: "deleted_client", who: operator, problem: "The OAuth client was deleted.", hint: "Create a new client, configure it as client {client}, and sign in again for each of its mailboxes (Google deletes clients unused for 6 months)."},
 	{code: "admin_policy_enforced", who: owner, retry: adminRetry, problem: "The Workspace administrator restricts access to mail for this app.", hint: "Ask the Workspace administrator to trust client id {client_id} under Security, API controls."},
-	{code: "org_internal", who: operator, problem: "The app is Internal and {mailbox} is not in its organisation.", hint: "Set the user type of the consent screen of client {client} to External."},
+	{code: "org_internal", who: operator, reach: ofMailbox, problem: "The app is Internal and {mailbox} is not in its organisation.", hint: "Set the user type of the consent screen of client {client} to External."},
 	{code: "invalid_scope", who: operator, problem: "The provider refuses the scopes.", hint: "Check the scopes of client {client}; for Gmail it is https://mail.google.com/ with the slash at its end, for Outlook https://outlook.office.com/IMAP.AccessAsUser.All offline_access."},
 	{code: "redirect_uri_mismatch", who: operator, problem: "The redirect URI is not registered for the client.", hint: "Register exactly our redirect URI for client {client}."},
 }
@@ -60,13 +70,13 @@ var microsoftFacts = []fact{
 	{aadsts: 7000218, who: operator, problem: "The app is registered as confidential and no secret was sent.", hint: "Configure the secret of client {client}, or set \"Allow public client flows\" in its registration."},
 	{aadsts: 700025, who: operator, problem: "The app is registered as public, and a secret was sent.", hint: "Remove the secret from client {client}."},
 	{aadsts: 700027, who: operator, problem: "The signature of the client's certificate is not accepted.", hint: "Upload the certificate to the app registration of client {client}, and check the clock of this host{skew}."},
-	{aadsts: 700016, who: operator, problem: "The app is not known in this tenant.", hint: "Check the client id {client_id} and the tenant {tenant} of client {client}."},
-	{aadsts: 7000112, who: operator, problem: "The app is disabled in its tenant.", hint: "Ask the administrator to enable the enterprise application {client_id}."},
-	{aadsts: 700011, who: operator, problem: "The tenant does not know the mail service that the scope names.", hint: "Check the scopes of client {client}, and that the tenant has Exchange Online."},
-	{aadsts: 500011, who: operator, problem: "The tenant does not know the mail service that the scope names.", hint: "Check the scopes of client {client}, and that the tenant has Exchange Online."},
-	{aadsts: 650052, who: operator, problem: "The app has no permission for this service.", hint: "Add IMAP.AccessAsUser.All to the API permissions of client {client}."},
-	{aadsts: 650056, who: operator, problem: "The permission is missing in the app registration.", hint: "Add IMAP.AccessAsUser.All to the API permissions of client {client}."},
-	{aadsts: 650057, who: operator, problem: "The permission is missing in the app registration.", hint: "Add IMAP.AccessAsUser.All to the API permissions of client {client}."},
+	{aadsts: 700016, who: operator, reach: ofTenant, problem: "The app is not known in this tenant.", hint: "Check the client id {client_id} and the tenant {tenant} of client {client}."},
+	{aadsts: 7000112, who: operator, reach: ofTenant, problem: "The app is disabled in its tenant.", hint: "Ask the administrator to enable the enterprise application {client_id}."},
+	{aadsts: 700011, who: operator, reach: ofTenant, problem: "The tenant does not know the mail service that the scope names.", hint: "Check the scopes of client {client}, and that the tenant has Exchange Online."},
+	{aadsts: 500011, who: operator, reach: ofTenant, problem: "The tenant does not know the mail service that the scope names.", hint: "Check the scopes of client {client}, and that the tenant has Exchange Online."},
+	{aadsts: 650052, who: operator, reach: ofTenant, problem: "The app has no permission for this service.", hint: "Add IMAP.AccessAsUser.All to the API permissions of client {client}."},
+	{aadsts: 650056, who: operator, reach: ofTenant, problem: "The permission is missing in the app registration.", hint: "Add IMAP.AccessAsUser.All to the API permissions of client {client}."},
+	{aadsts: 650057, who: operator, reach: ofTenant, problem: "The permission is missing in the app registration.", hint: "Add IMAP.AccessAsUser.All to the API permissions of client {client}."},
 	{aadsts: 90002, who: operator, problem: "The tenant does not exist in this cloud.", hint: "Set the tenant of client {client} to the tenant's GUID, organizations or consumers, and check its cloud."},
 	{aadsts: 90038, who: operator, problem: "The tenant lives in another cloud.", hint: "Set the cloud of client {client}: gcc-high, dod or china."},
 	{aadsts: 900382, who: operator, problem: "The tenant lives in another cloud.", hint: "Set the cloud of client {client}: gcc-high, dod or china."},
@@ -126,7 +136,7 @@ var microsoftFacts = []fact{
 }
 
 // standardFacts are the answers of RFC 6749 and OpenID Connect, whoever gives them. An error that is not among them is
-// taken for the operator's.
+// taken for the operator's, and to concern this mailbox alone.
 var standardFacts = []fact{
 	{code: "invalid_grant", who: owner, problem: "The provider does not accept the refresh token of {mailbox} any more.", hint: signInAgain},
 	{code: "interaction_required", who: owner, retry: adminRetry, problem: "The provider wants {mailbox} to sign in.", hint: signInAgain},
@@ -138,7 +148,7 @@ var standardFacts = []fact{
 	{code: "expired_token", who: owner, problem: "Nobody entered the device code in time.", hint: "Begin again: mailflume connect {mailbox} --device"},
 	{code: "authorization_pending", who: nobody, problem: "Nobody has entered the device code yet.", hint: "Enter the code on the page that was shown."},
 	{code: "invalid_token", who: owner, problem: "The token has expired or was revoked.", hint: signInAgain},
-	{code: "invalid_request", who: operator, problem: "The provider finds a fault in our request.", hint: "Check the endpoints and the scopes of client {client}; if they are as documented, it is a mistake of mailflume: report it."},
+	{code: "invalid_request", who: operator, reach: ofMailbox, problem: "The provider finds a fault in our request.", hint: "Check the endpoints and the scopes of client {client}; if they are as documented, it is a mistake of mailflume: report it."},
 	{code: "unsupported_grant_type", who: operator, problem: "The token endpoint does not know this way to a token.", hint: "Check the token endpoint of client {client}, and its grant (user or app)."},
 	{code: "invalid_client", who: operator, problem: "The provider refuses the client id or its secret.", hint: "Check the id and the secret of client {client}."},
 	{code: "unauthorized_client", who: operator, problem: "The client may not get a token in this way.", hint: "Check the registration of client {client}."},

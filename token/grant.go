@@ -65,7 +65,7 @@ type grant struct {
 	Failures  int       `json:"failures,omitempty"`    // in a row
 	NotBefore time.Time `json:"not_before,omitzero"`   // no exchange before; with NeedsPerson and zero: none at all
 	Problem   *Problem  `json:"problem,omitempty"`     // of the last exchange, if it failed
-	Kind      string    `json:"problem_of,omitempty"`  // whose the problem is: owner, operator, nobody
+	Kind      string    `json:"problem_of,omitempty"`  // whose the problem is, such as OfOwner
 	Scope     string    `json:"scope,omitempty"`       // as granted
 	Client    string    `json:"client_name,omitempty"` // the OAuth client that renewed it last
 

@@ -20,6 +20,8 @@ type Granted struct {
 	Scope   string // as granted
 
 	names []string // all that the provider calls them
+	sure  []string // see Claims
+	known bool     // one of sure is who was expected
 	got   answer
 	at    time.Time
 }
@@ -34,6 +36,10 @@ func (g *Granted) Token(_ context.Context, rejected string) (string, error) {
 	}
 	return g.got.access.Reveal(), nil
 }
+
+// Known reports whether the provider vouches for it that the account is the one that had to sign in. Else only that the
+// grant opens the mailbox can tell.
+func (g *Granted) Known() bool { return g.known }
 
 // Claims returns what the access token says of itself, if it can be read.
 func (g *Granted) Claims() (Claims, bool) { return ReadClaims(g.got.access.Reveal()) }
@@ -87,7 +93,7 @@ func newGranted(got answer, now time.Time) *Granted {
 	g := &Granted{got: got, at: now, Scope: got.scope}
 	for _, t := range []Secret{got.idToken, got.access} {
 		if c, ok := ReadClaims(t.Reveal()); ok {
-			g.names = append(g.names, c.names...)
+			g.names, g.sure = append(g.names, c.names...), append(g.sure, c.sure...)
 		}
 	}
 	if len(g.names) > 0 {
@@ -121,6 +127,7 @@ func (g *Granted) verify(a Account, expect, nonce string) error {
 		return refuse("wrong_account", "Another account than that of the mailbox has signed in; nothing was stored.",
 			"Sign in as the mailbox's own account: sign out first, or use a private window. For a shared mailbox, name the member who signs in: mailflume connect "+a.Mailbox+" --as ADDRESS")
 	}
+	g.known = slices.ContainsFunc(g.sure, same)
 	if lacksScope(a.Client, g.Scope) {
 		p := scopeMissing(a, g.got, g.at).problem
 		return &ConsentError{Problem: p}
@@ -163,19 +170,21 @@ func (m *Manager) Redeem(ctx context.Context, a Account, refresh, expect string)
 // Save stores what was granted in place of whatever the mailbox had. A renewal that is under way elsewhere finds that its
 // lock is gone, and goes on with this grant.
 func (m *Manager) Save(ctx context.Context, a Account, got *Granted) error {
-	return m.overwrite(ctx, a, func(old, next *grant) {
+	return m.overwrite(ctx, a, func(_, next *grant) error {
 		next.take(got.got.refresh, fingerprintOf(a.Mailbox, got.got.refresh), got.at)
 		next.access, next.ObtainedAt, next.Expiry = got.got.access, got.at, got.at.Add(got.got.life)
 		next.Scope, next.Client = got.Scope, a.Client.Name
 		if got.got.refreshLife > 0 {
 			next.RefreshEnds = got.at.Add(got.got.refreshLife)
 		}
+		return nil
 	})
 }
 
 // overwrite writes a changed record whatever its state. What the configuration has for a refresh token counts as taken
-// over then: it is older than what a person did just now.
-func (m *Manager) overwrite(ctx context.Context, a Account, change func(old, next *grant)) error {
+// over then: it is older than what a person did just now. If the record is another by the time it is written, or change
+// says errLost, it begins again with what is there then.
+func (m *Manager) overwrite(ctx context.Context, a Account, change func(old, next *grant) error) error {
 	for {
 		old, err := m.read(ctx, a.Mailbox)
 		var sealed *SealError
@@ -191,9 +200,10 @@ func (m *Manager) overwrite(ctx context.Context, a Account, change func(old, nex
 			known := func(other string) bool { return other == fp }
 			next.Imported = append(slices.DeleteFunc(next.Imported, known), fp) // the newest, since the oldest are forgotten
 		}
-		change(old, next)
-		err = m.put(ctx, a.Mailbox, next)
-		crash.At("grant.stored")
+		if err = change(old, next); err == nil {
+			err = m.put(ctx, a.Mailbox, next)
+			crash.At("grant.stored")
+		}
 		if !errors.Is(err, errLost) {
 			return err
 		}

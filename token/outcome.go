@@ -7,7 +7,7 @@ import (
 const (
 	firstWait   = 5 * time.Second // after a failure of the endpoint, doubled each time
 	longestWait = 100 * time.Second
-	clientRetry = 5 * time.Minute // how often a refused client is tried again with the same secret
+	clientRetry = 5 * time.Minute // how often what the operator must mend is tried again with the same secret
 )
 
 // outcome is what the record becomes after the exchange, and what the callers are told if it failed.
@@ -38,7 +38,7 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 	next.Interrupted = held.Interrupted || failed.lost
 	switch failed.who {
 	case owner:
-		next.State, next.Kind, next.Failures = NeedsPerson, "owner", 0
+		next.State, next.Kind, next.Failures = NeedsPerson, OfOwner, 0
 		retry := failed.retry
 		if retry == 0 && a.Client.mints() {
 			retry = adminRetry // nobody can bring another refresh token
@@ -51,10 +51,14 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 		}
 		return next, grantError(a.Mailbox, next)
 	case operator:
-		next.Kind = "operator"
+		next.Kind = OfOperator
+		if failed.alone {
+			next.NotBefore = now.Add(clientRetry)
+			return next, &ClientError{Client: a.Client.Name, Problem: failed.problem, Err: failed.err}
+		}
 		return next, m.setFault(a.Client, secret, now, failed)
 	default:
-		next.Kind = "nobody"
+		next.Kind = OfNobody
 		next.Failures++
 		wait := max(backoff(next.Failures), failed.retry)
 		next.NotBefore = now.Add(wait)

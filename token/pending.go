@@ -13,12 +13,15 @@ import (
 
 // Pending keeps sign-ins while the browser is away at the provider, so that it may come back to any replica.
 type Pending interface {
-	// Keep keeps value under key for about life.
+	// Keep keeps value under key for about life. If there is one already the error wraps fs.ErrExist.
 	Keep(ctx context.Context, key string, value []byte, life time.Duration) error
 
 	// Take returns the value and removes it: of several callers one gets it. If there is none the error wraps
 	// fs.ErrNotExist.
 	Take(ctx context.Context, key string) (value []byte, err error)
+
+	// Kept reports whether there is a value.
+	Kept(ctx context.Context, key string) (bool, error)
 }
 
 // pendingLife is how long a sign-in is kept. It is longer than the sign-in is good for, so that one who comes late is told
@@ -34,6 +37,7 @@ type pending struct {
 	Verifier string    `json:"verifier"`
 	Nonce    string    `json:"nonce"`
 	Begun    time.Time `json:"begun"`
+	Link     string    `json:"link,omitempty"` // see Consent.By
 }
 
 // State is what the answer must bring back, to be kept by the browser that was sent away, too.
@@ -46,7 +50,7 @@ func (c *Consent) Keep(ctx context.Context, p Pending) error {
 	c.mu.Unlock()
 	text, err := json.Marshal(pending{
 		Mailbox: c.account.Mailbox, Client: c.account.Client.key(), Redirect: c.redirect, Expect: c.expect,
-		Verifier: c.verifier.Reveal(), Nonce: c.nonce, Begun: stamp(c.begun),
+		Verifier: c.verifier.Reveal(), Nonce: c.nonce, Begun: stamp(c.begun), Link: c.link,
 	})
 	if err != nil {
 		return fmt.Errorf("keep a sign-in: %w", err)
@@ -88,9 +92,15 @@ func (m *Manager) Resume(ctx context.Context, p Pending, state Secret, redirect 
 	}
 	return &Consent{
 		manager: m, account: a, redirect: kept.Redirect, expect: kept.Expect, state: state,
-		verifier: NewSecret(kept.Verifier), nonce: kept.Nonce, begun: kept.Begun,
+		verifier: NewSecret(kept.Verifier), nonce: kept.Nonce, begun: kept.Begun, link: kept.Link,
 	}, nil
 }
+
+// By notes the text of the Invitation that the sign-in was begun with.
+func (c *Consent) By(link string) { c.link = link }
+
+// Link is the text of the Invitation that the sign-in was begun with; empty if there was none.
+func (c *Consent) Link() string { return c.link }
 
 // Account is the account that the sign-in is for.
 func (c *Consent) Account() Account { return c.account }

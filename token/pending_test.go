@@ -26,6 +26,9 @@ type shelf struct {
 func (s *shelf) Keep(_ context.Context, key string, value []byte, _ time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.values[key] != nil {
+		return fs.ErrExist
+	}
 	s.values[key] = value
 	return s.err
 }
@@ -39,6 +42,13 @@ func (s *shelf) Take(_ context.Context, key string) ([]byte, error) {
 	}
 	delete(s.values, key)
 	return value, s.err
+}
+
+func (s *shelf) Kept(_ context.Context, key string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.values[key]
+	return ok, s.err
 }
 
 // A sign-in that another process finishes: once, in time, at the right address, for the same client, with the right key.

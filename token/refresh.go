@@ -228,6 +228,9 @@ func (m *Manager) mayExchange(ctx context.Context, a Account, g *grant) (Secret,
 	if g.State == NeedsPerson && (g.NotBefore.IsZero() || now.Before(g.NotBefore)) {
 		return Secret{}, grantError(a.Mailbox, g)
 	}
+	if now.Before(g.NotBefore) && g.Kind == OfOperator && g.Problem != nil {
+		return Secret{}, &ClientError{Client: a.Client.Name, Problem: *g.Problem}
+	}
 	if now.Before(g.NotBefore) {
 		back, away := m.isBack(ctx, a)
 		if !back {

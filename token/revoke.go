@@ -17,35 +17,38 @@ type Revocation struct {
 }
 
 // Revoke gives the mailbox's grant up: at the provider, where it has an endpoint for that, and then here. If the provider
-// cannot be reached nothing is changed, so that it can be tried again. The record stays, without tokens, so that the
+// cannot be reached nothing is changed, so that it can be tried again. A renewal under way is waited for, and the refresh
+// token that is revoked is the one that is there when the record is written. The record stays, without tokens, so that the
 // configured refresh token is not taken over once more.
 func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
-	g, err := m.read(ctx, a.Mailbox)
-	if err != nil {
-		return Revocation{}, err
-	}
 	var r Revocation
-	known := !g.refresh.IsZero()
-	switch {
-	case known && a.Client.RevokeURL != "":
-		if err := m.revokeAt(ctx, a, g.refresh); err != nil {
-			return Revocation{}, err
+	var revoked Secret
+	err := m.overwrite(ctx, a, func(old, next *grant) error {
+		if old.State == Refreshing && !m.orphaned(a.Mailbox, old) {
+			return errLost
 		}
-		r.AtProvider = true
-		crash.At("grant.revoked")
-	case known:
-		r.Hint = "The provider has no way for a program to revoke a grant. Microsoft: the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
-	}
-	return r, m.overwrite(ctx, a, func(old, next *grant) {
+		switch {
+		case old.refresh.IsZero(), old.refresh.Equal(revoked):
+		case a.Client.RevokeURL == "":
+			r.Hint = "The provider has no way for a program to revoke a grant. Microsoft: the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
+		default:
+			if err := m.revokeAt(ctx, a, old.refresh); err != nil {
+				return err
+			}
+			r.AtProvider, revoked = true, old.refresh
+			crash.At("grant.revoked")
+		}
 		now := stamp(time.Now())
 		*next = grant{
-			Revision: next.Revision, stored: next.stored, Attempt: next.Attempt, Imported: next.Imported, State: NeedsPerson, Kind: "owner",
+			Revision: next.Revision, stored: next.stored, Attempt: next.Attempt, Imported: next.Imported, State: NeedsPerson, Kind: OfOwner,
 			Client: a.Client.Name, Problem: &Problem{
 				Code: "revoked_here", At: now, Sentence: "The grant of " + a.Mailbox + " was given up with mailflume token revoke.",
 				Hint: "To read the mailbox again: mailflume connect " + a.Mailbox,
 			},
 		}
+		return nil
 	})
+	return r, err
 }
 
 // revokeAt asks the provider (RFC 7009). A token that it does not know any more is as good as revoked.

@@ -19,9 +19,20 @@ type Status struct {
 	RetryAt     time.Time `json:"retryAt,omitzero"`     // the endpoint is not asked before
 	Scope       string    `json:"scope,omitempty"`      // as granted
 	Problem     *Problem  `json:"problem,omitempty"`    // of the last exchange, if it failed
+	ProblemOf   string    `json:"problemOf,omitempty"`  // who must act on it: OfOwner, OfOperator or OfNobody
 
 	Warnings []Problem `json:"warnings,omitempty"` // see Account.Forecast; Manager.Status leaves it empty
 }
+
+// Whose a problem is.
+const (
+	OfOwner    = "owner"    // the mailbox's owner must act
+	OfOperator = "operator" // whoever runs the OAuth client must
+	OfNobody   = "nobody"   // it passes by itself
+)
+
+// Broken reports whether somebody must act before the grant can be renewed.
+func (s Status) Broken() bool { return s.State == NeedsPerson || s.ProblemOf == OfOperator }
 
 // RefreshAge is how old the refresh token is; 0 if there is none. Microsoft's die 90 days after they were issued.
 func (s Status) RefreshAge(now time.Time) time.Duration {
@@ -40,6 +51,6 @@ func (m *Manager) Status(ctx context.Context, mailbox string) (Status, error) {
 	}
 	return Status{
 		Mailbox: mailbox, State: g.State, Expiry: g.Expiry, RenewedAt: g.ObtainedAt, RefreshAt: g.RefreshAt, RefreshEnds: g.RefreshEnds,
-		ConnectedAt: g.ImportedAt, Interrupted: g.Interrupted, By: g.By, RetryAt: g.NotBefore, Scope: g.Scope, Problem: g.Problem,
+		ConnectedAt: g.ImportedAt, Interrupted: g.Interrupted, By: g.By, RetryAt: g.NotBefore, Scope: g.Scope, Problem: g.Problem, ProblemOf: g.Kind,
 	}, nil
 }
