@@ -41,6 +41,7 @@ type Status struct {
 	Since       time.Time         // when State began
 	LastChecked time.Time         // the end of the last complete pass
 	LastMessage time.Time         // when the last event was published
+	LastArrived time.Time         // when its message had arrived, as the mail server says; zero if it was not a new one
 	Published   map[string]uint64 // events by route
 	Dropped     map[string]uint64 // messages that became no event, by reason
 	Failures    uint64            // failed passes and logins
@@ -144,10 +145,10 @@ func (b *board) failed(v Verdict, state State) {
 	})
 }
 
-func (b *board) published(route string) {
+func (b *board) published(route string, arrived time.Time) {
 	b.update(func(s *Status) {
 		s.Published[route]++
-		s.LastMessage = time.Now()
+		s.LastMessage, s.LastArrived = time.Now(), arrived
 	})
 }
 

@@ -111,7 +111,7 @@ func (w *Worker) advance(done []staged) {
 			if s.event.Route == routeDead {
 				crash.At("deadletter.published")
 			}
-			w.board.published(s.event.Route)
+			w.board.published(s.event.Route, arrival(s.message))
 			w.countDrops()
 			w.last[s.event.Folder] = publish.Last{ID: s.event.ID, Position: s.event.Position}
 		}
@@ -119,6 +119,14 @@ func (w *Worker) advance(done []staged) {
 			w.drops[s.dropped]++
 		}
 	}
+}
+
+// arrival returns when a new message arrived; zero if it was there before, or has come from another folder.
+func arrival(m fetcher.Message) time.Time {
+	if m.Backfill || m.Relisted || !m.InternalDate.After(m.Boundary) {
+		return time.Time{}
+	}
+	return m.InternalDate
 }
 
 // settle finds out what became of a batch that was not cleanly acknowledged, and sends it once more if it did not land.
