@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,12 +24,13 @@ type Desk interface {
 	// Login says how a mailbox logs in, and how its grant stands; ok is false if there is no mailbox of that id.
 	Login(ctx context.Context, id string) (l Login, ok bool)
 
-	// Begin begins a sign-in whose answer is to come to redirect: where the browser goes, and the state that comes back.
-	Begin(ctx context.Context, id, redirect string) (link string, state token.Secret, err error)
+	// Begin begins a sign-in whose answer is to come to redirect: where the browser goes, and the state that comes back. With
+	// a link the mailbox is the link's.
+	Begin(ctx context.Context, id, redirect, link string) (target string, state token.Secret, err error)
 
-	// Finish exchanges the answer that came to redirect, checks it and keeps the grant. id is empty if nobody knows which
-	// mailbox the answer is for.
-	Finish(ctx context.Context, redirect string, answer url.Values) (id string, err error)
+	// Finish exchanges the answer that came to redirect, checks it and keeps the grant. An answer that does not come from
+	// here, this machine, must be to a sign-in that was begun with a link.
+	Finish(ctx context.Context, redirect string, answer url.Values, here bool) (End, error)
 }
 
 // Doctor goes the way to a mailbox step by step.
@@ -40,11 +42,13 @@ type Doctor interface {
 type Connect struct {
 	Desk   Desk
 	Doctor Doctor
+	Door   Door                  // may be nil: then there are no links
 	Keys   func() *token.Keyring // seal what a browser keeps for us
 
 	// Public is the URL under which browsers reach the page. The provider sends them back there, so it never comes from
-	// what a request says. Empty: Listen makes it http://localhost and the port.
+	// what a request says. Empty: Listen makes it http://localhost and the port, and nobody comes through a proxy.
 	Public string
+	direct bool
 }
 
 // Login is how a mailbox logs in.
@@ -98,10 +102,14 @@ func (s Sources) routes(mux *http.ServeMux) {
 		return // the configuration was checked for it
 	}
 	mux.HandleFunc("GET /mailboxes/{id}", c.mailbox)
-	mux.HandleFunc("GET /oauth/{provider}/callback", c.callback)
-	mux.HandleFunc("GET /oauth/other/{client}/callback", c.callback)
+	mux.Handle("GET /oauth/{provider}/callback", c.named(c.callback))
+	mux.Handle("GET /oauth/other/{client}/callback", c.named(c.callback))
 	mux.HandleFunc("GET /oauth/answer", c.answer)
 	own := http.NewCrossOriginProtection() // nobody else's page may act here in the name of its reader
+	if c.Door != nil {
+		mux.Handle("GET /link/{link}", c.named(c.invited))
+		mux.Handle("POST /link/{link}", own.Handler(c.named(c.accept)))
+	}
 	mux.Handle("POST /mailboxes/{id}/connect", own.Handler(c.ours(c.begin)))
 	mux.Handle("POST /mailboxes/{id}/test", own.Handler(c.ours(c.test)))
 }
@@ -113,20 +121,46 @@ func local(r *http.Request) bool {
 	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
-// ours refuses requests from elsewhere, and those under another name than the page's own: a name that somebody had
-// resolve to us is no proof of who asks.
+// here reports whether the reader may act: whoever sits at this machine, or comes through the proxy on it that the
+// configuration knows of.
+func (c *connecting) here(r *http.Request) bool { return local(r) && !(c.direct && proxied(r)) }
+
+// proxied reports whether a request says that it came through a proxy.
+func proxied(r *http.Request) bool {
+	return slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}, func(name string) bool {
+		return r.Header.Get(name) != ""
+	})
+}
+
+// ours refuses requests from elsewhere, and those that named refuses.
 func (c *connecting) ours(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !local(r):
 			c.refuse(w, http.StatusForbidden, "Mailboxes are connected and tested from the machine that mailflume runs on only, since the page has no login.",
-				"Open the page there, or use mailflume connect and mailflume check.")
-		case !strings.EqualFold(r.Host, c.public.Host):
-			c.refuse(w, http.StatusMisdirectedRequest, "This page was asked for under another name than its own.",
-				"Open "+c.Public+"/ instead. If the page is reached under another address, set http.public_url to it.")
+				"Open the page there, or use mailflume connect (its --link lets a mailbox's owner sign in from anywhere) and mailflume check.")
+		case !c.here(r):
+			c.refuse(w, http.StatusForbidden, "This came through a proxy that the configuration does not know, so anybody could have sent it.",
+				"Set http.public_url to the address that browsers use, and have the proxy ask for a login.")
 		default:
-			next(w, r)
+			c.named(next).ServeHTTP(w, r)
 		}
+	})
+}
+
+// named refuses requests under another name than the page's own: a name that somebody had resolve to us is no proof of who
+// asks.
+func (c *connecting) named(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.EqualFold(r.Host, c.public.Host) {
+			next(w, r)
+			return
+		}
+		hint := "Open " + c.Public + "/ instead. If a proxy leads here, it must pass on the name that it was asked for (the header Host)."
+		if c.direct {
+			hint = "Open " + c.Public + "/ instead. If the page is reached under another address, set http.public_url to it."
+		}
+		c.refuse(w, http.StatusMisdirectedRequest, "This page was asked for under another name than its own.", hint)
 	})
 }
 
@@ -143,20 +177,30 @@ func (c *connecting) mailbox(w http.ResponseWriter, r *http.Request) {
 	}
 	l, ok := c.Desk.Login(r.Context(), r.PathValue("id"))
 	if !ok {
-		c.refuse(w, http.StatusNotFound, "The configuration has no such mailbox.", "See the list.")
+		c.show(w, http.StatusNotFound, view{Home: "../", Flash: noSuchMailbox("See the list.")})
 		return
 	}
-	c.show(w, http.StatusOK, view{Home: "../", ID: r.PathValue("id"), Login: &l, Here: local(r), Flash: c.flash(w, r), Now: time.Now(), State: c.state(r.PathValue("id"))})
+	v := c.about(r.PathValue("id"), l)
+	v.Home, v.At, v.Here, v.Flash = "../", "./"+v.At, c.here(r), c.flash(w, r)
+	c.show(w, http.StatusOK, v)
 }
 
-// state is what the mailbox's worker is doing, if it is on this replica.
-func (c *connecting) state(id string) *mailbox.Status {
+// about is what the page of a mailbox says of it.
+func (c *connecting) about(id string, l Login) view {
+	v := view{At: url.PathEscape(id), Login: &l, Now: time.Now()}
 	for _, s := range c.sources.Mailboxes() {
 		if s.Mailbox.ID == id {
-			return &s
+			v.State, v.Where = &s, c.sources.where(s)
 		}
 	}
-	return nil
+	return v
+}
+
+// below is about for an address below that of the mailbox's page.
+func (c *connecting) below(id string, l Login) view {
+	v := c.about(id, l)
+	v.Home, v.At, v.Here = "../../", "../"+v.At, true
+	return v
 }
 
 // begin sends the browser to the provider. It does so by a page, not by a redirect: a policy for forms covers every
@@ -165,17 +209,25 @@ func (c *connecting) begin(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	l, ok := c.Desk.Login(r.Context(), id)
 	if !ok {
-		c.refuse(w, http.StatusNotFound, "The configuration has no such mailbox.", "See the list.")
+		c.show(w, http.StatusNotFound, view{Home: "../../", Flash: noSuchMailbox("See the list.")})
 		return
 	}
-	link, state, err := c.Desk.Begin(r.Context(), id, c.Public+l.Callback)
+	target, state, err := c.Desk.Begin(r.Context(), id, c.Public+l.Callback, "")
 	if err != nil {
-		c.show(w, http.StatusOK, view{Home: "../../", ID: id, Login: &l, Here: true, Flash: failed(err), Now: time.Now(), Below: true})
+		v := c.below(id, l)
+		v.Flash = failed(err)
+		c.show(w, http.StatusOK, v)
 		return
 	}
+	c.send(w, view{Home: "../../", Login: &l}, target, state)
+}
+
+// send shows the page v, which leads to the provider, and gives the browser what it has to bring back.
+func (c *connecting) send(w http.ResponseWriter, v view, target string, state token.Secret) {
 	c.keep(w, stateCookie(state.Reveal()), state.Reveal(), "/oauth/", signInLife)
-	w.Header().Set("Refresh", "0;url="+link)
-	c.show(w, http.StatusOK, view{Home: "../../", Login: &l, Link: link})
+	w.Header().Set("Refresh", "0;url="+target)
+	v.Target = target
+	c.show(w, http.StatusOK, v)
 }
 
 // callback takes the answer of a provider, and sends the browser on, so that no code stays in its address bar. Whatever
@@ -186,27 +238,27 @@ func (c *connecting) callback(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET", http.StatusMethodNotAllowed)
 		return
 	}
-	c.ours(c.finish).ServeHTTP(w, r)
-}
-
-func (c *connecting) finish(w http.ResponseWriter, r *http.Request) {
 	answer := r.URL.Query()
-	id, err := "", c.foreign(r, answer)
+	end, err := End{}, c.foreign(r, answer)
 	if err == nil {
-		c.keep(w, stateCookie(answer.Get("state")), "", "/oauth/", -1)
+		c.drop(w, stateCookie(answer.Get("state")), "/oauth/")
 		long(w)
 		// The browser may be gone by the time, and what was granted must not be lost.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), testWithin)
 		defer cancel()
-		id, err = c.Desk.Finish(ctx, c.Public+r.URL.EscapedPath(), answer)
+		end, err = c.Desk.Finish(ctx, c.Public+r.URL.EscapedPath(), answer, c.here(r))
 	}
 	f := &flash{OK: true, Sentence: "Connected.", Hint: "The account is the mailbox's own, access to mail was granted, the mail server lets us in, and the grant is sealed and stored."}
 	if err != nil {
 		f = failed(err)
 	}
+	f.Guest = end.Link != ""
 	path := "/oauth/answer"
-	if id != "" {
-		path = "/mailboxes/" + url.PathEscape(id)
+	switch {
+	case f.Guest && !f.OK:
+		path = "/link/" + end.Link // to try again
+	case !f.Guest && end.ID != "":
+		path = "/mailboxes/" + url.PathEscape(end.ID)
 	}
 	if text, err := json.Marshal(f); err == nil {
 		c.keep(w, flashCookie, c.Keys().Seal(flashCookie, string(text)), path, flashLife)
@@ -239,7 +291,7 @@ func (c *connecting) answer(w http.ResponseWriter, r *http.Request) {
 	if f == nil {
 		f = &flash{Sentence: "Nobody has signed in just now.", Hint: "Begin with the button of a mailbox."}
 	}
-	c.show(w, http.StatusOK, view{Home: "../", Flash: f})
+	c.show(w, http.StatusOK, view{Home: "../", Flash: f, Guest: f.Guest})
 }
 
 // test goes the way to the mailbox and shows each step.
@@ -253,13 +305,15 @@ func (c *connecting) test(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, ok := c.Desk.Login(r.Context(), id); !ok {
-		c.refuse(w, http.StatusNotFound, "The configuration has no such mailbox.", "See the list.")
+		c.show(w, http.StatusNotFound, view{Home: "../../", Flash: noSuchMailbox("See the list.")})
 		return
 	}
 	long(w)
 	found := c.Doctor.Examine(r.Context(), id)
 	l, _ := c.Desk.Login(r.Context(), id) // the way there may have renewed the grant
-	c.show(w, http.StatusOK, view{Home: "../../", ID: id, Login: &l, Here: true, Found: &found, Now: time.Now(), Below: true, State: c.state(id)})
+	v := c.below(id, l)
+	v.Found = &found
+	c.show(w, http.StatusOK, v)
 }
 
 // long gives an answer more time than others have. A writer that cannot has no limit.
@@ -272,6 +326,11 @@ type flash struct {
 	OK       bool   `json:"ok"`
 	Sentence string `json:"sentence"`
 	Hint     string `json:"hint"`
+	Guest    bool   `json:"guest"` // for somebody who came with a link
+}
+
+func noSuchMailbox(hint string) *flash {
+	return &flash{Sentence: "The configuration has no such mailbox.", Hint: hint}
 }
 
 func failed(err error) *flash {
@@ -287,10 +346,17 @@ func stateCookie(state string) string {
 	return "mailflume-sign-in-" + hex.EncodeToString(sum[:8])
 }
 
-// keep sets a cookie, or removes it. Lax: it has to come along when the provider sends the browser back.
+// keep sets a cookie for a life of whole seconds. Lax: it has to come along when the provider sends the browser back.
 func (c *connecting) keep(w http.ResponseWriter, name, value, path string, life time.Duration) {
+	c.cookie(w, name, value, path, int(life/time.Second))
+}
+
+// drop removes a cookie.
+func (c *connecting) drop(w http.ResponseWriter, name, path string) { c.cookie(w, name, "", path, -1) }
+
+func (c *connecting) cookie(w http.ResponseWriter, name, value, path string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: value, Path: strings.TrimSuffix(c.public.Path, "/") + path, MaxAge: int(life / time.Second),
+		Name: name, Value: value, Path: strings.TrimSuffix(c.public.Path, "/") + path, MaxAge: maxAge,
 		HttpOnly: true, Secure: c.public.Scheme == "https", SameSite: http.SameSiteLaxMode,
 	})
 }
@@ -301,7 +367,7 @@ func (c *connecting) flash(w http.ResponseWriter, r *http.Request) *flash {
 	if err != nil {
 		return nil
 	}
-	c.keep(w, flashCookie, "", r.URL.Path, -1)
+	c.drop(w, flashCookie, r.URL.EscapedPath()) // as it was set
 	text, err := c.Keys().Open(flashCookie, cookie.Value)
 	var f flash
 	if err != nil || json.Unmarshal([]byte(text), &f) != nil {
@@ -312,31 +378,25 @@ func (c *connecting) flash(w http.ResponseWriter, r *http.Request) *flash {
 
 // view is what the page of a mailbox shows.
 type view struct {
-	Home  string // the way to the first page
-	ID    string
-	Below bool // the page's address is one below that of the mailbox
-	Here  bool // the reader may act
-	Login *Login
-	State *mailbox.Status
-	Flash *flash
-	Found *Examination
-	Link  string // to the provider
-	Now   time.Time
-}
-
-// At is the address of the mailbox's page, from this one.
-func (v view) At() string {
-	if v.Below {
-		return "../" + url.PathEscape(v.ID)
-	}
-	return url.PathEscape(v.ID)
+	Home   string // the way to the first page
+	At     string // the way to the mailbox's page, or to the link's
+	Here   bool   // the reader may act
+	Guest  bool   // the reader came with a link, and has no business on the other pages
+	Login  *Login
+	State  *mailbox.Status
+	Where  string // which replica reads it, if this one does not
+	Flash  *flash
+	Found  *Examination
+	Target string    // at the provider
+	Ends   time.Time // of the link
+	Now    time.Time
 }
 
 //go:embed connect.html
 var connectHTML embed.FS
 
 var connectTemplate = template.Must(template.New("connect.html").Funcs(template.FuncMap{
-	"span": span, "words": words, "left": left, "account": account, "grant": grantWords,
+	"span": span, "words": words, "left": left, "lag": lag, "account": account, "grant": grantWords,
 }).ParseFS(connectHTML, "connect.html"))
 
 func (c *connecting) show(w http.ResponseWriter, status int, v view) {

@@ -24,8 +24,14 @@ func grantWords(l Login, now time.Time) badge {
 		return badge{"parked", "not connected"}
 	case s.State == token.Refreshing:
 		return badge{"reading", "being renewed"}
+	case s.Broken() && s.Expiry.After(now):
+		return badge{"waiting", "token valid, but it cannot be renewed"}
+	case s.Broken():
+		return badge{"parked", "cannot be renewed"}
 	case s.Expiry.After(now):
 		return badge{"watching", "token valid"}
+	case s.Problem != nil:
+		return badge{"waiting", "cannot be renewed at the moment, tried again by itself"}
 	default:
 		return badge{"waiting", "token expired, renewed at the next login"}
 	}

@@ -31,6 +31,8 @@ var (
 		"When the last complete pass over the mailbox ended; 0 if none did on this replica.", []string{"mailbox"}, nil)
 	descMessage = prometheus.NewDesc("mailflume_mailbox_last_event_timestamp_seconds",
 		"When the last event of the mailbox was acknowledged; 0 if none was on this replica.", []string{"mailbox"}, nil)
+	descDelay = prometheus.NewDesc("mailflume_mailbox_last_event_delay_seconds",
+		"How long after its message had arrived, as the mail server says, the last event was acknowledged; absent if that was no new mail.", []string{"mailbox"}, nil)
 	descStale = prometheus.NewDesc("mailflume_mailbox_stale",
 		"1 if no pass over the mailbox was complete for hours, else 0.", []string{"mailbox"}, nil)
 	descNotice = prometheus.NewDesc("mailflume_mailbox_notice",
@@ -46,7 +48,7 @@ var states = []mailbox.State{
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descPublished, descDropped, descFailures, descActions, descActionFailures, descChecked, descMessage} {
+	for _, d := range []*prometheus.Desc{descState, descPublished, descDropped, descFailures, descActions, descActionFailures, descChecked, descMessage, descDelay, descStale, descNotice, descStuck} {
 		ch <- d
 	}
 }
@@ -80,11 +82,17 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		counter(descActionFailures, s.Actions.Failures)
 		gauge(descChecked, unix(s.LastChecked))
 		gauge(descMessage, unix(s.LastMessage))
+		if !s.LastArrived.IsZero() {
+			gauge(descDelay, delay(s).Seconds())
+		}
 		gauge(descStale, truth(!s.StaleSince.IsZero()))
 		gauge(descNotice, truth(s.Notice != ""))
 	}
 	ch <- prometheus.MustNewConstMetric(descStuck, prometheus.GaugeValue, float64(mailbox.Stuck()))
 }
+
+// delay is how long after its arrival the last message was published. The mail server's clock may be ahead of ours.
+func delay(s mailbox.Status) time.Duration { return max(s.LastMessage.Sub(s.LastArrived), 0) }
 
 func unix(t time.Time) float64 {
 	if t.IsZero() {

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
 )
 
 // Config is where the page listens.
@@ -61,7 +62,7 @@ func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
 	}
 	if s.Connect.Public == "" {
 		_, port, _ := net.SplitHostPort(listener.Addr().String()) //nolint:errcheck // a listener's address has a port
-		s.Connect.Public = "http://localhost:" + port
+		s.Connect.Public, s.Connect.direct = "http://localhost:"+port, true
 	}
 	return &Server{
 		listener: listener,
@@ -156,6 +157,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"words":   words,
 	"sum":     sum,
 	"path":    url.PathEscape,
+	"lag":     lag,
 	"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).Parse(pageHTML))
 
@@ -175,7 +177,9 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 		Summary                  string
 		Attention                int // mailboxes that need someone to act
 		Where                    func(mailbox.Status) string
-		Linked                   bool // each mailbox has a page of its own
+		Secrets                  []token.Problem                      // of clients, that expire before long
+		Soon                     func(mailbox string) []token.Problem // what else will stop a mailbox before long
+		Linked                   bool                                 // each mailbox has a page of its own
 	}{Replica: s.Replica, Version: s.Version, Broker: s.Broker(), Rows: worstFirst(rows), Weak: s.weak(), Where: s.where, Linked: s.Connect.Desk != nil}
 	if err := s.refused(); err != nil {
 		data.Refused = err.Error()
@@ -184,10 +188,29 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 		data.NotReady = err.Error()
 	}
 	data.Summary, data.Attention = summary(rows)
+	data.Secrets, data.Soon = s.soon()
 	if err := pageTemplate.Execute(w, data); err != nil {
 		// The header is out already; the connection says the rest.
 		return
 	}
+}
+
+// soon returns what the grants of this replica's mailboxes warn of: what concerns a client once, and the rest by mailbox.
+func (s Sources) soon() (secrets []token.Problem, of func(mailbox string) []token.Problem) {
+	byMailbox := make(map[string][]token.Problem)
+	if s.Grants != nil {
+		for _, g := range s.Grants().List {
+			for _, w := range g.Warnings {
+				switch {
+				case w.Code != "secret_expires":
+					byMailbox[g.Mailbox] = append(byMailbox[g.Mailbox], w)
+				case !slices.ContainsFunc(secrets, func(o token.Problem) bool { return o.Sentence == w.Sentence }):
+					secrets = append(secrets, w)
+				}
+			}
+		}
+	}
+	return secrets, func(mailbox string) []token.Problem { return byMailbox[mailbox] }
 }
 
 // where says which replica reads a mailbox that this one does not.
@@ -267,6 +290,14 @@ func span(t time.Time) string {
 	default:
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
+}
+
+// lag says how long after its arrival the last message was published; empty if that says nothing.
+func lag(s mailbox.Status) string {
+	if s.LastArrived.IsZero() {
+		return ""
+	}
+	return left(s.LastMessage.Add(delay(s)), s.LastMessage) + " after it arrived"
 }
 
 // words says what a state means.

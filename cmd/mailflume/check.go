@@ -39,7 +39,7 @@ mailflume that is running with the same configuration is not disturbed.`,
 			}
 			chosen, err := choose(config, names)
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			k.out = c.OutOrStdout()
 			return k.run(c.Context(), config, chosen)
@@ -59,7 +59,7 @@ func choose(config *configs.Config, names []string) (map[string]bool, error) {
 	}
 	for _, name := range names {
 		if _, ok := chosen[name]; !ok {
-			return nil, fmt.Errorf("%s has no mailbox %q", config.File, name)
+			return nil, noMailbox(config, name)
 		}
 		chosen[name] = true
 	}
@@ -113,15 +113,15 @@ func (k *check) run(ctx context.Context, config *configs.Config, chosen map[stri
 // print says how it went: a line for the mailbox, what to do, and the steps.
 func (k *check) print(d diagnosis) {
 	if d.OK {
-		fmt.Fprintf(k.out, "%-20s ok      logged in at %s, reads %s\n", d.Mailbox, d.Host, strings.Join(d.Folders, ", "))
+		k.line("%-20s ok      logged in at %s, reads %s", d.Mailbox, d.Host, strings.Join(d.Folders, ", "))
 	} else {
-		fmt.Fprintf(k.out, "%-20s FAILED  %s\n", d.Mailbox, d.Sentence)
+		k.line("%-20s FAILED  %s", d.Mailbox, d.Sentence)
 		if d.Hint != "" {
-			fmt.Fprintf(k.out, "%-20s   to do: %s\n", "", d.Hint)
+			k.line("%-20s   to do: %s", "", d.Hint)
 		}
 	}
 	for _, w := range d.Warnings {
-		fmt.Fprintf(k.out, "%-20s   soon: %s %s\n", "", w.Sentence, w.Hint)
+		k.line("%-20s   soon: %s %s", "", w.Sentence, w.Hint)
 	}
 	if d.OK && !k.verbose {
 		return
@@ -131,6 +131,11 @@ func (k *check) print(d diagnosis) {
 		if !s.OK {
 			state = "FAILED"
 		}
-		fmt.Fprintf(k.out, "%-20s   %-15s %-7s %s\n", "", s.Name, state, s.Detail)
+		k.line("%-20s   %-15s %-7s %s", "", s.Name, state, s.Detail)
 	}
+}
+
+// line prints a line. A server wrote some of it, and must not steer the terminal.
+func (k *check) line(format string, args ...any) {
+	fmt.Fprintln(k.out, strings.Map(visible, fmt.Sprintf(format, args...)))
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,8 @@ type connect struct {
 	redirect  string
 	device    bool
 	noBrowser bool
+	link      bool
+	valid     time.Duration // of a link
 	in        io.Reader
 	out       io.Writer
 }
@@ -40,6 +43,9 @@ to come back. On a machine without one, use --no-browser: open the link anywhere
 address that the browser ends at (the page itself cannot be shown there). For Microsoft, --device
 shows a code to enter on another device.
 
+If somebody else owns the mailbox, --link prints a link for them instead: they sign in on the
+status page (http.public_url), from anywhere, once.
+
 A shared mailbox of Microsoft 365 has no login of its own: a member signs in, named with --as.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -50,6 +56,12 @@ A shared mailbox of Microsoft 365 has no login of its own: a member signs in, na
 			if k.device && (k.noBrowser || k.redirect != "") {
 				return usage(errors.New("--device goes without --no-browser and --redirect; see mailflume connect --help"))
 			}
+			if k.link && (k.device || k.noBrowser || k.redirect != "") {
+				return usage(errors.New("--link goes without --device, --no-browser and --redirect; see mailflume connect --help"))
+			}
+			if k.valid < time.Minute || k.valid > token.MaxInvitation {
+				return usage(fmt.Errorf("--valid %v: a link is good for 1m to %v", k.valid, token.MaxInvitation))
+			}
 			k.in, k.out = c.InOrStdin(), c.OutOrStdout()
 			return k.run(c.Context(), config, args[0])
 		},
@@ -59,6 +71,8 @@ A shared mailbox of Microsoft 365 has no login of its own: a member signs in, na
 	c.Flags().BoolVar(&k.device, "device", false, "sign in with a code on another device (Microsoft)")
 	c.Flags().BoolVar(&k.noBrowser, "no-browser", false, "sign in on another machine and paste the answer")
 	c.Flags().StringVar(&k.redirect, "redirect", "", "the redirect URI, if the client has only fixed ones (default: this machine, any port)")
+	c.Flags().BoolVar(&k.link, "link", false, "print a link with which the mailbox's owner signs in, once, from anywhere")
+	c.Flags().DurationVar(&k.valid, "valid", 24*time.Hour, "how long the link is good")
 	return c
 }
 
@@ -76,6 +90,9 @@ func (k *connect) run(ctx context.Context, config *configs.Config, name string) 
 	if k.as != "" {
 		expect = k.as
 	}
+	if k.link {
+		return k.byLink(d, m, account, expect)
+	}
 	var granted *token.Granted
 	switch {
 	case k.device:
@@ -88,7 +105,7 @@ func (k *connect) run(ctx context.Context, config *configs.Config, name string) 
 	if err != nil {
 		return withAdvice(err)
 	}
-	if err := d.adopt(ctx, m, account, granted); err != nil {
+	if _, err := d.adopt(ctx, m, account, granted); err != nil {
 		return err
 	}
 	fmt.Fprintf(k.out, "%s is connected: signed in, access granted, logged in at %s, grant sealed and stored.\n", m.Name, m.Host)

@@ -354,17 +354,27 @@ func TestPageIsGuarded(t *testing.T) {
 			}
 		})
 	}
-	// Headers of a proxy do not count, and neither does the name under which the page was asked for.
-	v.t, v.host, v.header = t, "", http.Header{"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"host=evil.example"}}
-	link, err := url.Parse(v.press(b.base, "box"))
-	if err != nil || link.Query().Get("redirect_uri") != b.base+"/oauth/google/callback" {
-		t.Errorf("redirect %q", link.Query().Get("redirect_uri"))
+	// Without http.public_url nobody comes through a proxy.
+	proxied := http.Header{"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"host=evil.example"}, "Sec-Fetch-Site": {"same-origin"}}
+	v.t, v.host, v.header = t, "", proxied
+	if resp, page := v.visit(http.MethodPost, b.base+"/mailboxes/box/connect"); resp.StatusCode != http.StatusForbidden || !strings.Contains(page, "http.public_url") {
+		t.Errorf("%s %s", resp.Status, plainText(page))
 	}
-	// From another machine the page is shown, and nothing can be done with it.
 	handler := web.Handler(web.Sources{
 		Mailboxes: b.statuses, Ready: b.ready, Broker: b.broker,
 		Connect: web.Connect{Desk: frontDesk{b.service}, Doctor: frontDesk{b.service}, Keys: func() *token.Keyring { return b.keys }, Public: b.base},
 	})
+	// With it, headers of a proxy do not count, and neither does the name under which the page was asked for.
+	w := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodPost, b.base+"/mailboxes/box/connect", nil)
+	req.RemoteAddr, req.Header = "127.0.0.1:4711", proxied
+	handler.ServeHTTP(w, req)
+	_, target, _ := strings.Cut(w.Header().Get("Refresh"), "url=")
+	link, err := url.Parse(target)
+	if err != nil || w.Code != http.StatusOK || link.Query().Get("redirect_uri") != b.base+"/oauth/google/callback" {
+		t.Errorf("%d, redirect %q", w.Code, link.Query().Get("redirect_uri"))
+	}
+	// From another machine the page is shown, and nothing can be done with it.
 	for path, want := range map[string]int{"/mailboxes/box": 200, "/mailboxes/box/connect": 403, "/mailboxes/box/test": 403} {
 		method := http.MethodPost
 		if want == 200 {

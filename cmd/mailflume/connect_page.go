@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"time"
 
@@ -83,46 +82,77 @@ func callbackPath(provider, client string) string {
 }
 
 // Begin begins a sign-in that any replica can finish.
-func (f frontDesk) Begin(ctx context.Context, id, redirect string) (link string, state token.Secret, err error) {
+func (f frontDesk) Begin(ctx context.Context, id, redirect, link string) (target string, state token.Secret, err error) {
 	d, err := f.open()
 	if err != nil {
 		return "", token.Secret{}, err
 	}
-	m, account, err := d.account(id)
+	expect := ""
+	if link != "" {
+		i, err := f.service.keys.Invitation(link)
+		if err != nil {
+			return "", token.Secret{}, err
+		}
+		id, expect = i.Mailbox, i.Expect
+	}
+	m, ok := d.at(id)
+	account, ours := d.config.Account(m, id)
+	if !ok || !ours {
+		return "", token.Secret{}, errGone
+	}
+	if expect == "" {
+		expect = m.User
+	}
+	consent, err := d.tokens.Begin(account, redirect, expect)
 	if err != nil {
 		return "", token.Secret{}, err
 	}
-	consent, err := d.tokens.Begin(account, redirect, m.User)
-	if err != nil {
-		return "", token.Secret{}, err
-	}
+	consent.By(link)
 	return consent.URL(), consent.State(), consent.Keep(ctx, d.store)
 }
 
+var (
+	// errGone says that the configuration was changed while somebody signed in.
+	errGone = &symptom{mailbox.Operator, "The mailbox is gone from the configuration, or nobody signs in for it any more.", "See the list of mailboxes."}
+	// errElsewhere says that a sign-in was begun on this machine and finished on another.
+	errElsewhere = &symptom{mailbox.Person, "This sign-in was begun on the machine that mailflume runs on, and must be finished there.", "Begin again there, or with a link: mailflume connect NAME --link"}
+)
+
 // Finish exchanges the answer, checks whose grant it is, tries it out and keeps it. The mailbox's worker, whichever replica
 // has it, takes it up at once.
-func (f frontDesk) Finish(ctx context.Context, redirect string, answer url.Values) (id string, err error) {
+func (f frontDesk) Finish(ctx context.Context, redirect string, answer url.Values, here bool) (end web.End, err error) {
 	d, err := f.open()
 	if err != nil {
-		return "", err
+		return end, err
 	}
 	consent, err := d.tokens.Resume(ctx, d.store, token.NewSecret(answer.Get("state")), redirect, func(mailbox string) (token.Account, error) {
-		_, account, err := d.account(mailbox)
-		return account, err
+		m, ok := d.at(mailbox)
+		account, ours := d.config.Account(m, mailbox)
+		if !ok || !ours {
+			return account, errGone
+		}
+		return account, nil
 	})
 	if err != nil {
-		return "", err
+		return end, err
 	}
-	id = consent.Account().Mailbox
+	end = web.End{ID: consent.Account().Mailbox, Link: consent.Link()}
+	if !here && end.Link == "" {
+		return end, errElsewhere
+	}
+	settle, err := d.spend(ctx, f.service.keys, end.Link)
+	if err != nil {
+		return end, err
+	}
+	stored := false
+	defer func() { settle(stored) }()
 	granted, err := consent.Finish(ctx, answer)
 	if err != nil {
-		return id, err
+		return end, err
 	}
-	m, ok := d.at(id)
-	if !ok {
-		return id, errors.New("the mailbox is gone from the configuration")
-	}
-	return id, d.adopt(ctx, m, consent.Account(), granted)
+	m, _ := d.at(end.ID)
+	stored, err = d.adopt(ctx, m, consent.Account(), granted)
+	return end, err
 }
 
 // Examine goes the way to a mailbox step by step.

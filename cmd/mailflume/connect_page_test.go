@@ -258,21 +258,27 @@ func TestRevokedAndConnectedAgain(t *testing.T) {
 	t.Logf("said after %v, watched again %v after the sign-in began", said.Round(time.Millisecond), time.Since(at).Round(time.Millisecond))
 }
 
-// Of two replicas behind one address, one begins the sign-in and the other finishes it; the mailbox goes on wherever it is.
-func TestConnectAcrossReplicas(t *testing.T) {
-	r := newRig(t)
-	box := r.unconnected(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+// pair starts two replicas behind one address: of mailflume.yaml, with the NATS server in it, and of second.yaml.
+func (r *rig) pair(public string) (first, second *served) {
+	r.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	r.must(err)
 	nats := l.Addr().String()
 	r.must(l.Close())
 	r.file("key", token.NewKey())
 	r.more = fmt.Sprintf("nats: {embedded: {listen: %q}}\nsealing_key: file:key\nreplica: {lease: 2s}\n", nats)
-	first := r.serve("http: {listen: none}", `http: {listen: "127.0.0.1:0", public_url: "https://mail.example.test/flume/"}`)
+	first = r.serve("http: {listen: none}", fmt.Sprintf(`http: {listen: "127.0.0.1:0", public_url: %q}`, public))
 	text, err := os.ReadFile(r.dir + "/mailflume.yaml")
 	r.must(err)
 	r.file("second.yaml", strings.Replace(string(text), fmt.Sprintf("{embedded: {listen: %q}}", nats), fmt.Sprintf("{url: \"nats://%s\"}", nats), 1))
-	second := start(t, r.dir+"/second.yaml")
+	return first, start(r.t, r.dir+"/second.yaml")
+}
+
+// Of two replicas behind one address, one begins the sign-in and the other finishes it; the mailbox goes on wherever it is.
+func TestConnectAcrossReplicas(t *testing.T) {
+	r := newRig(t)
+	box := r.unconnected(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	first, second := r.pair("https://mail.example.test/flume/")
 	v := first.visitor()
 	v.host = "mail.example.test"
 	link, err := url.Parse(v.press(first.base, "box"))

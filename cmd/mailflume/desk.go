@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/mailflume/mailflume/configs"
@@ -26,32 +27,44 @@ type desk struct {
 	ids       []string // of the configuration's mailboxes
 }
 
-func openDesk(ctx context.Context, config *configs.Config) (d *desk, err error) {
-	d = &desk{config: config}
-	if d.publisher, err = openBeside(ctx, config); err != nil {
-		return nil, withAdvice(err)
+// openDesk connects to NATS and begins a session there. The desk is to be closed.
+func openDesk(ctx context.Context, config *configs.Config) (*desk, error) {
+	d := &desk{config: config}
+	if err := d.open(ctx); err != nil {
+		return nil, errors.Join(err, d.close(ctx))
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.close(ctx))
-		}
-	}()
-	if d.store, err = state.Open(ctx, d.publisher.JetStream(), config.StateBucket()); err != nil {
-		return nil, withAdvice(err)
+	return d, nil
+}
+
+func (d *desk) open(ctx context.Context) (err error) {
+	if d.publisher, err = openBeside(ctx, d.config); err != nil {
+		return withAdvice(err)
 	}
-	keys, err := config.Keyring()
+	if d.store, err = state.Open(ctx, d.publisher.JetStream(), d.config.StateBucket()); err != nil {
+		return withAdvice(err)
+	}
+	keys, err := sealingKeys(d.config)
 	if err != nil {
-		return nil, fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err)
+		return err
 	}
 	session, err := d.visit(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if d.tokens, err = newTokens(keys, d.store, session, slog.New(slog.DiscardHandler)); err != nil {
-		return nil, err
+		return err
 	}
-	d.ids, err = identify(ctx, d.store, config)
-	return d, withAdvice(err)
+	d.ids, err = identify(ctx, d.store, d.config)
+	return withAdvice(err)
+}
+
+// sealingKeys reads the keys that seal grants; without any in the configuration it makes one.
+func sealingKeys(config *configs.Config) (*token.Keyring, error) {
+	keys, err := config.Keyring()
+	if err != nil {
+		return nil, usage(fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err))
+	}
+	return keys, nil
 }
 
 // close waits for what is under way, so that no renewed grant is lost.
@@ -65,7 +78,10 @@ func (d *desk) close(ctx context.Context) error {
 	if d.leave != nil {
 		d.leave()
 	}
-	return errors.Join(err, d.publisher.Close(closing))
+	if d.publisher != nil {
+		err = errors.Join(err, d.publisher.Close(closing))
+	}
+	return err
 }
 
 // find returns the mailbox of a name or id.
@@ -75,7 +91,22 @@ func (d *desk) find(name string) (configs.Mailbox, string, error) {
 			return m, d.ids[i], nil
 		}
 	}
-	return configs.Mailbox{}, "", usage(fmt.Errorf("%s has no mailbox %q", d.config.File, name))
+	return configs.Mailbox{}, "", noMailbox(d.config, name)
+}
+
+// named is how many mailboxes are named to somebody who looks for one.
+const named = 10
+
+// noMailbox says that the configuration has no mailbox of that name, and which it has.
+func noMailbox(config *configs.Config, name string) error {
+	var names []string
+	for _, m := range config.Mailboxes[:min(len(config.Mailboxes), named)] {
+		names = append(names, m.Name)
+	}
+	if more := len(config.Mailboxes) - named; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return usage(fmt.Errorf("%s has no mailbox %q; it has %s", config.File, name, strings.Join(names, ", ")))
 }
 
 // account returns the OAuth account of the mailbox of a name or id.
@@ -172,20 +203,20 @@ func tryOut(ctx context.Context, config *configs.Config, m configs.Mailbox, t fe
 	return session.Close()
 }
 
-// adopt tries a grant out and saves it. Whose it is must be certain: because the provider says so, or else because it opens
-// the mailbox.
-func (d *desk) adopt(ctx context.Context, m configs.Mailbox, a token.Account, g *token.Granted) error {
+// adopt tries a grant out and saves it. Whose it is must be certain: because the provider vouches for it, or else because it
+// opens the mailbox. It may be stored and yet be of no use so far.
+func (d *desk) adopt(ctx context.Context, m configs.Mailbox, a token.Account, g *token.Granted) (stored bool, err error) {
 	opens := tryOut(ctx, d.config, m, g)
-	if opens != nil && g.Account == "" {
-		return &unopenedError{"Nothing was stored, since nobody says whose account it is and it does not open the mailbox: ", opens}
+	if opens != nil && !g.Known() {
+		return false, &unopenedError{"Nothing was stored, since nobody vouches for whose account it is and it does not open the mailbox: ", opens}
 	}
 	if err := d.tokens.Save(ctx, a, g); err != nil {
-		return withAdvice(err)
+		return false, withAdvice(err)
 	}
 	if opens != nil {
-		return &unopenedError{"Mailbox " + m.Name + " is connected, but it cannot be opened yet: ", opens}
+		return true, &unopenedError{"Mailbox " + m.Name + " is connected, but it cannot be opened yet: ", opens}
 	}
-	return nil
+	return true, nil
 }
 
 // unopenedError says what became of a grant that does not open its mailbox.

@@ -10,15 +10,18 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mailflume/mailflume/configs"
 )
 
-// Exit codes.
+// Exit codes, the same for all commands; README has them. What went well ends with 0.
 const (
-	exitFailed = 1 // it was tried and went wrong
-	exitUsage  = 2 // nothing was started: bad flags, bad configuration, a data directory in use
+	exitFailed = 1 // it was tried and went wrong, or what it was to look at needs somebody
+	exitUsage  = 2 // nothing was begun: bad flags, bad arguments, bad configuration, a port or data directory in use
 )
 
 func main() {
@@ -44,12 +47,32 @@ func execute(ctx context.Context, root *cobra.Command, args []string, stdin io.R
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "mailflume: "+err.Error())
+	complain(ctx, stderr, err)
 	var code *exitError
 	if errors.As(err, &code) {
 		return code.code
 	}
 	return exitFailed
+}
+
+// complain says why a command failed. Mistakes of a configuration stand alone, each on its line, as editors want them.
+func complain(ctx context.Context, stderr io.Writer, err error) {
+	var wrong *configs.Error
+	switch {
+	case errors.As(err, &wrong):
+		for _, m := range wrong.Mistakes {
+			fmt.Fprintln(stderr, m)
+		}
+		if n := len(wrong.Mistakes); n > 1 {
+			fmt.Fprintf(stderr, "mailflume: %d mistakes; nothing was started\n", n)
+		}
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "mailflume: stopped")
+	default:
+		for line := range strings.Lines("mailflume: " + err.Error()) { // servers wrote some of it
+			fmt.Fprintln(stderr, strings.Map(visible, strings.TrimSuffix(line, "\n")))
+		}
+	}
 }
 
 // exitError is an error that chooses the exit code.
@@ -77,7 +100,11 @@ func newRoot() *cobra.Command {
 it, exactly once, to a NATS JetStream stream, where workflow engines pick it up.
 
 Try it without an account:   mailflume demo
-Begin with a real mailbox:   mailflume config example > mailflume.yaml`,
+Begin with a real mailbox:   mailflume config example > mailflume.yaml
+
+Every command ends with 0 if all is well, with 1 if something went wrong or needs somebody, and
+with 2 if nothing was begun: wrong flags or arguments, a mistake in the configuration, a port or
+directory in use.`,
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		DisableFlagsInUseLine:      true,

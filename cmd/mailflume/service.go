@@ -63,7 +63,7 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 	if listen := config.HTTP.Address(); listen != "" {
 		server, err := web.Listen(web.Config{Listen: listen}, web.Sources{
 			Mailboxes: s.statuses, Grants: s.grants, Ready: s.ready, Broker: s.broker, Owner: s.owner, Refused: s.refusal, Weak: s.weak, Replica: replicaName(config), Version: version(),
-			Connect: web.Connect{Desk: frontDesk{s}, Doctor: frontDesk{s}, Keys: func() *token.Keyring { return s.keys }, Public: config.HTTP.Public},
+			Connect: web.Connect{Desk: frontDesk{s}, Doctor: frontDesk{s}, Door: frontDesk{s}, Keys: func() *token.Keyring { return s.keys }, Public: config.HTTP.Public},
 		}, log)
 		if err != nil {
 			return nil, usage(err)
@@ -71,12 +71,12 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 		s.web = server
 	}
 	// Only now: without a key in the configuration this makes one, and a port in use is to leave nothing behind.
-	keys, err := config.Keyring()
+	keys, err := sealingKeys(config)
 	if err != nil {
 		if s.web != nil {
 			err = errors.Join(err, s.web.Close())
 		}
-		return nil, usage(fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err))
+		return nil, err
 	}
 	s.keys = keys
 	return s, nil

@@ -50,7 +50,8 @@ func newTokenStatus() *cobra.Command {
 		Use:   "status [NAME...]",
 		Short: "Say how the grants stand, without asking any provider",
 		Long: `Say how the grants of the mailboxes stand, or only of those named: as the store has them, no
-provider is asked and no token is shown. Exit code 1 means that one of them needs somebody.`,
+provider is asked and no token is shown. Exit code 1 means that somebody must act before one of
+them can be renewed: its mailbox's owner, or whoever runs the OAuth client.`,
 		RunE: func(c *cobra.Command, names []string) error {
 			return atDesk(c.Context(), path, func(d *desk) error { return d.tokenStatus(c.Context(), names, asJSON, c.OutOrStdout()) })
 		},
@@ -63,7 +64,7 @@ provider is asked and no token is shown. Exit code 1 means that one of them need
 func (d *desk) tokenStatus(ctx context.Context, names []string, asJSON bool, out io.Writer) error {
 	chosen, err := choose(d.config, names)
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	list, bad := []token.Status{}, 0
 	for i, m := range d.config.Mailboxes {
@@ -77,7 +78,7 @@ func (d *desk) tokenStatus(ctx context.Context, names []string, asJSON bool, out
 			s.State, s.Problem = token.NeedsPerson, &token.Problem{Code: "unreadable", Sentence: v.Sentence, Hint: v.Hint, At: time.Now()}
 		}
 		s.Warnings = account.Forecast(s, time.Now())
-		if s.State == token.NeedsPerson || s.State == token.Absent && !account.Mints() && account.RefreshToken == nil {
+		if s.Broken() || s.State == token.Absent && !account.Mints() && account.RefreshToken == nil {
 			bad++
 		}
 		list = append(list, s)
@@ -110,6 +111,8 @@ func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Stat
 		line = "not connected: run mailflume connect " + m.Name
 	case s.State == token.NeedsPerson:
 		line = "needs somebody"
+	case s.Broken() && !s.Expiry.After(now):
+		line = "cannot be renewed"
 	default:
 		if s.Expiry.After(now) {
 			line += fmt.Sprintf(", access token valid for %v", s.Expiry.Sub(now).Round(time.Minute))
@@ -137,14 +140,17 @@ func newTokenImport() *cobra.Command {
 have been granted to the mailbox's client. A running mailflume takes it up within a minute.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := readToken(c.Context(), c.InOrStdin(), file)
-			if err != nil {
-				return usage(err)
-			}
 			return atDesk(c.Context(), path, func(d *desk) error {
 				m, account, err := d.account(args[0])
 				if err != nil {
 					return err
+				}
+				if file == "" && typedIn(c.InOrStdin()) {
+					fmt.Fprintf(c.ErrOrStderr(), "The refresh token of %s, on one line: ", m.Name)
+				}
+				text, err := readToken(c.Context(), c.InOrStdin(), file)
+				if err != nil {
+					return usage(err)
 				}
 				if as == "" {
 					as = m.User
@@ -153,7 +159,7 @@ have been granted to the mailbox's client. A running mailflume takes it up withi
 				if err != nil {
 					return withAdvice(err)
 				}
-				if err := d.adopt(c.Context(), m, account, granted); err != nil {
+				if _, err := d.adopt(c.Context(), m, account, granted); err != nil {
 					return err
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s is connected: the token works, logged in at %s, grant sealed and stored.\n", m.Name, m.Host)
@@ -165,6 +171,16 @@ have been granted to the mailbox's client. A running mailflume takes it up withi
 	c.Flags().StringVar(&file, "file", "", "read it from this file instead of standard input")
 	c.Flags().StringVar(&as, "as", "", "the address that signed in, if it is not the mailbox's own (a shared mailbox)")
 	return c
+}
+
+// typedIn reports whether a person types what is read.
+func typedIn(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // readToken reads one token, and never repeats it.

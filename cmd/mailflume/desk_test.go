@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/mailflume/mailflume/internal/sim"
+)
+
+// Keys that are none are a mistake of the configuration, and every command that needs them says so.
+func TestBadSealingKey(t *testing.T) {
+	r := newRig(t)
+	r.unconnected(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	r.file("key", "not a key")
+	r.more += "sealing_key: file:key\n"
+	path := r.write()
+	for _, args := range [][]string{{"check"}, {"connect", "box"}, {"token", "status"}, {"token", "revoke", "box"}, {"keys", "rotate"}, {"run"}} {
+		code, out, errs := command(t.Context(), append(args, "-c", path)...)
+		if code != exitUsage || out != "" || !strings.Contains(errs, "setting sealing_key") || !strings.Contains(errs, "line 1") || strings.Contains(errs, "not a key") {
+			t.Errorf("%v: exit code %d\n%s\n%s", args, code, out, errs)
+		}
+	}
+}
+
+// Who mistypes a name is told which there are.
+func TestUnknownMailbox(t *testing.T) {
+	r := newRig(t)
+	addr := r.listen(sim.Gmail)
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"} {
+		r.unconnected(sim.Gmail, "box-"+name, addr, "google", "")
+	}
+	path := r.write()
+	for _, args := range [][]string{{"check", "bx"}, {"connect", "bx"}, {"token", "status", "bx"}, {"token", "revoke", "bx"}, {"token", "import", "bx"}} {
+		code, _, errs := command(t.Context(), append(args, "-c", path)...)
+		if code != exitUsage || !strings.Contains(errs, `no mailbox "bx"; it has box-a, box-b, `) || !strings.HasSuffix(errs, "box-j, 2 more\n") {
+			t.Errorf("%v: exit code %d, %s", args, code, errs)
+		}
+	}
+}
+
+// A person who stops a command is not told of contexts.
+func TestStopped(t *testing.T) {
+	r := newRig(t)
+	r.unconnected(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	path := r.write()
+	ctx, stop := context.WithCancel(t.Context())
+	var out, errs output
+	ended := make(chan int, 1)
+	in, _ := io.Pipe()
+	go func() {
+		ended <- execute(ctx, newRoot(), []string{"connect", "-c", path, "--no-browser", "box"}, in, &out, &errs)
+	}()
+	eventually(t, "it waits", func() bool { return strings.Contains(out.String(), "Enter: ") })
+	stop()
+	if code := <-ended; code != exitFailed || errs.String() != "mailflume: stopped\n" {
+		t.Errorf("exit code %d, %q", code, errs.String())
+	}
+}
+
+// A server's words do not steer the terminal.
+func TestCheckIsHarmless(t *testing.T) {
+	r := newRig(t)
+	host, port, err := net.SplitHostPort(parrot(t, "NO \x1b[2J\x1b]0;owned\x07Wrong password"))
+	r.must(err)
+	r.file("password", "a password")
+	r.boxes.WriteString("  - {name: box, address: box@mail.test, provider: imap, host: " + host + ", port: " + port + ", security: plain, login: {password: file:password}}\n")
+	code, out, errs := command(t.Context(), "check", "-c", r.write())
+	if code != exitFailed || !strings.Contains(out, "Wrong password") || strings.ContainsAny(out+errs, "\x1b\x07") {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+}
+
+// What the provider refuses of the client needs somebody, as much as what it refuses of a grant.
+func TestTokenStatusOfARefusedClient(t *testing.T) {
+	r := newRig(t)
+	r.box(sim.Gmail, "box", r.listen(sim.Gmail), "google2", "")
+	path := r.write()
+	if code, out, _ := command(t.Context(), "check", "-c", path); code != exitFailed || !strings.Contains(out, "secret") {
+		t.Errorf("check: exit code %d, %s", code, out)
+	}
+	code, out, errs := command(t.Context(), "token", "status", "-c", path)
+	if code != exitFailed || !strings.Contains(out, "cannot be renewed") || !strings.Contains(errs, "1 of 1") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+	if code, out, _ := command(t.Context(), "token", "status", "--json", "-c", path); code != exitFailed || !strings.Contains(out, `"problemOf": "operator"`) {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
