@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/token"
 )
 
@@ -17,18 +18,7 @@ func TestDeviceSlowsDown(t *testing.T) {
 		user, o := w.AddAccount(sim.Exchange, "alice@example.com"), w.OAuth(sim.Exchange)
 		o.AddClient(sim.Client{ID: simClient})
 		o.PaceDevices(10 * time.Second)
-		key := token.NewKey()
-		keys, err := token.NewKeyring(func() (string, error) { return key, nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := token.New(token.Config{
-			Store: &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}, Session: simSession("s1"), Keys: keys,
-			Transport: o.HTTPClient().Transport,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := vault.Managers(t, 1, o.HTTPClient().Transport)[0]
 		const base = "https://login.example.com/common/oauth2/v2.0/"
 		d, err := m.BeginDevice(t.Context(), token.Account{Mailbox: "alice", Subject: user.Address(), Client: token.Client{
 			Name: "main", ID: simClient, TokenURL: base + "token", DeviceURL: base + "devicecode", Scopes: []string{sim.ScopeOutlook, "offline_access"},

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/token"
 )
 
@@ -70,13 +71,7 @@ func TestProxy(t *testing.T) {
 			trust.ServerName = ""
 			transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr, User: url.UserPassword("user", "pr0xy-pass")}), TLSClientConfig: trust}
 			defer transport.CloseIdleConnections()
-			key := token.NewKey()
-			keys, err := token.NewKeyring(func() (string, error) { return key, nil })
-			l.must(err)
-			m, err := token.New(token.Config{
-				Store: &simStore{values: map[string][]byte{}, at: map[string]uint64{}, over: map[string]uint64{}}, Session: simSession("s1"), Keys: keys, Transport: transport,
-			})
-			l.must(err)
+			m := vault.Managers(t, 1, transport)[0]
 			refresh := l.user.RefreshToken(simClient)
 			l.account.Client.TokenURL, l.account.RefreshToken = "https://oauth2.googleapis.com/token", func() (string, error) { return refresh, nil }
 			_, err = m.Token(t.Context(), l.account, "")

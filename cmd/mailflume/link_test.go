@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
-	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
 	"github.com/mailflume/mailflume/web"
 )
@@ -253,8 +252,8 @@ func TestNoLink(t *testing.T) {
 	if code, _, errs := command(t.Context(), "connect", "-c", r.dir+"/bare.yaml", "--link", "box"); code != exitUsage || !strings.Contains(errs, "set http.public_url") {
 		t.Errorf("without http.public_url: exit code %d, %s", code, errs)
 	}
-	if all := first.statuses(); all[0].State != mailbox.StateParked {
-		t.Errorf("%+v", all[0])
+	if s, err := first.core.Load().tokens.Status(t.Context(), "box"); err != nil || s.State != token.Absent {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 
