@@ -128,10 +128,29 @@ func (s *headerScan) fold(line []byte, next int) bool {
 		return false
 	}
 	after, _ := lineAt(s.raw, next)
-	_, kind := fieldName(after)
-	if folded(after) && !blank(after) || kind == nameStrict {
+	if folded(after) && !blank(after) || s.mailFieldFollows(next) {
 		s.extend(s.pos + len(line))
 		return true
+	}
+	return false
+}
+
+// mailFieldFollows says whether the next line is a field, and it or one closely behind it is a field that mail has.
+func (s *headerScan) mailFieldFollows(next int) bool {
+	const window = 10
+	for range window {
+		if next >= len(s.raw) {
+			break
+		}
+		line, after := lineAt(s.raw, next)
+		name, kind := fieldName(line)
+		if kind != nameStrict {
+			break
+		}
+		if isMailField(name) {
+			return true
+		}
+		next = after
 	}
 	return false
 }
@@ -199,7 +218,7 @@ func (s *headerScan) fieldFollows(next int) bool {
 	const window = 10
 	for i := 0; i < window && next < len(s.raw); i++ {
 		line, after := lineAt(s.raw, next)
-		if blank(line) {
+		if blank(line) || bytes.HasPrefix(line, []byte("--")) && s.delimits(line) {
 			return false
 		}
 		name, kind := fieldName(line)

@@ -120,6 +120,10 @@ var hostile = map[string]func(n int) string{
 	"params no equals": func(n int) string { return typed("text/plain; "+fill("= ;", n), "x") },
 	"params spaces":    func(n int) string { return typed("text/plain; a="+fill(" name", n), "x") },
 	"parts":            func(n int) string { return typed("multipart/mixed; boundary=b", fill("--b\r\n\r\nx\r\n", n)) },
+	"parts typed twice": func(n int) string {
+		return typed("multipart/mixed; boundary=b", fill("--b\r\nContent-Type: a/b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n", n))
+	},
+	"fields white lines": func(n int) string { return mailHead + fill("a: b\r\n \r\n", n) },
 	"parts broken": func(n int) string {
 		return typed("multipart/mixed; boundary=b", fill("--b\r\nContent-Type: x\r\n\r\n", n))
 	},

@@ -5,12 +5,14 @@
 // the message, and Limits bound what a hostile one can make of itself. Parse does no I/O: bytes to be stored are handed out
 // as a Leaf, a view of the message that is decoded as it is read. VerifyDKIM, which nothing here calls, asks the DNS.
 //
-// A message goes through five hands. headerScan (headerscan.go) reads header blocks, and walk (multipart.go) takes the
-// message apart into parts, of which entity.go says what they are. The decoders (base64.go, quoted.go, uudecode.go) give
-// their bytes, and charset.go with decodetext.go their text. The readers of values (params.go, words.go, address.go, date.go,
-// ids.go) read single fields. builder (build.go, email.go, body.go) makes the event.Mail of it all, with the files that tnef.go and
-// unpack.go find in parts, and with readable text: html.go, flowed.go, rtf.go, and reply.go with attribution.go for what the author
-// wrote. At last classify (class.go) says what kind of mail it is, with bounce.go, notice.go, calendar.go and auth.go.
+// A message goes through these hands:
+//   - headerScan (headerscan.go, header.go) reads a header block;
+//   - walk (multipart.go, boundary.go, entity.go) takes the message apart into parts and says what each of them is;
+//   - the decoders (decode.go, base64.go, quoted.go, uudecode.go) give the bytes of a part, and charset.go with decodetext.go its text;
+//   - words.go, address.go, date.go, ids.go and params.go read the values of single fields;
+//   - builder (build.go, email.go, body.go) makes the event.Mail of it all; unpack.go and tnef.go find the files in a part;
+//   - html.go, flowed.go and rtf.go make a text readable, and reply.go with attribution.go leaves of it what the author wrote;
+//   - classify (class.go, bounce.go, notice.go, calendar.go, auth.go) says what kind of mail it is.
 package parser
 
 import (

@@ -236,6 +236,36 @@ func TestBodiesOfRealMail(t *testing.T) {
 	}
 }
 
+// The first Content-Type is not always the one that is meant.
+func TestSecondContentType(t *testing.T) {
+	const head = "From: a@b.org\nContent-Type: text/html\nContent-Type: multipart/mixed; boundary=b\n\n"
+	m := check(t, []byte(head+"--b\n\none\n--b\nContent-Type: application/pdf\n\nx\n--b--\n"))
+	if m.Text != "one" || len(m.Attachments) != 1 || !hasDefect(m, DefectTypeDuplicate) {
+		t.Errorf("text %q, attachments %+v, defects %v", m.Text, m.Attachments, m.Defects)
+	}
+	for _, body := range []string{"<p>one</p>\n", "<p>one</p>\n--b\n\ntwo\n--b--\n"} {
+		if m = check(t, []byte(head+body)); !strings.HasPrefix(m.Text, "one") || len(m.Attachments) != 0 {
+			t.Errorf("%q: text %q, attachments %+v", body, m.Text, m.Attachments)
+		}
+	}
+}
+
+// A header ends where its text begins, whatever fields a later part has.
+func TestTextBehindHeader(t *testing.T) {
+	m := check(t, []byte("From: a@b.org\n \nNote: this is the text\n"))
+	if m.Text != "Note: this is the text\n" {
+		t.Errorf("after a line of white space: %q", m.Text)
+	}
+	m = check(t, []byte("From: a@b.org\n \nX-One: 1\nSubject: s\n\ntext\n"))
+	if m.Text != "text\n" || m.Email.Subject == nil {
+		t.Errorf("a line of white space in the header: %q", m.Text)
+	}
+	m = check(t, []byte("From: a@b.org\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nhello\n--b\nContent-Type: application/pdf\n\nx\n--b--\n"))
+	if m.Text != "hello" || len(m.Attachments) != 1 || !hasDefect(m, DefectHeaderNoBlank) {
+		t.Errorf("no blank line in a part: %q, defects %v", m.Text, m.Defects)
+	}
+}
+
 // A line that lost its white space goes with the folded one behind it.
 func TestFoldWithoutSpace(t *testing.T) {
 	m := check(t, []byte("From: a@b.org\nTo: Bob\n__\n   <bob@b.org>\nSubject: s\n\nhello\n"))
@@ -249,6 +279,7 @@ func TestNamesOfRealMail(t *testing.T) {
 		`attachment; filename*=utf-8''=?utf-8?Q?caf=C3=A9.pdf?=`:            "café.pdf",
 		`attachment; filename*0="=?utf-8?Q?caf"; filename*1="=C3=A9.pdf?="`: "café.pdf",
 		`attachment, filename="a b.pdf"`:                                    "a b.pdf",
+		`attachment; filename*=utf-8'caf%C3%A9.pdf`:                         "café.pdf",
 		`ATTACHMENT; FileName=a b.pdf`:                                      "a b.pdf",
 	} {
 		m := check(t, []byte("From: a@b.org\nContent-Type: application/pdf\nContent-Disposition: "+disposition+"\n\nx"))
