@@ -4,106 +4,171 @@ import "time"
 
 // Mail is everything that the bytes of a message alone tell.
 type Mail struct {
-	Email       Email        `json:"email"`
-	Text        string       `json:"text"`      // the text to read: text/plain parts, or made from HTML
-	HTML        string       `json:"html"`      // the HTML to show, unsanitised; empty if there is none
-	ReplyText   string       `json:"replyText"` // Text without quoted text and signature; a heuristic
-	Auth        *Auth        `json:"auth,omitempty"`
-	Class       Class        `json:"class"`
+	// The message as JMAP has it (RFC 8621).
+	Email Email `json:"email"`
+	// The text to read: the message's plain text or, if it has none, made from its HTML. Empty if there is neither.
+	Text string `json:"text"`
+	// The HTML to show, as the sender wrote it: it must be made safe before a browser gets it. Empty if there is none.
+	HTML string `json:"html"`
+	// The text without what it quotes and without signature, as far as that can be guessed.
+	ReplyText string `json:"replyText"`
+	// What the mailbox's own server found out about the sender. Absent if it has not said it in a header that can be trusted.
+	Auth *Auth `json:"auth,omitempty"`
+	// What kind of message it is. What does not apply is absent.
+	Class Class `json:"class"`
+	// The attached files.
 	Attachments []Attachment `json:"attachments"`
-	Defects     []Defect     `json:"defects"` // what had to be repaired, in order of appearance
+	// What had to be repaired, in the order in which it was found; docs/defects.md explains the codes.
+	Defects []Defect `json:"defects"`
 }
 
-// Email is a JMAP Email (RFC 8621, section 4). Fields that only a mail store knows (id, mailboxIds, keywords, receivedAt)
-// are absent when a file was parsed rather than a message fetched.
+// Email is a JMAP Email (RFC 8621, section 4). What only a mail store knows (id, mailboxIds, keywords, receivedAt) is absent
+// when a file was parsed rather than a message fetched.
 type Email struct {
-	ID            string                    `json:"id,omitempty"`
-	BlobID        string                    `json:"blobId"` // sha256 of the raw message, lower-case hex
-	ThreadID      string                    `json:"threadId,omitempty"`
-	MailboxIDs    map[string]bool           `json:"mailboxIds,omitempty"` // folder tokens
-	Keywords      map[string]bool           `json:"keywords,omitempty"`   // lower case, "$seen"
-	Size          int64                     `json:"size"`
-	ReceivedAt    *time.Time                `json:"receivedAt,omitempty"` // INTERNALDATE, UTC
-	MessageID     []string                  `json:"messageId"`            // without <>
-	InReplyTo     []string                  `json:"inReplyTo"`
-	References    []string                  `json:"references"`
-	Sender        []EmailAddress            `json:"sender"`
-	From          []EmailAddress            `json:"from"`
-	To            []EmailAddress            `json:"to"`
-	Cc            []EmailAddress            `json:"cc"`
-	Bcc           []EmailAddress            `json:"bcc"`
-	ReplyTo       []EmailAddress            `json:"replyTo"`
-	Subject       *string                   `json:"subject"`
-	SentAt        *time.Time                `json:"sentAt"` // the Date header with its offset
-	HasAttachment bool                      `json:"hasAttachment"`
-	Preview       string                    `json:"preview"` // at most 256 characters
-	Headers       []EmailHeader             `json:"headers"` // in order, raw
-	BodyStructure *EmailBodyPart            `json:"bodyStructure"`
-	BodyValues    map[string]EmailBodyValue `json:"bodyValues"` // of every text part, by partId
-	TextBody      []EmailBodyPart           `json:"textBody"`
-	HTMLBody      []EmailBodyPart           `json:"htmlBody"`
-	Attachments   []EmailBodyPart           `json:"attachments"`
+	// The id of the event.
+	ID string `json:"id,omitempty"`
+	// The SHA-256 of the raw message, in hex.
+	BlobID string `json:"blobId"`
+	// What the provider calls the conversation. Absent where it has no name for it.
+	ThreadID string `json:"threadId,omitempty"`
+	// The folder, by its token in the subject.
+	MailboxIDs map[string]bool `json:"mailboxIds,omitempty"`
+	// The flags that the message had when it was read, as JMAP writes them: $seen, $flagged, $answered.
+	Keywords map[string]bool `json:"keywords,omitempty"`
+	// The size in bytes of what was fetched.
+	Size int64 `json:"size"`
+	// When the mail server received the message, in UTC.
+	ReceivedAt *time.Time `json:"receivedAt,omitempty"`
+	// The Message-ID, without <>: one, as a rule; null without the header field.
+	MessageID []string `json:"messageId"`
+	// The Message-IDs that it answers; null without the header field.
+	InReplyTo []string `json:"inReplyTo"`
+	// The Message-IDs of its conversation, the oldest first; null without the header field.
+	References []string `json:"references"`
+	// Who sent it for those in from; null without the header field.
+	Sender []EmailAddress `json:"sender"`
+	// Who wrote it; null without the header field.
+	From []EmailAddress `json:"from"`
+	// To whom it went; null without the header field.
+	To []EmailAddress `json:"to"`
+	// To whom a copy went; null without the header field.
+	Cc []EmailAddress `json:"cc"`
+	// To whom a copy went that the others do not know of; null without the header field.
+	Bcc []EmailAddress `json:"bcc"`
+	// Where to answer to; null without the header field: then to from.
+	ReplyTo []EmailAddress `json:"replyTo"`
+	// The subject, decoded; null without the header field.
+	Subject *string `json:"subject"`
+	// The Date of the message, with its offset, as the sender has it; null if it has none that can be read.
+	SentAt *time.Time `json:"sentAt"`
+	// Whether it has attachments that a person would call so.
+	HasAttachment bool `json:"hasAttachment"`
+	// The beginning of the text, on one line, of at most 256 characters.
+	Preview string `json:"preview"`
+	// All header fields in their order, undecoded.
+	Headers []EmailHeader `json:"headers"`
+	// The tree of its MIME parts; null if it was left out because the event would not fit into one NATS message.
+	BodyStructure *EmailBodyPart `json:"bodyStructure"`
+	// The decoded text of every part that is text, by partId.
+	BodyValues map[string]EmailBodyValue `json:"bodyValues"`
+	// The parts to show, if plain text is preferred.
+	TextBody []EmailBodyPart `json:"textBody"`
+	// The parts to show, if HTML is preferred.
+	HTMLBody []EmailBodyPart `json:"htmlBody"`
+	// The parts that are in neither list. For files, the attachments beside this email are easier to use.
+	Attachments []EmailBodyPart `json:"attachments"`
 }
 
-// EmailAddress is one mailbox of an address header (RFC 8621, section 4.1.2.3). Name is nil if there is none.
+// EmailAddress is one address of a header field (RFC 8621, section 4.1.2.3).
 type EmailAddress struct {
-	Name  *string `json:"name"`
-	Email string  `json:"email"`
+	// The name beside the address, decoded; null if there is none.
+	Name *string `json:"name"`
+	// The address.
+	Email string `json:"email"`
 }
 
 // EmailHeader is one header field in its raw form (RFC 8621, section 4.1.2.1), made valid UTF-8.
 type EmailHeader struct {
-	Name  string `json:"name"`
+	// The field's name, as it is written in the message.
+	Name string `json:"name"`
+	// What follows the colon, undecoded, with its line breaks.
 	Value string `json:"value"`
 }
 
-// EmailBodyPart is one MIME part (RFC 8621, section 4.1.4). A multipart has SubParts and neither PartID nor BlobID.
+// EmailBodyPart is one MIME part (RFC 8621, section 4.1.4).
 type EmailBodyPart struct {
-	PartID      *string         `json:"partId"`
-	BlobID      *string         `json:"blobId"` // sha256 of the decoded bytes, lower-case hex
-	Size        int64           `json:"size"`   // of the decoded bytes
-	Name        *string         `json:"name"`
-	Type        string          `json:"type"`
-	Charset     *string         `json:"charset"`
-	Disposition *string         `json:"disposition"`
-	CID         *string         `json:"cid"` // without <>
-	Language    []string        `json:"language"`
-	Location    *string         `json:"location"`
-	SubParts    []EmailBodyPart `json:"subParts,omitempty"`
+	// The part's name within the message; null for a multipart.
+	PartID *string `json:"partId"`
+	// The SHA-256 of the decoded bytes, in hex; null for a multipart.
+	BlobID *string `json:"blobId"`
+	// The size of the decoded bytes.
+	Size int64 `json:"size"`
+	// The file's name, decoded; null if there is none.
+	Name *string `json:"name"`
+	// The media type, in lower case.
+	Type string `json:"type"`
+	// The charset of a text, as the message names it; null if it is no text.
+	Charset *string `json:"charset"`
+	// The Content-Disposition, in lower case; null if there is none.
+	Disposition *string `json:"disposition"`
+	// The Content-ID, without <>; null if there is none.
+	CID *string `json:"cid"`
+	// The languages of Content-Language; null if there are none.
+	Language []string `json:"language"`
+	// The Content-Location; null if there is none.
+	Location *string `json:"location"`
+	// The parts of a multipart.
+	SubParts []EmailBodyPart `json:"subParts,omitempty"`
 }
 
 // EmailBodyValue is the text of one part as valid UTF-8 (RFC 8621, section 4.1.4).
 type EmailBodyValue struct {
-	Value             string `json:"value"`
-	IsEncodingProblem bool   `json:"isEncodingProblem"`
-	IsTruncated       bool   `json:"isTruncated"`
+	// The text.
+	Value string `json:"value"`
+	// Whether some of it could not be decoded.
+	IsEncodingProblem bool `json:"isEncodingProblem"`
+	// Whether it was cut off.
+	IsTruncated bool `json:"isTruncated"`
 }
 
-// Attachment is one attached file. Ref is set once the bytes are in the object store.
+// Attachment is one attached file.
 type Attachment struct {
-	PartID   string `json:"partId"`
-	Name     string `json:"name"`     // as the message says it, decoded
-	SafeName string `json:"safeName"` // never a path, no control or bidi characters, at most 120 bytes
-	Type     string `json:"type"`
-	Size     int64  `json:"size"`
-	SHA256   string `json:"sha256"`
-	Inline   bool   `json:"inline"`
-	CID      string `json:"cid,omitempty"`
-	// Container is the part id of the winmail.dat, or of the text with uuencoded files in it, that the file was taken out
-	// of. A winmail.dat is listed too.
+	// The name of its part within the message.
+	PartID string `json:"partId"`
+	// The file's name as the message has it, decoded. Not safe to be used as the name of a file. Empty if there is none.
+	Name string `json:"name"`
+	// The file's name made safe: never a path, without control characters, of at most 120 bytes.
+	SafeName string `json:"safeName"`
+	// The media type that the message claims, in lower case.
+	Type string `json:"type"`
+	// The size of the decoded file in bytes.
+	Size int64 `json:"size"`
+	// The SHA-256 of the decoded file, in hex.
+	SHA256 string `json:"sha256"`
+	// Whether the message wants it shown in its place, such as a picture in the HTML, rather than listed as a file.
+	Inline bool `json:"inline"`
+	// The Content-ID, by which the HTML refers to it (cid:), without <>.
+	CID string `json:"cid,omitempty"`
+	// The partId of the winmail.dat, or of the text, that the file was found in. A winmail.dat is listed too.
 	Container string `json:"container,omitempty"`
-	Ref       *Ref   `json:"ref,omitempty"`
+	// Where the file is in the Object Store. Absent if attachments are not kept (events.attachments of the configuration).
+	Ref *Ref `json:"ref,omitempty"`
 }
 
-// Auth is what the trusted Authentication-Results header says (RFC 8601).
+// Auth is what the trusted Authentication-Results header says (RFC 8601): a result in lower case, such as "pass", "fail",
+// "softfail" or "none". What the server did not check is absent.
 type Auth struct {
+	// The name of the server that checked. Empty where the server leaves it out, as Exchange Online does.
 	AuthServID string `json:"authservId"`
-	SPF        string `json:"spf,omitempty"`
-	DKIM       string `json:"dkim,omitempty"`
-	DMARC      string `json:"dmarc,omitempty"`
+	// Whether the sending host may send for the domain of the envelope's sender (SPF).
+	SPF string `json:"spf,omitempty"`
+	// Whether a signature of a domain holds (DKIM); "pass" if one of several does.
+	DKIM string `json:"dkim,omitempty"`
+	// Whether the domain in from stands behind the message (DMARC).
+	DMARC string `json:"dmarc,omitempty"`
 }
 
-// DKIM is what became of one DKIM signature (RFC 6376, RFC 8601).
+// DKIM is what became of one DKIM signature (RFC 6376, RFC 8601). It is in no event: mailflume parse --dkim prints it.
 type DKIM struct {
 	Domain   string `json:"domain,omitempty"` // that signed (d=)
 	Selector string `json:"selector,omitempty"`
@@ -113,75 +178,112 @@ type DKIM struct {
 
 // Class says what kind of message it is. A field that is absent says no.
 type Class struct {
-	AutoReply   bool       `json:"autoReply,omitempty"` // a program answered (RFC 3834)
-	Bulk        bool       `json:"bulk,omitempty"`      // sent to many
-	List        *List      `json:"list,omitempty"`
-	Bounce      *Bounce    `json:"bounce,omitempty"`
-	Complaint   *Complaint `json:"complaint,omitempty"`
-	Calendar    *Calendar  `json:"calendar,omitempty"`
-	Signed      string     `json:"signed,omitempty"`      // "smime" or "pgp"; nobody has checked the signature
-	Encrypted   string     `json:"encrypted,omitempty"`   // "smime" or "pgp"; the text is not readable here
-	Placeholder bool       `json:"placeholder,omitempty"` // the server could not hand out the message and wrote this in its place
+	// Whether a program answered (RFC 3834): an out-of-office note, for example. Do not answer to it.
+	AutoReply bool `json:"autoReply,omitempty"`
+	// Whether it was sent to many: a newsletter, for example.
+	Bulk bool `json:"bulk,omitempty"`
+	// The mailing list that it came through.
+	List *List `json:"list,omitempty"`
+	// Present if it says that mail from this mailbox was not delivered, or not yet.
+	Bounce *Bounce `json:"bounce,omitempty"`
+	// Present if a provider reports that somebody did not want mail from this mailbox.
+	Complaint *Complaint `json:"complaint,omitempty"`
+	// The invitation, the answer to one, or the cancellation that it brings.
+	Calendar *Calendar `json:"calendar,omitempty"`
+	// Present if it is signed. Nobody has checked the signature.
+	Signed string `json:"signed,omitempty"`
+	// Present if it is encrypted, so that its text cannot be read here.
+	Encrypted string `json:"encrypted,omitempty"`
+	// Whether the mail server could not hand out the message and wrote this in its place.
+	Placeholder bool `json:"placeholder,omitempty"`
 }
 
 // List is the mailing list that a message came through (RFC 2919, RFC 2369, RFC 8058).
 type List struct {
-	ID          string   `json:"id"`                    // List-Id without <>; empty if the list names none
-	Unsubscribe []string `json:"unsubscribe,omitempty"` // addresses (mailto:, https:) in order
-	OneClick    bool     `json:"oneClick,omitempty"`    // a POST to the https address unsubscribes
+	// The List-Id, without <>. Empty if the list has none.
+	ID string `json:"id"`
+	// Where to unsubscribe (mailto: and https: addresses), in the list's order.
+	Unsubscribe []string `json:"unsubscribe,omitempty"`
+	// Whether a POST to the https address unsubscribes at once.
+	OneClick bool `json:"oneClick,omitempty"`
 }
 
 // Bounce says that a message of ours was not delivered, or not yet (RFC 3464, and the text of servers that do not follow it).
 type Bounce struct {
+	// The addresses that were not reached.
 	Recipients []BouncedRecipient `json:"recipients"`
-	MessageID  string             `json:"messageId,omitempty"` // of the message that was sent, without <>
+	// The Message-ID of what was sent, without <>.
+	MessageID string `json:"messageId,omitempty"`
 }
 
-// BouncedRecipient is one address that was not reached. A field that the report does not give is empty.
+// BouncedRecipient is one address that was not reached. What the report does not say is empty.
 type BouncedRecipient struct {
+	// The address.
 	Recipient string `json:"recipient"`
-	Status    string `json:"status"` // RFC 3463: "5.1.1"; 5 is for good, 4 is for now
-	Action    string `json:"action"` // "failed" or "delayed"
-	Reason    string `json:"reason"` // what the server said, on one line
+	// The status code (RFC 3463), such as 5.1.1: with 5 it is for good, with 4 for now.
+	Status string `json:"status"`
+	// Whether it has failed for good, or is late and still being tried.
+	Action string `json:"action"`
+	// What the refusing server said, on one line.
+	Reason string `json:"reason"`
 }
 
 // Complaint is a report of the recipient's provider that a message of ours was unwanted (RFC 5965).
 type Complaint struct {
-	Type      string `json:"type"` // Feedback-Type: "abuse", "fraud", "not-spam", "auth-failure", ...
+	// What is complained of, such as abuse, fraud, virus or not-spam (Feedback-Type). Empty if the report does not say.
+	Type string `json:"type"`
+	// Who complains.
 	Recipient string `json:"recipient,omitempty"`
-	MessageID string `json:"messageId,omitempty"` // of the message that was sent, without <>
+	// The Message-ID of what was sent, without <>.
+	MessageID string `json:"messageId,omitempty"`
 }
 
 // Calendar is the first event of an iCalendar part (RFC 5546).
 type Calendar struct {
-	Method       string        `json:"method"` // "REQUEST", "REPLY", "CANCEL", ...; empty if the part names none
-	UID          string        `json:"uid"`
-	Sequence     int           `json:"sequence"`
-	Summary      string        `json:"summary,omitempty"`
-	Start        *CalendarTime `json:"start,omitempty"`
-	End          *CalendarTime `json:"end,omitempty"`
-	RecurrenceID *CalendarTime `json:"recurrenceId,omitempty"` // one occurrence of a series is meant
-	Organizer    *Attendee     `json:"organizer,omitempty"`
-	Attendees    []Attendee    `json:"attendees,omitempty"`
+	// What it asks for, in upper case: REQUEST invites, REPLY answers, CANCEL calls off. Empty if it does not say.
+	Method string `json:"method"`
+	// The event's name, the same in every message about it.
+	UID string `json:"uid"`
+	// How often the event was changed: a higher number replaces a lower one.
+	Sequence int `json:"sequence"`
+	// The event's title.
+	Summary string `json:"summary,omitempty"`
+	// When it begins.
+	Start *CalendarTime `json:"start,omitempty"`
+	// When it ends. Of a whole day, the day after.
+	End *CalendarTime `json:"end,omitempty"`
+	// Which one of a series is meant. Absent if all are.
+	RecurrenceID *CalendarTime `json:"recurrenceId,omitempty"`
+	// Who invites.
+	Organizer *Attendee `json:"organizer,omitempty"`
+	// Who is invited; in an answer, who answers.
+	Attendees []Attendee `json:"attendees,omitempty"`
 }
 
-// CalendarTime is a time as the calendar gives it: "2026-03-02T10:00:00Z", a local time without the Z in the zone that
-// TimeZone names, or a whole day "2026-03-02".
+// CalendarTime is a time as the calendar gives it.
 type CalendarTime struct {
-	Time     string `json:"time"`
+	// 2026-03-02T10:00:00Z; without the Z it is local to timeZone; 2026-03-02 is a whole day.
+	Time string `json:"time"`
+	// The zone as the calendar names it: mostly, but not always, one of the IANA database.
 	TimeZone string `json:"timeZone,omitempty"`
 }
 
 // Attendee is one who is invited, or invites.
 type Attendee struct {
-	Email  string `json:"email"`
-	Name   string `json:"name,omitempty"`
-	Status string `json:"status,omitempty"` // "ACCEPTED", "DECLINED", "TENTATIVE", "NEEDS-ACTION", ...
+	// The address.
+	Email string `json:"email"`
+	// The name.
+	Name string `json:"name,omitempty"`
+	// The answer, in upper case: ACCEPTED, DECLINED, TENTATIVE, or NEEDS-ACTION while there is none.
+	Status string `json:"status,omitempty"`
 }
 
-// Defect is one repair that the parser made. Code is stable, PartID is empty for the message itself.
+// Defect is one repair that was made.
 type Defect struct {
-	Code   string `json:"code"`
+	// Which one. A code keeps its meaning.
+	Code string `json:"code"`
+	// The part that was repaired. Absent if it is the message itself.
 	PartID string `json:"partId,omitempty"`
+	// More about it.
 	Detail string `json:"detail,omitempty"`
 }

@@ -116,7 +116,7 @@ directory in use.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newDemo(), newCheck(), newStatus(), newConnect(), newToken(), newKeys(), newParse(), newConfig(), newHealth(), newVersion(), newTrial())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newStatus(), newConnect(), newToken(), newKeys(), newParse(), newSchema(), newConfig(), newHealth(), newVersion(), newTrial())
 	markArgs(root)
 	return root
 }
