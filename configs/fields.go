@@ -243,7 +243,7 @@ var streamFields = []field{
 var eventFields = []field{
 	{
 		key: "raw", kind: rawKind, def: "on_defect",
-		doc: "Keep the raw message: always, on_defect (if the parser had to repair something), or never. Dead mail always keeps it.",
+		doc: "Keep the raw message: always, on_defect (if something had to be repaired, or the event cannot hold all of it), or never. Dead mail always keeps it.",
 	},
 	{
 		key: "mode", kind: oneOf("structured", "binary"), def: "structured",

@@ -29,6 +29,7 @@ type draft struct {
 	event       event.MessageEvent
 	mail        parser.Mail
 	raw         []byte // to be kept, or nil
+	whole       []byte // to be kept if the event cannot hold all of it, or nil
 	route       string
 	folder      string
 	position    string
@@ -78,6 +79,9 @@ func (c Config) assemble(m fetcher.Message, cause event.Cause, mail parser.Mail,
 	}
 	if m.Kind == fetcher.KindMail && c.keepRaw(d) {
 		d.raw = m.Raw
+	}
+	if m.Kind == fetcher.KindMail && c.Raw != RawNever {
+		d.whole = m.Raw
 	}
 	c.fillEmail(&d.event.Data, m)
 	d.event.Envelope = c.envelope(d, m, cause)
@@ -206,8 +210,12 @@ func (c Config) keepBytes(ctx context.Context, d *draft) error {
 	if d.raw == nil {
 		return nil
 	}
+	return c.storeRaw(ctx, d)
+}
+
+func (c Config) storeRaw(ctx context.Context, d *draft) error {
 	sum := sha256.Sum256(d.raw)
-	ref, err := c.Bytes.Put(ctx, mailbox, hex.EncodeToString(sum[:]), int64(len(d.raw)), bytes.NewReader(d.raw))
+	ref, err := c.Bytes.Put(ctx, event.Token(c.Mailbox.ID), hex.EncodeToString(sum[:]), int64(len(d.raw)), bytes.NewReader(d.raw))
 	if err != nil {
 		return fmt.Errorf("store the raw bytes of UID %d in folder %q: %w", d.event.Data.IMAP.UID, d.folder, err)
 	}

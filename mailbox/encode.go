@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,7 +19,7 @@ import (
 const headroom = 8 << 10
 
 // DefectTruncated is the code of the defect that says that parts of the event were cut to fit into one message of the
-// stream. Whatever was cut is in the raw bytes and, for texts, isTruncated is set.
+// stream. The raw bytes, which have all of it, are then kept unless Config.Raw is RawNever; for texts, isTruncated is set.
 const DefectTruncated = "event_truncated"
 
 // encode makes the JSON of an event. What does not fit into the server's max_payload is cut, the largest and least telling
@@ -66,7 +67,10 @@ func marshal(v any) ([]byte, error) {
 func attributes(e event.Envelope) map[string]string {
 	h := map[string]string{
 		"ce-specversion": e.SpecVersion, "ce-id": e.ID, "ce-source": e.Source, "ce-type": e.Type,
-		"ce-time": e.Time.Format(time.RFC3339Nano), "ce-dataschema": e.DataSchema, "ce-cause": string(e.Cause),
+		"ce-dataschema": e.DataSchema, "ce-cause": string(e.Cause),
+	}
+	if !e.Time.IsZero() {
+		h["ce-time"] = e.Time.Format(time.RFC3339Nano)
 	}
 	if e.Subject != "" {
 		h["ce-subject"] = percentEncode(e.Subject)
@@ -164,12 +168,13 @@ func cutValue(v reflect.Value, n, bytes int) {
 }
 
 func markTruncated(m *event.Message) {
-	for _, d := range m.Defects {
-		if d.Code == DefectTruncated {
-			return
-		}
+	if !wasCut(m) {
+		m.Defects = append(m.Defects, event.Defect{Code: DefectTruncated})
 	}
-	m.Defects = append(m.Defects, event.Defect{Code: DefectTruncated})
+}
+
+func wasCut(m *event.Message) bool {
+	return slices.ContainsFunc(m.Defects, func(d event.Defect) bool { return d.Code == DefectTruncated })
 }
 
 // cut returns at most n bytes of s, not ending inside a character.

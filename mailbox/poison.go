@@ -131,6 +131,14 @@ func (c Config) finish(ctx context.Context, d *draft) (e *publish.Event, err err
 	if err := c.keepBytes(ctx, d); err != nil {
 		return nil, err
 	}
+	e, err = d.encode(c.Bytes.MaxPayload(), c.Binary)
+	if err != nil || d.raw != nil || d.whole == nil || !wasCut(&d.event.Data) {
+		return e, err
+	}
+	d.raw = d.whole // what was cut off would be nowhere else
+	if err := c.storeRaw(ctx, d); err != nil {
+		return nil, err
+	}
 	return d.encode(c.Bytes.MaxPayload(), c.Binary)
 }
 

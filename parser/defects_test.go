@@ -19,7 +19,9 @@ func TestDefectsPage(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString("# Defects\n\nThe parser takes messages that are not as the standards want them, and repairs what it can. Each repair is an entry\n" +
 		"in `defects` of the event: `code` is stable and keeps its meaning, `partId` names the part (absent: the message\n" +
-		"itself), `detail` says more. `mailflume parse --explain FILE` shows them for a message.\n\n| code | what was found, and what was done |\n|---|---|\n")
+		"itself), `detail` says more. `mailflume parse --explain FILE` shows them for a message.\n\n" +
+		"One code is not the parser's: `event_truncated` says that parts of the event were cut off, so that it fits into one message of the\n" +
+		"NATS server (`max_payload`). Texts then have `isTruncated`, and `raw` leads to the whole message, unless `events.raw` is `never`.\n\n| code | what was found, and what was done |\n|---|---|\n")
 	for _, m := range meanings {
 		fmt.Fprintf(&page, "| `%s` | %s |\n", m.code, m.meaning)
 	}
