@@ -36,7 +36,7 @@ func newConnect() *cobra.Command {
 		Use:   "connect NAME",
 		Short: "Sign in to a mailbox, so that mailflume may read it",
 		Long: `Let the owner of a mailbox sign in at its provider, check what was granted, and keep the grant,
-sealed. A running mailflume takes it up within a minute.
+sealed. A running mailflume takes it up within seconds.
 
 Without flags, it prints a link to open in a browser on this machine, and waits for the browser
 to come back. On a machine without one, use --no-browser: open the link anywhere, and paste the

@@ -137,7 +137,7 @@ func newTokenImport() *cobra.Command {
 		Use:   "import NAME",
 		Short: "Take over a refresh token that was granted elsewhere",
 		Long: `Read a refresh token from standard input, or from a file, try it out, and keep it, sealed. It must
-have been granted to the mailbox's client. A running mailflume takes it up within a minute.`,
+have been granted to the mailbox's client. A running mailflume takes it up within seconds.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return atDesk(c.Context(), path, func(d *desk) error {

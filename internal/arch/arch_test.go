@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -59,11 +60,20 @@ func (s source) inside() bool {
 	return !strings.HasPrefix(s.room, "internal/") && !strings.HasPrefix(s.room, "scripts/")
 }
 
+// sources are the Go files of the module.
 func sources(t *testing.T) []source {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	all, err := parsed()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return all
+}
+
+var parsed = sync.OnceValues(func() ([]source, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
 	}
 	var all []source
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -88,11 +98,8 @@ func sources(t *testing.T) []source {
 		all = append(all, source{room: filepath.ToSlash(room), name: name, file: file, set: set})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
+	return all, err
+})
 
 func imports(s source) []string {
 	var all []string
@@ -351,6 +358,15 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 		if !names[name] {
 			t.Errorf("ARCHITECTURE.md names %s, which does not exist", name)
 		}
+	}
+	files := regexp.MustCompile("`([\\w/]+\\.go)`").FindAllStringSubmatch(string(text), -1)
+	for _, m := range files {
+		if _, err := os.Stat("../../" + m[1]); err != nil {
+			t.Errorf("ARCHITECTURE.md names %s, which does not exist", m[1])
+		}
+	}
+	if len(files) < 8 {
+		t.Errorf("ARCHITECTURE.md names %d files: the pattern does not find them", len(files))
 	}
 }
 
