@@ -74,6 +74,8 @@ namespace inbox {
     auto = create
   }
 }
+# In IDLE a folder is looked at so often where there is no inotify: a kernel has few instances of it for all programs of a user.
+mailbox_idle_check_interval = 1 secs
 protocol imap {
   imap_metadata = no
 }
