@@ -46,8 +46,8 @@ func TestMain(m *testing.M) {
 // weak is a parser that does what a message says it should.
 type weak struct{}
 
-// hangs is how long a message hangs: until the test is over.
-var hangs = make(chan struct{})
+// hangs is how long a message hangs: until the test that made it is over.
+var hangs chan struct{}
 
 const (
 	poisonPanic = "X-Poison: panic\r\n"
@@ -85,6 +85,7 @@ func (r *rig) wantDead(dead map[uint32]bool) {
 
 // A message that lets the parser panic, or keeps it busy for ever, is dead with its raw bytes, and the next one follows.
 func TestPoisonInThisProcess(t *testing.T) {
+	hangs = make(chan struct{})
 	r := newRig(t, sim.Exchange)
 	for i, what := range []string{"", poisonPanic, "", poisonHang, ""} {
 		raw := message(i)
