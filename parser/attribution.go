@@ -35,7 +35,7 @@ func attribution(lines textLines, i int) (n int, all bool) {
 		switch {
 		case end == endsVerb && quote, end == endsColon && quote && (date || author):
 			return n + 1, false
-		case end != endsOpen && date && author, end == endsVerb && date && startsWith(openWords, lines.trimmed(i)):
+		case end != endsOpen && date && author, end == endsVerb && date && opensDate(lines.trimmed(i)):
 			return n + 1, i+n+1 < lines.count() && !quote
 		case end == endsOpen && quote && verb && i+n+1 < lines.count():
 			return n + 1, false // the colon was lost to a break of the line
@@ -85,6 +85,9 @@ func opensAttribution(line string) bool {
 	end := closesAttribution(line, false)
 	return end == endsVerb || end == endsColon && hasVerb(line)
 }
+
+// opensDate says whether a line starts with a date, or with a word that stands before one.
+func opensDate(line string) bool { return isDigit(line[0]) || startsWith(openWords, line) }
 
 // How a line ends, if it is an introduction.
 const (

@@ -189,16 +189,16 @@ func (w *htmlWriter) word(s string) {
 // visible takes out what nobody sees: soft hyphens, and spaces without a width that only hide from filters. Persian and the
 // languages of India spell with one of them.
 func visible(s string) string {
-	const nonJoiner = '\u200c'
+	if strings.IndexFunc(s, hidden) < 0 {
+		return s
+	}
 	var out strings.Builder
 	out.Grow(len(s))
 	last := rune(0)
 	for i, r := range s {
-		switch r {
-		case '\u00ad', '\u200b', '\ufeff', 0:
-			continue
-		case nonJoiner:
-			if next, _ := utf8.DecodeRuneInString(s[i+len(string(r)):]); !joins(last) || !joins(next) {
+		if hidden(r) {
+			next, _ := utf8.DecodeRuneInString(s[i+utf8.RuneLen(r):])
+			if r != nonJoiner || !joins(last) || !joins(next) {
 				continue
 			}
 		}
@@ -206,6 +206,13 @@ func visible(s string) string {
 		last = r
 	}
 	return out.String()
+}
+
+const nonJoiner = '\u200c'
+
+// hidden says whether nobody sees a character.
+func hidden(r rune) bool {
+	return r == '\u00ad' || r == '\u200b' || r == nonJoiner || r == '\ufeff' || r == 0
 }
 
 // joins says whether a letter is of a script in which a non-joiner changes how words look.

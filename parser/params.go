@@ -179,14 +179,12 @@ func validHead(head []byte) bool {
 // "text/html utf-8".
 func cleanHead(head []byte) []byte {
 	const around = " \t\"',:;"
-	head = bytes.Trim(head, around)
-	if colon := bytes.LastIndexByte(head, ':'); colon >= 0 {
-		head = bytes.Trim(head[colon+1:], around)
+	for _, word := range bytes.FieldsFunc(head, func(r rune) bool { return strings.ContainsRune(around, r) }) {
+		if validType(string(word)) {
+			return word
+		}
 	}
-	if space := bytes.IndexAny(head, " \t"); space > 0 && bytes.IndexByte(head[:space], '/') > 0 {
-		head = bytes.Trim(head[:space], around)
-	}
-	return head
+	return bytes.Trim(head, around)
 }
 
 // next returns the next parameter.

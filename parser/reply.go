@@ -321,7 +321,7 @@ func fromDevice(line string) bool {
 func nothingFollows(lines textLines, i int) (next int, ends bool) {
 	for ; i < lines.count(); i++ {
 		line := lines.trimmed(i)
-		if line == "" || sentFrom(bare(line)) {
+		if line == "" || sentFrom(bare(line)) || strings.HasPrefix(line, "http") && !strings.Contains(line, " ") {
 			continue
 		}
 		n, _ := attribution(lines, i)
