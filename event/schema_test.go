@@ -447,7 +447,7 @@ func (s *schemas) section(b *bytes.Buffer, at *place) {
 		}
 		b.WriteString("\nAt `" + strings.Join(at.paths[:min(most, len(at.paths))], "`, `") + "`" + more + ".\n")
 	}
-	b.WriteString("\n| field | is | |\n|---|---|---|\n")
+	b.WriteString("\n| field | type | meaning |\n|---|---|---|\n")
 	for _, p := range s.properties(at.t) {
 		is := plainType(p.field.Type)
 		if p.null {

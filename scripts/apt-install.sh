@@ -11,10 +11,10 @@ command -v apt-get >/dev/null || {
 }
 as_root=
 if [ "$(id -u)" != 0 ]; then
-	command -v sudo >/dev/null && sudo -n true 2>/dev/null || {
+	if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
 		echo "apt-install: installing $* takes root" >&2
 		exit 1
-	}
+	fi
 	as_root='sudo -n'
 fi
 

@@ -14,7 +14,7 @@ fuzz() {
 			rm "$log"
 			return 0
 		fi
-		[ $try = 1 ] && grep -A1 "^--- FAIL: $2 " "$log" | tail -1 | grep -qx ' *context deadline exceeded' || break
+		if [ $try = 2 ] || ! grep -A1 "^--- FAIL: $2 " "$log" | tail -1 | grep -qx ' *context deadline exceeded'; then break; fi
 	done
 	rm "$log"
 	return 1

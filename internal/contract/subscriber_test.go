@@ -44,7 +44,7 @@ func consume(ctx context.Context, js jetstream.JetStream, patience time.Duration
 		} else {
 			_ = m.Ack() // should it be lost, the message comes again with the same id
 		}
-	})
+	}, jetstream.PullMaxMessages(1)) // the server's patience begins when it sends, so do not have them wait here
 	if err != nil {
 		return err
 	}
