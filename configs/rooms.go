@@ -68,7 +68,11 @@ func (c *Config) Keyring() (*token.Keyring, error) {
 			return nil, fmt.Errorf("%w; make the directory %s (setting data) writable, or set sealing_key", err, c.Data)
 		}
 	}
-	return token.NewKeyring(key.Read)
+	keys, err := token.NewKeyring(key.Read)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return keys, nil
 }
 
 // Account returns what package token needs to know of a mailbox that logs in by OAuth; ok is false if it uses a password.

@@ -115,6 +115,30 @@ func TestRevokeFollowsARotation(t *testing.T) {
 	})
 }
 
+// A refresh token that is configured and was never used is a grant, too.
+func TestRevokeOfAConfiguredToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, lenient)
+		a := account("alice", "rt-canary-0")
+		a.Client.RevokeURL = "https://login.example.com/revoke"
+		var revoked []string
+		m, err := New(Config{Store: h.store, Session: member{all: h.sessions, id: "desk", left: time.Minute}, Keys: h.replica("x").keys, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			err := r.ParseForm()
+			revoked = append(revoked, r.PostForm.Get("token"))
+			return reply(200, ""), err
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := m.Revoke(t.Context(), a); err != nil || !r.AtProvider || r.None || len(revoked) != 1 || revoked[0] != "rt-canary-0" {
+			t.Errorf("%+v, %v; revoked %q", r, err, revoked)
+		}
+		if r, err := m.Revoke(t.Context(), a); err != nil || r.AtProvider || !r.None || len(revoked) != 1 {
+			t.Errorf("again: %+v, %v; revoked %q", r, err, revoked)
+		}
+	})
+}
+
 // A renewal under way is waited for, so that what it brings is revoked and not lost.
 func TestRevokeWaitsForARenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

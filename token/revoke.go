@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // Revocation is what became of a grant that was given up.
 type Revocation struct {
 	AtProvider bool   // the provider has revoked it
+	None       bool   // there was nothing to give up
 	Hint       string // what is left to do by hand
 }
 
@@ -21,21 +23,23 @@ type Revocation struct {
 // token that is revoked is the one that is there when the record is written. The record stays, without tokens, so that the
 // configured refresh token is not taken over once more.
 func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
-	var r Revocation
+	r := Revocation{None: true}
 	var revoked Secret
 	err := m.overwrite(ctx, a, func(old, next *grant) error {
 		if old.State == Refreshing && !m.orphaned(a.Mailbox, old) {
 			return errLost
 		}
+		refresh := givenUp(a, old)
 		switch {
-		case old.refresh.IsZero(), old.refresh.Equal(revoked):
+		case refresh.IsZero(), refresh.Equal(revoked):
 		case a.Client.RevokeURL == "":
+			r.None = false
 			r.Hint = "The provider has no way for a program to revoke a grant. Microsoft: the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
 		default:
-			if err := m.revokeAt(ctx, a, old.refresh); err != nil {
+			if err := m.revokeAt(ctx, a, refresh); err != nil {
 				return err
 			}
-			r.AtProvider, revoked = true, old.refresh
+			r.None, r.AtProvider, revoked = false, true, refresh
 			crash.At("grant.revoked")
 		}
 		now := stamp(time.Now())
@@ -49,6 +53,18 @@ func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
 		return nil
 	})
 	return r, err
+}
+
+// givenUp is the refresh token of a grant: the stored one, or the configured one that was not used yet.
+func givenUp(a Account, g *grant) Secret {
+	if !g.refresh.IsZero() {
+		return g.refresh
+	}
+	configured, err := configuredToken(a)
+	if err != nil || configured.IsZero() || slices.Contains(g.Imported, fingerprintOf(a.Mailbox, configured)) {
+		return Secret{}
+	}
+	return configured
 }
 
 // revokeAt asks the provider (RFC 7009). A token that it does not know any more is as good as revoked.

@@ -308,6 +308,7 @@ func TestLagAndForecast(t *testing.T) {
 	s.LastMessage = time.Now().Add(-5 * time.Minute)
 	s.LastArrived = s.LastMessage.Add(-90 * time.Second)
 	s.LastChecked = time.Now().Add(-10 * time.Second)
+	s.Published = map[string]uint64{"received": 12, "dead": 3}
 	ahead := status("ahead", mailbox.StateWatching)
 	ahead.LastMessage, ahead.LastArrived = s.LastMessage, s.LastMessage.Add(time.Minute) // the mail server's clock
 	away := status("away", mailbox.StateElsewhere)
@@ -330,7 +331,7 @@ func TestLagAndForecast(t *testing.T) {
 		t.Error(list)
 	}
 	one, _ := text(t, browse(h, http.MethodGet, "/mailboxes/sales", nil))
-	wants(t, one, "Last checked 10 s ago Last message 5 min ago 90 s after it arrived")
+	wants(t, one, "Last checked 10 s ago Last message 5 min ago 90 s after it arrived Published 15 since this replica started, of which 3 dead")
 	other, _ := text(t, browse(h, http.MethodGet, "/mailboxes/away", nil))
 	wants(t, other, "not on this replica but on worker-2")
 	if strings.Contains(other, "Last checked") {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/mailflume/mailflume/internal/sim"
@@ -101,15 +103,37 @@ func (c *chromium) reads(all ...string) {
 	c.t.Fatalf("the page does not say all of %q:\n%s", all, text)
 }
 
-// picture keeps what the page looks like, if BROWSER names a folder.
+// picture looks at the page on a large and on a small screen, neither of which may have to be moved sideways. If BROWSER
+// names a folder, it keeps what the page looks like there, by day and by night.
 func (c *chromium) picture(name string) {
+	c.t.Helper()
+	for _, width := range []int64{1280, 390} {
+		c.do(chromedp.EmulateViewport(width, 820))
+		metrics, err := chromedp.Call(c.ctx, page.GetLayoutMetrics, cdp.Empty{})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if got := metrics.CSSContentSize.Width; got > float64(width) {
+			c.t.Errorf("%s is %v wide on a screen of %d", name, got, width)
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			c.keep(fmt.Sprintf("%s-%d-%s.png", name, width, scheme), scheme)
+		}
+	}
+	c.do(chromedp.EmulateReset())
+}
+
+func (c *chromium) keep(file, scheme string) {
 	c.t.Helper()
 	dir := os.Getenv("BROWSER")
 	if !filepath.IsAbs(dir) {
 		return
 	}
-	png := ask(c, chromedp.FullScreenshot(100))
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if _, err := chromedp.Call(c.ctx, emulation.SetEmulatedMedia, media); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, file), ask(c, chromedp.FullScreenshot(100)), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -174,10 +198,20 @@ func TestBrowser(t *testing.T) {
 	c.click("footer a")
 	c.reads("2 watching")
 	c.picture("7-list-after")
-	c.do(chromedp.EmulateViewport(390, 800))
-	c.picture("8-list-phone")
-	c.do(chromedp.Navigate(s.base + "/mailboxes/support"))
-	c.picture("9-mailbox-phone")
+	_, link := s.keys.Invite("invoices", "invoices@mail.test", time.Hour)
+	c.do(chromedp.Navigate(s.base + "/link/" + link))
+	c.reads("invoices", "good once", "Connect your Gmail account")
+	c.picture("8-link")
+	c.click("form button")
+	c.reads("wants access to the mail of invoices@mail.test")
+	c.click("#cancel")
+	c.reads("was denied", "Connect your Gmail account")
+	c.picture("9-link-declined")
+	c.click("form button")
+	c.reads("wants access to the mail of invoices@mail.test")
+	c.click("#allow")
+	c.reads("Connected.")
+	c.picture("10-link-used")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.errors) > 0 {

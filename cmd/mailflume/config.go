@@ -32,7 +32,7 @@ func newConfig() *cobra.Command {
 		&cobra.Command{
 			Use:   "example",
 			Short: "Print an annotated configuration",
-			Args:  cobra.NoArgs,
+			Args:  noArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				_, err := c.OutOrStdout().Write(configs.Example())
 				return err
@@ -41,7 +41,7 @@ func newConfig() *cobra.Command {
 		&cobra.Command{
 			Use:   "schema",
 			Short: "Print the JSON Schema of the configuration, for editors",
-			Args:  cobra.NoArgs,
+			Args:  noArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				_, err := c.OutOrStdout().Write(configs.Schema())
 				return err
@@ -57,7 +57,12 @@ func newValidate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate [FILE]",
 		Short: "Check a configuration and print everything that is wrong with it",
-		Args:  cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("unexpected argument %q: one file at a time", args[1])
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				path = args[0]
@@ -66,7 +71,11 @@ func newValidate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d mailboxes\n", path, len(config.Mailboxes))
+			many := "mailboxes"
+			if len(config.Mailboxes) == 1 {
+				many = "mailbox"
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s is valid: %d %s\n", path, len(config.Mailboxes), many)
 			return nil
 		},
 	}

@@ -47,7 +47,7 @@ If somebody else owns the mailbox, --link prints a link for them instead: they s
 status page (http.public_url), from anywhere, once.
 
 A shared mailbox of Microsoft 365 has no login of its own: a member signs in, named with --as.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneMailbox,
 		RunE: func(c *cobra.Command, args []string) error {
 			config, err := loadConfig(k.path)
 			if err != nil {
@@ -214,8 +214,11 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 	}()
 	select {
 	case r := <-got:
+		if errors.Is(r.err, io.EOF) {
+			return "", errors.New("the input ended before anything came")
+		}
 		if r.err != nil {
-			return "", fmt.Errorf("read the answer: %w", r.err)
+			return "", fmt.Errorf("read the input: %w", r.err)
 		}
 		return r.line, nil
 	case <-ctx.Done():

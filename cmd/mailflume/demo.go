@@ -41,7 +41,7 @@ func newDemo() *cobra.Command {
 		Long: `Start simulated Gmail and Outlook servers with their OAuth, write a configuration for two
 mailboxes of theirs, and run it as "mailflume run" does, with the built-in NATS server.
 Sample mails arrive, and one line is printed for each event. Nothing leaves this machine.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d.out, d.errs = c.OutOrStdout(), c.ErrOrStderr()
 			if d.messages < 0 || d.pace < 0 {

@@ -62,7 +62,7 @@ func (d *desk) open(ctx context.Context) (err error) {
 func sealingKeys(config *configs.Config) (*token.Keyring, error) {
 	keys, err := config.Keyring()
 	if err != nil {
-		return nil, usage(fmt.Errorf("the keys that seal grants (setting sealing_key): %w", err))
+		return nil, usage(fmt.Errorf("%w (setting sealing_key); mailflume keys new prints a key", err))
 	}
 	return keys, nil
 }

@@ -18,7 +18,7 @@ func newHealth() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "health",
 		Short: "Ask the mailflume in this container whether it is ready",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			host, port, err := net.SplitHostPort(listen)
 			if err != nil {

@@ -31,12 +31,16 @@ func newKeys() *cobra.Command {
 	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Seal every grant with the first key, while mailflume runs",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return atDesk(c.Context(), path, func(d *desk) error {
 				start := time.Now()
 				changed, all, err := d.rotate(c.Context())
-				fmt.Fprintf(c.OutOrStdout(), "%d of %d grants were sealed anew in %v.\n", changed, all, time.Since(start).Round(time.Millisecond))
+				rest := ""
+				if err == nil && changed < all {
+					rest = " The others have the first key already."
+				}
+				fmt.Fprintf(c.OutOrStdout(), "%d of %d grants were sealed anew in %v.%s\n", changed, all, time.Since(start).Round(time.Millisecond), rest)
 				return err
 			})
 		},
@@ -45,7 +49,7 @@ func newKeys() *cobra.Command {
 	c.AddCommand(rotate, &cobra.Command{
 		Use:   "new",
 		Short: "Print a new key, a line for the file of sealing_key",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), token.NewKey())
 			return err

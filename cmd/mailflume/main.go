@@ -134,6 +134,25 @@ func noCommand(c *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), hint)
 }
 
+// noArgs is the rule of a command that takes none.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// oneMailbox is the rule of a command for one mailbox.
+func oneMailbox(_ *cobra.Command, args []string) error {
+	switch len(args) {
+	case 0:
+		return errors.New("the name of a mailbox is missing")
+	case 1:
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q: one mailbox at a time", args[1])
+}
+
 // markArgs makes a mistake in the arguments of any command a usage error that says where to read on.
 func markArgs(c *cobra.Command) {
 	if rule := c.Args; rule != nil {

@@ -54,8 +54,16 @@ func newParse() *cobra.Command {
 		Long: `Parse message files (RFC 5322) and print one JSON line for each: {"file": PATH, "mail": ...},
 where mail is what data.email and its siblings carry in an event. A PATH may be a folder,
 which is walked in order, or "-" for the standard input.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, paths []string) error {
+			if len(paths) == 0 {
+				return errors.New("what to parse is missing: files, folders, or - for the standard input")
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, paths []string) error {
+			if p.leaves && p.explain {
+				return usage(errors.New("--leaves goes without --explain; see mailflume parse --help"))
+			}
 			p.out = c.OutOrStdout()
 			var failed error // what cannot be read does not keep the others from being parsed
 			for _, path := range paths {
@@ -67,7 +75,6 @@ which is walked in order, or "-" for the standard input.`,
 	c.Flags().BoolVar(&p.leaves, "leaves", false, `add "leaves": every leaf of the whole tree in order, attached messages included`)
 	c.Flags().BoolVar(&p.explain, "explain", false, "print the tree, the repairs and why they were made, for a person")
 	c.Flags().BoolVar(&p.dkim, "dkim", false, "check the DKIM signatures too, with keys from the DNS")
-	c.MarkFlagsMutuallyExclusive("leaves", "explain")
 	return c
 }
 

@@ -27,7 +27,7 @@ refused as a whole and the old configuration goes on.
 
 Replicas may run with the same configuration against one NATS server or cluster; they split the
 mailboxes among themselves.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := loadConfig(path)
 			if err != nil {

@@ -29,7 +29,7 @@ func newStatus() *cobra.Command {
 		Long: `Say which replicas are alive, which of them reads which mailbox, how far each folder was read,
 what is wrong and what to do. It is read from NATS, so it covers all replicas, and it disturbs
 none. Exit code 1 means that someone must act, or that a mailbox is read by nobody.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := loadConfig(path)
 			if err != nil {
@@ -134,7 +134,7 @@ func survey(ctx context.Context, config *configs.Config) (found *situation, err 
 	}
 	usage, err := p.Usage(ctx)
 	if errors.Is(err, publish.ErrNoStream) {
-		return nil, fmt.Errorf("there is no stream %s: mailflume has not run with this configuration yet", config.NATS.Stream.Name)
+		return nil, fmt.Errorf("there is no stream %s: mailflume has not run with this configuration yet; mailflume run begins", config.NATS.Stream.Name)
 	}
 	if err != nil {
 		return nil, withAdvice(err)

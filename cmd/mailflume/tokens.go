@@ -138,7 +138,7 @@ func newTokenImport() *cobra.Command {
 		Short: "Take over a refresh token that was granted elsewhere",
 		Long: `Read a refresh token from standard input, or from a file, try it out, and keep it, sealed. It must
 have been granted to the mailbox's client. A running mailflume takes it up within seconds.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneMailbox,
 		RunE: func(c *cobra.Command, args []string) error {
 			return atDesk(c.Context(), path, func(d *desk) error {
 				m, account, err := d.account(args[0])
@@ -211,7 +211,7 @@ func newTokenRevoke() *cobra.Command {
 		Short: "Give a mailbox's grant up, at the provider too",
 		Long: `Revoke the grant of a mailbox at its provider, where the provider lets programs do that (Google does,
 Microsoft does not), and forget its tokens. The mailbox is not read any more until it is connected again.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneMailbox,
 		RunE: func(c *cobra.Command, args []string) error {
 			return atDesk(c.Context(), path, func(d *desk) error {
 				m, account, err := d.account(args[0])
@@ -222,11 +222,14 @@ Microsoft does not), and forget its tokens. The mailbox is not read any more unt
 				if err != nil {
 					return withAdvice(err)
 				}
-				where := "here"
-				if r.AtProvider {
-					where = "at the provider and here"
+				said := "The grant of " + m.Name + " was given up here."
+				switch {
+				case r.None:
+					said = m.Name + " had no grant. A refresh token in the configuration will not be taken over."
+				case r.AtProvider:
+					said = "The grant of " + m.Name + " was given up at the provider and here."
 				}
-				fmt.Fprintf(c.OutOrStdout(), "The grant of %s was given up %s.\n", m.Name, where)
+				fmt.Fprintln(c.OutOrStdout(), said)
 				if r.Hint != "" {
 					fmt.Fprintf(c.OutOrStdout(), "  to do: %s\n", r.Hint)
 				}

@@ -13,7 +13,7 @@ import (
 func newTrial() *cobra.Command {
 	var names []string
 	c := &cobra.Command{
-		Use: "trial", Hidden: true, Args: cobra.NoArgs,
+		Use: "trial", Hidden: true, Args: noArgs,
 		Short: "Parse the messages on standard input, for mailflume run",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return mailbox.ServeTrials(c.InOrStdin(), c.OutOrStdout(), parser.Options{AuthServIDs: names})
