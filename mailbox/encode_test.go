@@ -84,8 +84,8 @@ var monsters = map[string]string{
 	"broken utf8": plainHead + "\r\n" + strings.Repeat("\xff\xfe\x80", 150_000),
 }
 
-// long is longer than any event may be.
-var long = strings.Repeat("x", 500_000)
+// long is longer than an event of these tests may be.
+var long = strings.Repeat("x", 200_000)
 
 // An event is cut until it fits, stays valid JSON and UTF-8, says that it was cut, and keeps what identifies it.
 func TestEncodeCutsWhatDoesNotFit(t *testing.T) {

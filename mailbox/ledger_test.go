@@ -27,7 +27,8 @@ func TestLedgerIsBounded(t *testing.T) {
 	if each > 100 {
 		t.Errorf("%.0f bytes an event", each)
 	}
-	for i := maxTraces; i < 5*maxTraces; i++ {
+	const all = 3*maxTraces + 2 // it forgets twice
+	for i := maxTraces; i < all; i++ {
 		l.add(sum(i/2*2), "Archive", trace{uid: uint32(i + 1)}) // each twice
 	}
 	if n := len(l.traces); n > 2*maxTraces || n < maxTraces || len(l.newest) > n {
@@ -37,10 +38,10 @@ func TestLedgerIsBounded(t *testing.T) {
 		t.Error("the oldest is known")
 	}
 	var uids []uint32
-	for i := l.last(sum(5*maxTraces - 2)); i >= 0 && len(uids) < 5; i = l.traces[i].before {
+	for i := l.last(sum(all - 2)); i >= 0 && len(uids) < 5; i = l.traces[i].before {
 		uids = append(uids, l.traces[i].uid)
 	}
-	if len(uids) != 2 || uids[0] != 5*maxTraces || uids[1] != 5*maxTraces-1 {
+	if len(uids) != 2 || uids[0] != all || uids[1] != all-1 {
 		t.Errorf("the newest fingerprint is of %v", uids)
 	}
 }

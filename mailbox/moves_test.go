@@ -138,38 +138,75 @@ func TestMoveThatIsUnderWay(t *testing.T) {
 // What is still where it was is a copy, and what came twice is two: each of them is published.
 func TestCopiedMessageIsAnother(t *testing.T) {
 	for _, restart := range []bool{false, true} {
-		r := newRig(t, sim.Exchange, "INBOX", "Archive")
-		r.deliver("INBOX", 0, 5)
-		w := r.worker()
-		must(t, w.Drain(t.Context()))
-		if restart {
-			w = r.worker()
-		}
-		r.deliver("Archive", 0, 5) // the same bytes, the same dates
-		must(t, w.Drain(t.Context()))
-		r.wantEach(5, 2)
-		r.deliver("Archive", 5, 5)
-		r.deliver("INBOX", 5, 5)
-		must(t, w.Drain(t.Context()))
-		r.wantEach(10, 2)
-		must(t, w.Drain(t.Context()))
-		r.wantEach(10, 2)
+		inLab(t, plainWorld, func(l *lab) {
+			s := l.add(sim.Exchange, "anna", "INBOX", "Archive")
+			deliver := func(folder string, from int) {
+				for i := range 5 {
+					s.a.Deliver(folder, message(from+i), minute(from+i)) // the same bytes, the same dates
+				}
+			}
+			w := mailbox.NewWorker(s.config())
+			drain := func() { must(l.t, w.Drain(l.t.Context())) }
+			deliver("INBOX", 0)
+			drain()
+			if restart {
+				w.Close()
+				w = mailbox.NewWorker(s.config())
+			}
+			deliver("Archive", 0)
+			drain()
+			s.wantEach(5, 2)
+			deliver("Archive", 5)
+			deliver("INBOX", 5)
+			drain()
+			s.wantEach(10, 2)
+			drain()
+			s.wantEach(10, 2)
+			w.Close()
+		})
 	}
+}
+
+// wantEach fails unless the stream has each of the messages 0 to n-1 so many times, and no other.
+func (s *subject) wantEach(n, times int) {
+	s.t.Helper()
+	got := s.subjects()
+	for i := range n {
+		if c := got[fmt.Sprintf("number %d", i)]; c != times {
+			s.t.Errorf("message %d is on the stream %d times, want %d", i, c, times)
+		}
+	}
+	if len(got) != n {
+		s.t.Errorf("%d messages are on the stream, want %d", len(got), n)
+	}
+}
+
+// subjects counts the events on the stream by the subject of the message.
+func (s *subject) subjects() map[string]int {
+	n := make(map[string]int)
+	for _, e := range s.events() {
+		n[*decode(s.t, e).Data.Email.Subject]++
+	}
+	return n
 }
 
 // One event accounts for one message: of two copies and an original that went away, one is the original.
 func TestOneEventAccountsForOneMessage(t *testing.T) {
-	r := newRig(t, sim.Exchange, "INBOX", "Archive")
-	r.deliver("INBOX", 0, 1)
-	w := r.worker()
-	must(t, w.Drain(t.Context()))
-	r.deliver("Archive", 0, 2)
-	r.deliver("Archive", 0, 1)
-	r.account.Expunge("INBOX", 1)
-	must(t, w.Drain(t.Context()))
-	if got := r.subjects(); got["number 0"] != 2 || got["number 1"] != 1 {
-		t.Errorf("the stream has %v, want number 0 twice and number 1 once", got)
-	}
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Exchange, "anna", "INBOX", "Archive")
+		w := mailbox.NewWorker(s.config())
+		defer w.Close()
+		s.a.Deliver("INBOX", message(0), minute(0))
+		must(l.t, w.Drain(l.t.Context()))
+		for _, i := range []int{0, 1, 0} {
+			s.a.Deliver("Archive", message(i), minute(i))
+		}
+		s.a.Expunge("INBOX", 1)
+		must(l.t, w.Drain(l.t.Context()))
+		if got := s.subjects(); got["number 0"] != 2 || got["number 1"] != 1 {
+			t.Errorf("the stream has %v, want number 0 twice and number 1 once", got)
+		}
+	})
 }
 
 // Messages that no Message-ID tells apart are the same only if they arrived in the same second.
@@ -274,6 +311,7 @@ func TestMovesAndFaultsInAnyOrder(t *testing.T) {
 
 // The same on a real Dovecot, with its own MOVE and COPY.
 func TestMovedMessageIsTheSameOnDovecot(t *testing.T) {
+	t.Parallel() // it waits to see whether a move goes on
 	d := dovecot.Start(t, dovecot.Options{})
 	r := newDovecotRig(t, d, "INBOX", "Archive")
 	_, err := d.Append(t.Context(), r.fetch.User, "INBOX", time.Time{}, message(0), message(1), message(2), message(3))
