@@ -211,16 +211,28 @@ func validate(url string, payload []byte) error {
 	if err != nil {
 		return fmt.Errorf("it is not JSON: %w", err)
 	}
+	s, err := schema(url)
+	if err != nil {
+		return err
+	}
+	return s.Validate(value)
+}
+
+// schema compiles a schema, once.
+func schema(url string) (*jsonschema.Schema, error) {
 	mu.Lock()
 	defer mu.Unlock()
-	if compiled[url] == nil {
-		c, err := compiler()
-		if err != nil {
-			return err
-		}
-		if compiled[url], err = c.Compile(url); err != nil {
-			return err
-		}
+	if s, there := compiled[url]; there {
+		return s, nil
 	}
-	return compiled[url].Validate(value)
+	c, err := compiler()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Compile(url)
+	if err != nil {
+		return nil, err
+	}
+	compiled[url] = s
+	return s, nil
 }
