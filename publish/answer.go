@@ -59,10 +59,13 @@ func (e *answerError) kind() error {
 }
 
 // request sends m and returns the answer. Its errors are classified: a send that did not leave is ErrUnavailable, a
-// missing answer is ErrUncertain or a *PermissionError.
+// missing answer is ErrUncertain or a *PermissionError. An answer is missing as soon as the connection is lost.
 func (p *Publisher) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	start := time.Now()
-	answer, err := p.nc.RequestMsgWithContext(ctx, m)
+	connected, end := whileConnected(ctx, p.nc)
+	defer end()
+	answer, err := p.nc.RequestMsgWithContext(connected, m)
+	err = disconnected(connected, err)
 	switch {
 	case err == nil:
 		return answer, nil
@@ -75,6 +78,34 @@ func (p *Publisher) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error)
 		return nil, denied
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUncertain, err)
+}
+
+// whileConnected returns a context that ends with ctx, with end, and when the connection is lost: nats.go (1.55) lets a
+// request wait for its answer even though the connection that it would come over is gone.
+func whileConnected(ctx context.Context, nc *nats.Conn) (connected context.Context, end func()) {
+	connected, cancel := context.WithCancelCause(ctx)
+	lost := nc.StatusChanged(nats.RECONNECTING)
+	go func() {
+		select {
+		case _, ok := <-lost:
+			if ok {
+				cancel(nats.ErrDisconnected)
+			}
+		case <-connected.Done():
+		}
+	}()
+	return connected, func() {
+		cancel(nil)
+		nc.RemoveStatusListener(lost)
+	}
+}
+
+// disconnected is the error of a call under a context of whileConnected, with its cause if that was the connection.
+func disconnected(connected context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(connected), nats.ErrDisconnected) {
+		return nats.ErrDisconnected
+	}
+	return err
 }
 
 // neverSent tells whether a send failed before a byte of it left.
@@ -91,9 +122,11 @@ func (p *Publisher) nobody(ctx context.Context, subject string) error {
 	if strings.HasPrefix(subject, "$O.") {
 		name = bucketStream(p.config.Bucket)
 	}
-	m, err := p.nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+name, nil)
+	connected, end := whileConnected(ctx, p.nc)
+	defer end()
+	m, err := p.nc.RequestWithContext(connected, "$JS.API.STREAM.INFO."+name, nil)
 	if err != nil {
-		return fmt.Errorf("%w: no stream answers on %s: %w", ErrUnavailable, subject, err)
+		return fmt.Errorf("%w: no stream answers on %s: %w", ErrUnavailable, subject, disconnected(connected, err))
 	}
 	var info struct {
 		Error *answerError `json:"error"`

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -34,10 +33,14 @@ const (
 	maxPings     = 2
 )
 
+// reconnectWait, up to twice of it, is what passes between two tries to connect again: there is one connection, and all mail
+// waits for it.
+const reconnectWait = 100 * time.Millisecond
+
 // connect opens the one connection of the process. Nothing is buffered while it is down: a send fails at once and the
 // caller, who alone knows what is still right to send, decides. It comes back by itself, for ever.
 // again is called when it is back.
-func connect(ctx context.Context, c Config, srv *server.Server, d *denials, log *slog.Logger, again func()) (*nats.Conn, error) {
+func connect(ctx context.Context, c Config, srv *embedded, d *denials, log *slog.Logger, again func()) (*nats.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -47,7 +50,7 @@ func connect(ctx context.Context, c Config, srv *server.Server, d *denials, log 
 	}
 	opts := []nats.Option{
 		nats.Name("mailflume"), nats.Timeout(wait), nats.ReconnectBufSize(-1), nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if !d.note(err) {
@@ -92,7 +95,8 @@ func connectError(where string, err error) error {
 		errors.Is(err, nats.ErrAccountAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported),
 		errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted),
 		errors.As(err, &unknownCA), errors.As(err, &badCert),
-		strings.Contains(err.Error(), "remote error: tls"):
+		// Whoever is shown no certificate may have hung up before it could say so.
+		strings.Contains(err.Error(), "remote error: tls"), strings.Contains(err.Error(), "after TLS handshake"):
 		return &LoginError{URL: where, Err: err}
 	}
 	return &UnreachableError{URL: where, Err: err}

@@ -30,6 +30,7 @@ const (
 	WeakSyncBlind = "sync_unknown"   // nobody tells
 	WeakPurge     = "purge_possible" // the stream can be purged
 	WeakShort     = "short_max_age"  // events go before a long weekend is over
+	WeakObjects   = "objects_lost"   // the bucket was made anew, and events refer to what it held
 )
 
 // shortAge is how long events should be kept at least: consumers may be down from a Friday to a Tuesday.
@@ -40,6 +41,7 @@ const shortAge = 4 * 24 * time.Hour
 func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weakness, error) {
 	var weak []Weakness
 	var single, behind []string
+	var stream, bucket Store
 	for _, name := range append([]string{p.config.Stream.Name, bucketStream(p.config.Bucket)}, beside...) {
 		info, err := p.streamInfo(ctx, name)
 		if err != nil {
@@ -52,10 +54,15 @@ func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weaknes
 		if s.Answered < s.Replicas {
 			behind = append(behind, name)
 		}
-		if name == p.config.Stream.Name {
+		switch name {
+		case p.config.Stream.Name:
+			stream = s
 			weak = append(weak, p.keeping(info)...)
+		case bucketStream(p.config.Bucket):
+			bucket = s
 		}
 	}
+	weak = append(weak, dangling(stream, bucket, p.skew)...)
 	if p.builtIn() {
 		return append(weak, Weakness{
 			Code: WeakOneDisk, Promise: "C2",
@@ -86,6 +93,26 @@ func copies(single, behind []string) (weak []Weakness) {
 		})
 	}
 	return weak
+}
+
+// clockSkew is how far the clocks of the servers of a cluster may be apart.
+const clockSkew = time.Minute
+
+// dangling is about events that are older than the bucket, which Setup makes before the first of them.
+func dangling(stream, bucket Store, skew time.Duration) []Weakness {
+	if stream.Messages == 0 || !stream.FirstTime.Add(skew).Before(bucket.Created) {
+		return nil
+	}
+	w := Weakness{
+		Code: WeakObjects, Promise: "C3, C7",
+		Sentence: fmt.Sprintf("The stream %s was made anew on %s, and the stream %s has events of before that: the attachments and raw messages that they refer to are gone.",
+			bucket.Name, bucket.Created.UTC().Format(time.DateTime), stream.Name),
+		Fix: "Restore it from a backup if they are needed.",
+	}
+	if stream.MaxAge > 0 {
+		w.Fix += fmt.Sprintf(" Nothing to do else: from %s on no event is as old.", bucket.Created.Add(stream.MaxAge).UTC().Format(time.DateOnly))
+	}
+	return []Weakness{w}
 }
 
 // keeping looks at what may remove events.

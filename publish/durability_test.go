@@ -57,6 +57,37 @@ func TestWeaknesses(t *testing.T) {
 	}
 }
 
+// A bucket that was lost and made anew does not pass for whole: the events that refer to what it held are still there.
+func TestWeaknessOfALostBucket(t *testing.T) {
+	p := newPublisher(t)
+	p.skew = 0
+	mustCommit(t, p, Batch{Mailbox: "m", Events: evs("INBOX", 0, 1)})
+	lost := func() []Weakness {
+		weak, err := p.Weaknesses(t.Context())
+		must(t, err)
+		return slices.DeleteFunc(weak, func(w Weakness) bool { return w.Code != WeakObjects })
+	}
+	if w := lost(); len(w) > 0 {
+		t.Errorf("before: %+v", w)
+	}
+	must(t, p.js.DeleteStream(t.Context(), "OBJ_mail"))
+	mustSetup(t, p)
+	if w := lost(); len(w) != 1 || !strings.Contains(w[0].Sentence, "OBJ_mail") || !strings.HasSuffix(w[0].Fix, ".") {
+		t.Errorf("after: %+v", w)
+	}
+	p.skew = time.Hour
+	if w := lost(); len(w) > 0 {
+		t.Errorf("with clocks an hour apart: %+v", w)
+	}
+	p.skew = 0
+	s, err := p.js.Stream(t.Context(), "MAIL")
+	must(t, err)
+	must(t, s.Purge(t.Context()))
+	if w := lost(); len(w) > 0 {
+		t.Errorf("without events: %+v", w)
+	}
+}
+
 // The built-in server has one disk, and no other weakness.
 func TestWeaknessesOfTheBuiltInServer(t *testing.T) {
 	weak, err := newPublisher(t).Weaknesses(t.Context())

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -23,8 +24,12 @@ import (
 
 // embedded is the NATS server inside our process and the lock on its directory.
 type embedded struct {
-	srv     *server.Server
+	config  Embedded
+	log     *slog.Logger
 	release func() error
+	srv     atomic.Pointer[server.Server] // nil while it is started anew
+	stuck   chan struct{}                 // one slot: the server refuses to write, see Publisher.Stuck
+	broken  atomic.Bool                   // and will do so until it is started anew
 }
 
 // keyCheckName is the file in the store directory that tells whether the key is the one the store was written with.
@@ -39,27 +44,76 @@ func startEmbedded(ctx context.Context, c Embedded, log *slog.Logger) (*embedded
 	if err != nil {
 		return nil, err
 	}
-	srv, err := startServer(ctx, c, log)
-	if err != nil {
+	e := &embedded{config: c, log: log, release: release, stuck: make(chan struct{}, 1)}
+	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, release())
 	}
-	return &embedded{srv: srv, release: release}, nil
+	return e, nil
 }
 
-// stop waits until everything is on disk, and only then gives up the lock.
+// start starts the server, the first time or anew. The address that it got then is the one that others know.
+func (e *embedded) start(ctx context.Context) error {
+	srv, err := startServer(ctx, e.config, &serverLog{log: e.log, owner: e})
+	if err != nil {
+		return err
+	}
+	if e.config.Listen != noListener {
+		e.config.Listen = srv.Addr().String()
+	}
+	e.srv.Store(srv)
+	return nil
+}
+
+// halt waits until everything is on disk.
+func (e *embedded) halt() {
+	if srv := e.srv.Swap(nil); srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+}
+
+// stop gives up the lock, too.
 func (e *embedded) stop() error {
-	e.srv.Shutdown()
-	e.srv.WaitForShutdown()
+	e.halt()
 	return e.release()
 }
 
-func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Server, error) {
+// InProcessConn is how our own connection reaches the server, whichever it is now.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	srv := e.srv.Load()
+	if srv == nil {
+		return nil, errors.New("the built-in NATS server is being started anew")
+	}
+	return srv.InProcessConn()
+}
+
+// url is where other programs connect.
+func (e *embedded) url() string {
+	srv := e.srv.Load()
+	if srv == nil || srv.Addr() == nil {
+		return ""
+	}
+	return srv.ClientURL()
+}
+
+// startServer starts a server on a store that is ours.
+func startServer(ctx context.Context, c Embedded, l *serverLog) (*server.Server, error) {
 	if err := checkKey(c.Dir, c.Key); err != nil {
 		return nil, err
 	}
 	if err := noteKey(c.Dir, c.Key); err != nil {
 		return nil, fmt.Errorf("note the key of the NATS store %s: %w", c.Dir, err)
 	}
+	if c.Key != "" {
+		if err := encryptStore(ctx, c, l); err != nil {
+			return nil, fmt.Errorf("encrypt the NATS store %s: %w", c.Dir, err)
+		}
+	}
+	return openServer(ctx, c, l)
+}
+
+// openServer mends the store, and starts a server that opens all of it.
+func openServer(ctx context.Context, c Embedded, l *serverLog) (*server.Server, error) {
 	if err := mendStore(c.Dir, c.Key != ""); err != nil {
 		return nil, err
 	}
@@ -71,7 +125,6 @@ func startServer(ctx context.Context, c Embedded, log *slog.Logger) (*server.Ser
 	if err != nil {
 		return nil, fmt.Errorf("start the built-in NATS server in %s: %w", c.Dir, err)
 	}
-	l := &serverLog{log: log}
 	srv.SetLoggerV2(l, false, false, false)
 	srv.Start()
 	ready := readyWithin(ctx, srv)
@@ -193,9 +246,10 @@ func keyCheck(key Secret) string {
 }
 
 // serverLog passes the server's warnings and errors on and remembers the first fatal one, which nats-server only logs, and
-// the last warning.
+// the last warning. That it refuses to write is only logged, too.
 type serverLog struct {
 	log    *slog.Logger
+	owner  *embedded
 	mu     sync.Mutex
 	fatal  string
 	warned string
@@ -224,7 +278,18 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {
-	l.log.Error("built-in NATS server: " + fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	l.log.Error("built-in NATS server: " + text)
+	broken := strings.Contains(strings.ToLower(text), "critical write error")
+	if broken {
+		l.owner.broken.Store(true)
+	}
+	if broken || strings.Contains(text, "resource limits exceeded") {
+		select {
+		case l.owner.stuck <- struct{}{}:
+		default: // it is known
+		}
+	}
 }
 
 func (l *serverLog) Warnf(format string, v ...any) {

@@ -169,6 +169,7 @@ type writer struct {
 	p       *Publisher
 	mailbox string
 	folders []string
+	size    int // of an event's data, about
 	known   bool
 	chain   Chain
 }
@@ -187,6 +188,9 @@ func (w *writer) step(ctx context.Context, folder string, n int) error {
 		return err
 	}
 	b := Batch{Mailbox: w.mailbox, After: w.chain.Seq, Events: evs(folder, at, n)}
+	for i := range b.Events {
+		b.Events[i].Data = append(b.Events[i].Data, bytes.Repeat([]byte(" "), w.size)...)
+	}
 	r, err := w.p.Commit(ctx, b)
 	if err != nil {
 		w.known = false
@@ -232,6 +236,7 @@ type proxy struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	mute   bool // drop what the server answers
+	lost   int  // how often it did
 	wg     sync.WaitGroup
 }
 
@@ -283,6 +288,9 @@ func (x *proxy) copy(dst, src net.Conn, answers bool) {
 		}
 		x.mu.Lock()
 		drop := answers && x.mute
+		if drop {
+			x.lost++
+		}
 		x.mu.Unlock()
 		if drop {
 			continue
@@ -311,6 +319,13 @@ func (x *proxy) silence(on bool) {
 	if !on {
 		x.cut()
 	}
+}
+
+// unheard is how often answers were dropped.
+func (x *proxy) unheard() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.lost
 }
 
 // eventually tries f until it is true.

@@ -128,7 +128,7 @@ func TestOpenListensForOthers(t *testing.T) {
 	c := embeddedConfig(t.TempDir())
 	c.Embedded.Listen = "127.0.0.1:0"
 	p := mustSetup(t, mustOpen(t, c))
-	addr := p.server.srv.Addr().String()
+	addr := p.server.srv.Load().Addr().String()
 	q := mustSetup(t, mustOpen(t, Config{URL: "nats://" + addr}))
 	mustCommit(t, q, Batch{Mailbox: "m", Events: evs("INBOX", 0, 3)})
 	if c := mustRecover(t, p, "m"); c.Seq != 3 {

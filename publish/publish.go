@@ -60,7 +60,7 @@ type Publisher struct {
 	born    time.Time            // when the stream was created, to know a new one from an old one
 	back    chan struct{}        // closed when the connection comes back, and then replaced
 
-	commitWait, readWait, doubt time.Duration
+	commitWait, readWait, doubt, skew time.Duration
 }
 
 // Open connects to NATS, or starts the built-in server. It changes nothing in an external server; see Setup. log gets
@@ -73,7 +73,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Publisher, error) {
 	p := &Publisher{
 		config: c, slots: make(chan struct{}, maxInFlight), closing: make(chan struct{}), highest: map[string]uint64{}, behind: map[string]time.Time{},
 		back:       make(chan struct{}),
-		commitWait: commitWait, readWait: readWait, doubt: doubt,
+		commitWait: commitWait, readWait: readWait, doubt: doubt, skew: clockSkew,
 	}
 	p.maxAge.Store(int64(c.Stream.maxAge()))
 	if c.URL == "" {
@@ -94,12 +94,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Publisher, error) {
 }
 
 func (p *Publisher) connect(ctx context.Context, log *slog.Logger) (err error) {
-	if p.server != nil {
-		p.nc, err = connect(ctx, p.config, p.server.srv, &p.denied, log, p.reconnected)
-	} else {
-		p.nc, err = connect(ctx, p.config, nil, &p.denied, log, p.reconnected)
-	}
-	if err != nil {
+	if p.nc, err = connect(ctx, p.config, p.server, &p.denied, log, p.reconnected); err != nil {
 		return err
 	}
 	p.js, err = jetstream.New(p.nc)

@@ -214,7 +214,7 @@ func (p *Publisher) ask(ctx context.Context, subject string, body []byte, answer
 	defer cancel()
 	m, err := p.request(ctx, &nats.Msg{Subject: subject, Data: body})
 	if errors.Is(err, ErrUncertain) {
-		return fmt.Errorf("%w: the stream's leader does not answer: %w", ErrUnavailable, context.Cause(ctx))
+		return fmt.Errorf("%w: the stream's leader does not answer: %w", ErrUnavailable, why(ctx, nats.ErrDisconnected))
 	}
 	if err != nil {
 		return err
@@ -223,4 +223,12 @@ func (p *Publisher) ask(ctx context.Context, subject string, body []byte, answer
 		return fmt.Errorf("%w: NATS answers what is not JSON: %w", ErrUnavailable, err)
 	}
 	return nil
+}
+
+// why is the cause of ctx's end, or another one if it has not ended.
+func why(ctx context.Context, otherwise error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return otherwise
 }

@@ -27,14 +27,10 @@ func (p *Publisher) Status() Status {
 }
 
 func (p *Publisher) clientURL() string {
-	switch {
-	case p.server == nil:
+	if p.server == nil {
 		return p.config.where()
-	case p.config.Embedded.Listen == noListener:
-		return ""
-	default:
-		return p.server.srv.ClientURL()
 	}
+	return p.server.url()
 }
 
 // Usage says how full the stream and the bucket are. A limit of 0 means none.

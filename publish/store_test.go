@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // leaveStore makes a store with events and objects and returns its configuration and where the streams are.
@@ -73,6 +75,86 @@ func TestKilledWhileAStreamIsMade(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(empty, "msgs"), 0o700))
 	must(t, os.WriteFile(filepath.Join(empty, "msgs", "1.blk"), nil, 0o600))
 	wantStore(t, c)
+}
+
+// A kill between the settings of a stream or a consumer and their checksum, of which the next start was killed in its turn.
+func TestKilledWhileItIsMended(t *testing.T) {
+	c, streams := leaveStore(t, "right")
+	sum := filepath.Join(streams, "MAIL", "meta.sum")
+	must(t, os.WriteFile(sum, nil, 0o600))
+	wantStore(t, c)
+}
+
+// A kill while a subscriber's consumer is made leaves its settings, and nats-server writes their checksum neither when it
+// is made again nor ever: the consumer would be gone after every start.
+func TestKilledWhileAConsumerIsMade(t *testing.T) {
+	for _, key := range []Secret{"", "right"} {
+		t.Run(fmt.Sprint("encrypted ", key != ""), func(t *testing.T) {
+			c, streams := leaveStore(t, key)
+			p := mustSetup(t, mustOpen(t, c))
+			s, err := p.js.Stream(t.Context(), "MAIL")
+			must(t, err)
+			_, err = s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "workflow"})
+			must(t, err)
+			mustClose(t, p)
+			must(t, os.Remove(filepath.Join(streams, "MAIL", "obs", "workflow", "meta.sum")))
+			p = mustSetup(t, mustOpen(t, c))
+			s, err = p.js.Stream(t.Context(), "MAIL")
+			must(t, err)
+			_, err = s.Consumer(t.Context(), "workflow")
+			must(t, err)
+			mustClose(t, p)
+			wantStore(t, c)
+		})
+	}
+}
+
+// The store is mended wherever it is, and what nats-server is about to remove is nobody's loss.
+func TestAStoreWithAStrangeName(t *testing.T) {
+	c, _ := leaveStore(t, "right")
+	strange := filepath.Join(t.TempDir(), "mail[1]*")
+	must(t, os.Rename(c.Embedded.Dir, strange))
+	streams := filepath.Join(strange, "jetstream", "$G", "streams")
+	c.Embedded.Dir = strange
+	must(t, os.WriteFile(filepath.Join(streams, "MAIL", "msgs", "2.blk"), nil, 0o600))
+	must(t, os.CopyFS(filepath.Join(streams, ".KV_old"), os.DirFS(filepath.Join(streams, "MAIL"))))
+	wantStore(t, c)
+	must(t, os.Remove(filepath.Join(streams, "MAIL", "meta.inf")))
+	_, err := Open(t.Context(), c, quiet())
+	wantText(t, err, "MAIL", "backup")
+}
+
+// A store that was made without a key is encrypted when it gets one, and whoever is killed meanwhile begins anew.
+func TestEncryptAStore(t *testing.T) {
+	for name, killed := range map[string]func(store string) error{
+		"all at once": func(string) error { return nil },
+		"killed while it was copied": func(store string) error {
+			return os.MkdirAll(filepath.Join(store+".plain.tmp", "$G", "streams"), 0o700)
+		},
+		"killed while a block was encrypted": func(store string) error {
+			if err := os.CopyFS(store+".plain", os.DirFS(store)); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(store, "$G", "streams", "MAIL", "msgs", "1.blk"), []byte("half"), 0o600)
+		},
+		"killed while it began anew": func(store string) error { return os.Rename(store, store+".plain") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := leaveStore(t, "")
+			must(t, killed(filepath.Join(c.Embedded.Dir, "jetstream")))
+			c.Embedded.Key = "right"
+			wantStore(t, c)
+			if grepDir(t, c.Embedded.Dir, `{"position":1}`) || grepDir(t, c.Embedded.Dir, "the bytes") {
+				t.Error("readable in the files")
+			}
+			left, err := filepath.Glob(filepath.Join(c.Embedded.Dir, "*.plain*"))
+			must(t, err)
+			if len(left) > 0 {
+				t.Errorf("%v is left", left)
+			}
+			wantStore(t, c)
+		})
+	}
 }
 
 // What cannot be mended is not made anew over what it held.

@@ -51,7 +51,7 @@ func (s *Store) Kept(ctx context.Context, id string) (bool, error) {
 func (s *Store) WatchGrants(ctx context.Context, changed func(id string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	opening := time.AfterFunc(callTimeout, cancel) // the context goes on to bound the watch, so it can have no deadline
+	opening := time.AfterFunc(openLimit, cancel) // the context goes on to bound the watch, so it can have no deadline
 	w, err := s.watch(ctx, tableGrants+".*")
 	if err != nil {
 		return fmt.Errorf("watch the grants: %w", err)

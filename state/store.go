@@ -31,8 +31,6 @@ type Config struct {
 var ErrAmbiguous = fmt.Errorf("no answer, the write may have been stored: %w", os.ErrDeadlineExceeded)
 
 const (
-	// callTimeout bounds a call whose context has no deadline. A cluster that lost a leader stalls for up to 5.5 seconds.
-	callTimeout = 8 * time.Second
 	// markerTTL is how long the bucket remembers a deletion: longer than the longest outage of a watch.
 	markerTTL = 15 * time.Minute
 	// minMarkerTTL is what an existing bucket must have.
@@ -45,11 +43,13 @@ type Store struct {
 	kv       jetstream.KeyValue
 	subjects string // of records: followed by the key
 	read     string // subject of reads through the leader
+
+	readLimit, writeLimit time.Duration
 }
 
 // Open opens the bucket, and creates it if there is none.
 func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error) {
-	ctx, cancel := bound(ctx)
+	ctx, cancel := bound(ctx, openLimit)
 	defer cancel()
 	kv, err := openBucket(ctx, js, c)
 	if err != nil {
@@ -57,7 +57,10 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error)
 	}
 	crash.At("stream.prepared")
 	api := apiPrefix(js.Options())
-	s := &Store{js: js, kv: kv, subjects: "$KV." + c.Bucket + ".", read: api + "STREAM.MSG.GET.KV_" + c.Bucket}
+	s := &Store{
+		js: js, kv: kv, subjects: "$KV." + c.Bucket + ".", read: api + "STREAM.MSG.GET.KV_" + c.Bucket,
+		readLimit: readLimit, writeLimit: writeLimit,
+	}
 	if api != jetstream.DefaultAPIPrefix {
 		s.subjects = api + s.subjects
 	}
@@ -114,14 +117,6 @@ func apiPrefix(o jetstream.JetStreamOptions) string {
 		return strings.TrimSuffix(o.APIPrefix, ".") + "."
 	}
 	return jetstream.DefaultAPIPrefix
-}
-
-// bound gives a context without a deadline one, since a request that nobody answers would wait for ever.
-func bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, callTimeout)
 }
 
 // Get returns what package token keeps under the key and the revision to pass to Set. It asks the leader of the bucket,
@@ -196,15 +191,15 @@ func (s *Store) get(ctx context.Context, key string) ([]byte, uint64, error) {
 
 // last reads the last message of a key through the leader.
 func (s *Store) last(ctx context.Context, key string) (record, error) {
-	ctx, cancel := bound(ctx)
-	defer cancel()
+	ctx, end := s.call(ctx, s.readLimit)
+	defer end()
 	request, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + s.kv.Bucket() + "." + key})
 	if err != nil {
 		return record{}, err
 	}
 	reply, err := s.js.Conn().RequestWithContext(ctx, s.read, request)
 	if err != nil {
-		return record{}, fmt.Errorf("get %s: %w", key, err)
+		return record{}, fmt.Errorf("get %s: %w", key, disconnected(ctx, err))
 	}
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -279,8 +274,8 @@ func (s *Store) remove(ctx context.Context, key string, revision uint64) error {
 
 // write publishes one conditional write. kv.Update would drop a time to live, and PublishMsg would try again by itself.
 func (s *Store) write(ctx context.Context, key string, value []byte, revision uint64, header nats.Header) (uint64, error) {
-	ctx, cancel := bound(ctx)
-	defer cancel()
+	ctx, end := s.call(ctx, s.writeLimit)
+	defer end()
 	m := &nats.Msg{Subject: s.subjects + key, Data: value, Header: nats.Header{}}
 	for k, v := range header {
 		m.Header[k] = v
@@ -301,23 +296,23 @@ func (s *Store) write(ctx context.Context, key string, value []byte, revision ui
 	case errors.As(err, &api), errors.Is(err, jetstream.ErrNoStreamResponse):
 		return 0, fmt.Errorf("set %s: %w", key, err)
 	}
-	return 0, fmt.Errorf("set %s: %w (%w)", key, ErrAmbiguous, err)
+	return 0, fmt.Errorf("set %s: %w (%w)", key, ErrAmbiguous, disconnected(ctx, err))
 }
 
 // list returns the records of a table by id.
 func (s *Store) list(ctx context.Context, table string) (map[string]record, error) {
-	ctx, cancel := bound(ctx)
-	defer cancel()
+	ctx, end := s.call(ctx, openLimit)
+	defer end()
 	watch, err := s.watch(ctx, table+".*")
 	if err != nil {
-		return nil, fmt.Errorf("list %s.*: %w", table, err)
+		return nil, fmt.Errorf("list %s.*: %w", table, disconnected(ctx, err))
 	}
 	defer func() { go stopWatch(watch) }()
 	records := make(map[string]record)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("list %s.*: %w", table, ctx.Err())
+			return nil, fmt.Errorf("list %s.*: %w", table, context.Cause(ctx))
 		case e, ok := <-watch.Updates():
 			switch {
 			case !ok:

@@ -39,6 +39,7 @@ type service struct {
 
 	core    atomic.Pointer[core]
 	waiting atomic.Pointer[error]     // why core is not there yet
+	halted  atomic.Pointer[error]     // why the built-in NATS server does not write
 	refused atomic.Pointer[error]     // why the configuration file, as it is now, was not taken over
 	stopped atomic.Pointer[time.Time] // when it was asked to stop
 }
@@ -151,6 +152,7 @@ func (s *service) carry(ctx context.Context, started func(*service)) (err error)
 	beside.Go(func() { c.watchGrants(looking) })
 	beside.Go(func() { s.watchConfig(looking, c) })
 	beside.Go(func() { s.report(looking, c) })
+	beside.Go(func() { s.keepWriting(looking, publisher) })
 	err = c.group.Run(ctx, c.replica)
 	stop()
 	beside.Wait()
@@ -356,6 +358,9 @@ func (s *service) ready() error {
 	c := s.core.Load()
 	if c == nil {
 		return *s.waiting.Load()
+	}
+	if err := s.halted.Load(); err != nil && *err != nil {
+		return *err
 	}
 	if !c.publisher.Status().Connected {
 		return fmt.Errorf("not connected to NATS at %s", c.publisher.Status().Where)
