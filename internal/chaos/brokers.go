@@ -17,6 +17,7 @@ import (
 // Brokers are the nats-server processes of a World: one, or a cluster. Each keeps its port and its files when it is killed
 // and started again.
 type Brokers struct {
+	Routes *Routes // between them, if they can be cut
 	binary string
 	nodes  []*node
 }
@@ -30,9 +31,9 @@ type node struct {
 
 // newBrokers writes the settings of n servers that keep their files below dir, or the first one's in store. jetStream is
 // put at the end of the block of that name, and more at the end of every configuration.
-func newBrokers(binary, dir string, n int, jetStream, more, store string) (*Brokers, error) {
+func newBrokers(binary, dir string, n int, jetStream, more, store string, routed bool) (*Brokers, error) {
 	b := &Brokers{binary: binary}
-	var routes []string
+	var clustered []string
 	for i := range n {
 		at := filepath.Join(dir, fmt.Sprint("n", i))
 		one := &node{dir: at, store: filepath.Join(at, "store"), config: filepath.Join(at, "nats.conf")}
@@ -45,21 +46,36 @@ func newBrokers(binary, dir string, n int, jetStream, more, store string) (*Brok
 		if err := errors.Join(err1, err2, os.MkdirAll(at, 0o755)); err != nil {
 			return nil, fmt.Errorf("prepare a broker: %w", err)
 		}
-		routes = append(routes, fmt.Sprintf("%q", "nats://127.0.0.1:"+one.cluster))
+		clustered = append(clustered, "127.0.0.1:"+one.cluster)
 		b.nodes = append(b.nodes, one)
+	}
+	if routed {
+		var err error
+		if b.Routes, err = newRoutes(clustered); err != nil {
+			return nil, err
+		}
 	}
 	for i, one := range b.nodes {
 		text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%s\njetstream {store_dir: %q%s}\n", i, one.port, one.store, jetStream)
 		if n > 1 {
-			// Clients are told of no other address: the way to a server may lead through a bad line.
-			text += fmt.Sprintf("cluster {name: chaos, listen: 127.0.0.1:%s, no_advertise: true, routes: [%s]}\n",
-				one.cluster, strings.Join(routes, ", "))
+			text += b.cluster(i, clustered)
 		}
 		if err := os.WriteFile(one.config, []byte(text+more), 0o600); err != nil {
 			return nil, fmt.Errorf("write configuration: %w", err)
 		}
 	}
 	return b, nil
+}
+
+// cluster is the configuration of the cluster for the server i. Clients are told of no other address: the way to a server
+// may lead through a bad line. Where that is so between the servers, they tell each other an address that nobody has.
+func (b *Brokers) cluster(i int, routes []string) string {
+	told := ""
+	if b.Routes != nil {
+		routes, told = b.Routes.from(i, len(b.nodes)), ", advertise: 127.0.0.1:1"
+	}
+	return fmt.Sprintf("cluster {name: chaos, listen: 127.0.0.1:%s, no_advertise: true%s, routes: [\"nats://%s\"]}\n",
+		b.nodes[i].cluster, told, strings.Join(routes, `", "nats://`))
 }
 
 func (n *node) addr() string { return "127.0.0.1:" + n.port }
@@ -190,6 +206,9 @@ func (b *Brokers) Rewrite(change func(string) string) error {
 }
 
 func (b *Brokers) killAll() {
+	if b.Routes != nil {
+		defer b.Routes.close()
+	}
 	for _, n := range b.nodes {
 		if n.p != nil {
 			n.p.Kill()

@@ -170,6 +170,37 @@ func TestFrozenBroker(t *testing.T) {
 	}, 15*time.Minute), 10*time.Second)
 }
 
+// Of three servers the one that leads is parted from the others, while replicas go on talking to it and to them: the others
+// elect another one, and what the one that was left alone cannot store it does not acknowledge.
+func TestSplitBrokers(t *testing.T) {
+	splits := forms(t, 2, 30)
+	alongside(t)
+	w := newWorld(t, Options{
+		Binary: buildMailflume(t), NATS: buildNATS(t), Brokers: 3, Routes: true, Mailboxes: 12, Lease: 2 * time.Second,
+	})
+	atMost(t, ordeal(t, w, Ordeal{
+		Mails: madeUp(900*splits, w.rng), Every: 50 * time.Millisecond, Faults: splits, Size: 3,
+		Fault: func(ctx context.Context, _ *Fleet, k int) (time.Time, error) {
+			if err := w.Whole(ctx); err != nil {
+				return time.Time{}, err
+			}
+			leader, err := w.Leader(ctx)
+			if err != nil {
+				return time.Time{}, err
+			}
+			err = w.Brokers.Routes.Isolate(leader, k%2 == 1)
+			time.Sleep(3 * time.Second)
+			w.sleep(5 * time.Second)
+			err = errors.Join(err, w.Brokers.Routes.Rejoin(ctx, leader))
+			joined := time.Now()
+			if err == nil {
+				_, err = w.Flows(ctx, joined, 30*time.Second)
+			}
+			return joined, err
+		},
+	}, 15*time.Minute), 10*time.Second)
+}
+
 // A replica is stopped for twice its lease and goes on: by then others own its mailboxes, and it publishes nothing.
 func TestZombie(t *testing.T) {
 	const lease = 2 * time.Second

@@ -25,7 +25,7 @@ type trial struct {
 
 func newTrial(t *testing.T, limit time.Duration, o Options) *trial {
 	t.Helper()
-	o.Binary, o.NATS = buildMailflume(t), buildNATS(t)
+	o.Binary = buildMailflume(t)
 	w := newWorld(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
@@ -115,7 +115,7 @@ func memory(p *process.Process) int {
 func TestFullStream(t *testing.T) {
 	lasts, boxes := forms(t, 12*time.Second, 5*time.Minute), forms(t, 30, 100)
 	alongside(t)
-	x := newTrial(t, 15*time.Minute, Options{Mailboxes: boxes, Stream: ", max_bytes: 500KiB"})
+	x := newTrial(t, 15*time.Minute, Options{NATS: buildNATS(t), Mailboxes: boxes, Stream: ", max_bytes: 500KiB"})
 	x.must(x.Deliver(x.ctx, x.rng, madeUp(10*boxes, x.rng)...))
 	deep := madeUp(600, x.rng) // more than is fetched ahead, in one mailbox
 	_, err := x.Dovecot.Append(x.ctx, x.boxes[0].address, "INBOX", time.Time{}, deep...)
@@ -144,48 +144,68 @@ func TestFullStream(t *testing.T) {
 	x.all(time.Minute)
 }
 
-// The disk of the broker is full for a while.
+// The disk of the broker, or of the built-in server, is full for a while.
 func TestFullDisk(t *testing.T) {
 	lasts := forms(t, 5*time.Second, time.Minute)
 	alongside(t)
-	store := t.TempDir()
-	if err := unix.Mount("tmpfs", store, "tmpfs", 0, "size=8m"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
+	for _, broker := range []string{"embedded server", "external server"} {
+		t.Run(broker, func(t *testing.T) {
+			alongside(t)
+			store := t.TempDir()
+			if err := unix.Mount("tmpfs", store, "tmpfs", 0, "size=12m"); err != nil {
+				t.Skipf("a small file system cannot be mounted here: %v", err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(store, unix.MNT_DETACH); err != nil {
+					t.Error(err)
+				}
+			})
+			o := Options{Store: store}
+			if broker == "external server" {
+				o.NATS, o.JetStream = buildNATS(t), ", max_file_store: 1GB"
+			}
+			x := newTrial(t, 10*time.Minute, o)
+			x.must(x.Deliver(x.ctx, x.rng, madeUp(300, x.rng)...))
+			x.start()
+			said := x.fill(store)
+			time.Sleep(lasts)
+			_, page, err := x.fleet.replicas[0].Get(x.ctx, "/")
+			x.must(err)
+			t.Logf("it says %q", sentence.FindAllString(page, 1))
+			t.Logf("the disk was full for %v; said after %v", lasts, said.Round(10*time.Millisecond))
+			x.must(unix.Mount("tmpfs", store, "tmpfs", unix.MS_REMOUNT, "size=256m"))
+			if x.Brokers != nil {
+				// A nats-server that could not write a stream does not touch it again until it is started anew.
+				x.Brokers.Kill(0)
+				x.must(x.Brokers.Start(x.ctx, 0))
+			}
+			x.all(time.Minute)
+		})
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(store, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	x := newTrial(t, 10*time.Minute, Options{Store: store, JetStream: ", max_file_store: 1GB"})
-	x.must(x.Deliver(x.ctx, x.rng, madeUp(300, x.rng)...))
-	x.start()
-	for full := false; !full; {
+}
+
+// fill delivers mail until the disk has no room, or less than the broker wants, and returns how long it takes until that is
+// said.
+func (x *trial) fill(disk string) (said time.Duration) {
+	x.t.Helper()
+	tells := func() bool {
+		return x.says("/", "stream") && x.says("/metrics", `state="waiting"} 1`) || x.says("/readyz", "make room")
+	}
+	for full := false; !full; full = full || tells() {
 		x.must(x.Deliver(x.ctx, x.rng, madeUp(100, x.rng)...))
 		var fs unix.Statfs_t
-		x.must(unix.Statfs(store, &fs))
+		x.must(unix.Statfs(disk, &fs))
 		full = fs.Bavail < 16
 		x.must(x.ctx.Err())
 	}
-	began := time.Now()
-	said := x.within(10*time.Second, "it says that something is wrong", func() bool { return x.says("/", "stream") && x.says("/metrics", `state="waiting"} 1`) })
-	time.Sleep(lasts)
-	_, page, err := x.fleet.replicas[0].Get(x.ctx, "/")
-	x.must(err)
-	t.Logf("it says %q", sentence.FindAllString(page, 1))
-	t.Logf("the disk was full for %v; said after %v", time.Since(began).Round(time.Second), said.Round(10*time.Millisecond))
-	x.must(unix.Mount("tmpfs", store, "tmpfs", unix.MS_REMOUNT, "size=256m"))
-	// A nats-server that could not write a stream does not touch it again until it is started anew.
-	x.Brokers.Kill(0)
-	x.must(x.Brokers.Start(x.ctx, 0))
-	x.all(time.Minute)
+	return x.within(20*time.Second, "it says that something is wrong", tells)
 }
 
 // The stream is deleted, and made again.
 func TestNoStream(t *testing.T) {
 	forms(t, 0, 0)
 	alongside(t)
-	x := newTrial(t, 5*time.Minute, Options{Mailboxes: 4})
+	x := newTrial(t, 5*time.Minute, Options{NATS: buildNATS(t), Mailboxes: 4})
 	x.must(x.Deliver(x.ctx, x.rng, madeUp(50, x.rng)...))
 	x.start()
 	x.within(30*time.Second, "the first mail", func() bool { n, err := x.Count(x.ctx); return err == nil && n == 50 })
@@ -231,7 +251,7 @@ func TestNoPermission(t *testing.T) {
 	alongside(t)
 	const deny = `permissions: {publish: {deny: ["mail.>"]}}`
 	x := newTrial(t, 5*time.Minute, Options{
-		Mailboxes: 4, Login: "  user: worker\n  password: env:CHAOS_NATS_PASSWORD\n",
+		NATS: buildNATS(t), Mailboxes: 4, Login: "  user: worker\n  password: env:CHAOS_NATS_PASSWORD\n",
 		Broker: "authorization {users: [{user: observer, password: observer}, {user: worker, password: worker, #\n}]}\n",
 	})
 	x.must(x.Deliver(x.ctx, x.rng, madeUp(50, x.rng)...))

@@ -54,7 +54,7 @@ func (l *Line) cut() error {
 func TestBrokerOutage(t *testing.T) {
 	lasts, n := forms(t, 15*time.Second, 4*time.Minute), forms(t, 500, 8000)
 	alongside(t)
-	x := newTrial(t, 15*time.Minute, Options{Mailboxes: 20})
+	x := newTrial(t, 15*time.Minute, Options{NATS: buildNATS(t), Mailboxes: 20})
 	x.must(x.Deliver(x.ctx, x.rng, madeUp(100, x.rng)...))
 	x.start()
 	x.within(30*time.Second, "the first mail", func() bool { n, err := x.Count(x.ctx); return err == nil && n == 100 })

@@ -36,7 +36,7 @@ func newCrowd(t *testing.T, n, rate int, lease time.Duration) *crowd {
 	t.Cleanup(world.Close)
 	imap, err := world.IMAP(sim.Exchange).Listen()
 	c.must(err)
-	c.brokers, err = newBrokers(buildNATS(t), c.dir, 1, ", sync_interval: always", "", "")
+	c.brokers, err = newBrokers(buildNATS(t), c.dir, 1, ", sync_interval: always", "", "", false)
 	c.must(err)
 	c.must(c.brokers.startAll(ctx))
 	t.Cleanup(c.brokers.killAll)

@@ -27,8 +27,9 @@ type Options struct {
 	Sync      string        // their sync_interval: "always" if empty, "default" for their own default
 	Broker    string        // more of their configuration
 	JetStream string        // more of its block jetstream
-	Store     string        // the directory of the first one's files, if it must be a certain one
+	Store     string        // the directory of the first one's files, or of the embedded server's, if it must be a certain one
 	Lines     bool          // everything goes through a proxy; see World.Lines
+	Routes    bool          // the brokers reach each other through proxies; see Brokers.Routes
 	Login     string        // what the binary logs in to NATS with, as keys of the configuration
 	Stream    string        // more keys of nats.stream
 	Mailboxes int           // 2 if zero
@@ -133,7 +134,7 @@ func (w *World) startBrokers(ctx context.Context) (err error) {
 	if sync := cmp.Or(w.o.Sync, "always"); sync != "default" {
 		jetStream += ", sync_interval: " + sync
 	}
-	w.Brokers, err = newBrokers(w.o.NATS, filepath.Join(w.dir, "nats"), cmp.Or(w.o.Brokers, 1), jetStream, w.o.Broker, w.o.Store)
+	w.Brokers, err = newBrokers(w.o.NATS, filepath.Join(w.dir, "nats"), cmp.Or(w.o.Brokers, 1), jetStream, w.o.Broker, w.o.Store, w.o.Routes)
 	if err != nil {
 		return err
 	}
@@ -153,8 +154,8 @@ func (w *World) writeConfig(embedded string) error {
 		imap, oauth = w.Lines.IMAP.Listen, w.Lines.OAuth.Listen
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "data: data\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\nlimits: {logins_per_second: %d, login_gap: 0}\n",
-		cmp.Or(w.o.Logins, 1000))
+	fmt.Fprintf(&b, "data: %q\nhttp: {listen: none}\nevents: {raw: always}\nlog: {level: debug}\nlimits: {logins_per_second: %d, login_gap: 0}\n",
+		cmp.Or(w.o.Store, "data"), cmp.Or(w.o.Logins, 1000))
 	if w.o.Lease != 0 {
 		fmt.Fprintf(&b, "replica: {lease: %v}\n", w.o.Lease)
 	}
