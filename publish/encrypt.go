@@ -31,7 +31,7 @@ func encryptStore(ctx context.Context, c Embedded, l *serverLog) error {
 	if err != nil || !plain {
 		return errors.Join(err, os.RemoveAll(unfinished))
 	}
-	l.log.Warn("encrypting the NATS store, with a copy of it beside until that is done", "dir", c.Dir)
+	l.log.Warn("encrypting the NATS store, with a copy of it beside until that is done", "nats", c.Dir)
 	if err := errors.Join(os.RemoveAll(unfinished), copyTree(unfinished, store)); err != nil {
 		return errors.Join(err, os.RemoveAll(unfinished))
 	}

@@ -29,7 +29,7 @@ func (p *Publisher) Restart(ctx context.Context) error {
 	if err != nil || !needed {
 		return err
 	}
-	e.log.Warn("starting the built-in NATS server anew, since it does not write any more", "dir", e.config.Dir)
+	e.log.Warn("starting the built-in NATS server anew, since it does not write any more", "nats", e.config.Dir)
 	e.halt()
 	select {
 	case <-e.stuck: // that was the one before
