@@ -68,31 +68,31 @@ func fieldGroups(text []byte) []header {
 			return out
 		}
 		if len(h.fields) > 0 {
-			out = append(out, h.recipients()...)
+			out = h.recipients(out)
 		}
 		pos = end
 	}
 	return out
 }
 
-// recipients splits a group that holds the fields of several recipients, because the blank lines between them are missing.
-func (h header) recipients() []header {
-	var out []header
-	seen, start := make(map[string]bool), 0
+// recipients appends a group. One that holds the fields of several recipients, because the blank lines between them are
+// missing, is split.
+func (h header) recipients(groups []header) []header {
+	var seen [len(recipientFields)]bool
+	start := 0
 	for i, f := range h.fields {
-		for _, name := range recipientFields {
-			if !h.named(f, name) {
-				continue
-			}
-			if seen[name] {
-				out = append(out, header{h.raw, h.fields[start:i], h.names})
-				start = i
-				clear(seen)
-			}
-			seen[name] = true
+		which := slices.IndexFunc(recipientFields[:], func(name string) bool { return h.named(f, name) })
+		if which < 0 {
+			continue
 		}
+		if seen[which] {
+			groups = append(groups, header{h.raw, h.fields[start:i], h.names})
+			start = i
+			clear(seen[:])
+		}
+		seen[which] = true
 	}
-	return append(out, header{h.raw, h.fields[start:], h.names})
+	return append(groups, header{h.raw, h.fields[start:], h.names})
 }
 
 // recipientFields name the recipient in a report.
@@ -132,10 +132,13 @@ func scanHeader(text []byte, pos int) (header, int) {
 // bounce reads a report of a message that was not delivered, or returns nil.
 func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
 	var b event.Bounce
-	report := lower(root.media.str("report-type")) == "delivery-status"
+	bounced := lower(root.media.str("report-type")) == "delivery-status" || looksBounced(root.header, m)
 	told := false // the report says what happened, whatever it is
 	groups := r.status.blocks()
-	if r.status == nil && (report || looksBounced(root.header, m)) {
+	if r.status == nil {
+		if !bounced {
+			return nil
+		}
 		groups = groupsInText(cutText(m.Text, reportWindow))
 	}
 	for _, h := range groups {
@@ -149,7 +152,7 @@ func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
 		}
 	}
 	if len(b.Recipients) == 0 {
-		if told || !report && !looksBounced(root.header, m) {
+		if told || !bounced {
 			return nil
 		}
 		b.Recipients = []event.BouncedRecipient{{}}

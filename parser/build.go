@@ -94,11 +94,15 @@ func charsetHint(root *part) string {
 
 // wordHint returns the charset of the first encoded word of the subject or the sender, if it is more than ASCII.
 func wordHint(h header) string {
-	for _, name := range [...]string{"Subject", "From"} {
-		value, _ := h.last(name)
-		if start := bytes.Index(value, []byte("=?")); start >= 0 {
-			if word, size, _ := parseWord(value[start:]); size > 0 && findCharset(word.charset).kind == charsetTable {
-				return word.charset
+	const longest = 80
+	for _, f := range h.fields {
+		if !h.named(f, "Subject") && !h.named(f, "From") {
+			continue
+		}
+		_, word, _ := bytes.Cut(h.value(f), []byte("=?"))
+		if name, _, ok := bytes.Cut(word[:min(len(word), longest)], []byte{'?'}); ok {
+			if label := cleanLabel(string(name)); findCharset(label).kind == charsetTable {
+				return label
 			}
 		}
 	}
