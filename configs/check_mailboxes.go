@@ -93,7 +93,11 @@ func checkLogin(c *Config, r *reader, at string, m *Mailbox) *Client {
 	if !client {
 		return nil
 	}
-	return checkClientFits(c, r, at+".client", m)
+	fits := checkClientFits(c, r, at+".client", m)
+	if fits != nil && grant && (fits.Grant == "app" || !fits.Service.IsZero()) && r.sound(at+".refresh_token") {
+		r.say(at+".refresh_token", "is not used: client "+quote(fits.Name)+" reads mailboxes by itself", "remove it, or use a client for which somebody signs in")
+	}
+	return fits
 }
 
 func (r *reader) loginMissing(at string, m *Mailbox) {

@@ -195,6 +195,8 @@ clients:
 		{"certificate of google", oneClient("provider: google, id: x, certificate: env:PW"), "clients[0].certificate: is not for provider google"},
 		{"secret and certificate", oneClient("provider: microsoft, id: x, secret: env:PW, certificate: env:PW"), "clients[0].certificate: goes in place of secret"},
 		{"service account of microsoft", oneClient("provider: microsoft, service_account: env:PW"), "clients[0].service_account: is for provider google only"},
+		{"refresh token of a service account", "clients:\n  - {name: s, provider: google, service_account: env:PW}\n" + box("provider: gmail, login: {client: s, refresh_token: env:PW}"), `mailboxes[0].login.refresh_token: is not used: client "s" reads mailboxes by itself; remove it`},
+		{"refresh token of an application", "clients:\n  - {name: s, provider: microsoft, grant: app, id: x, secret: env:PW, tenant: t}\n" + box("provider: outlook, login: {client: s, refresh_token: env:PW}"), `login.refresh_token: is not used: client "s"`},
 		{"service account and secret", oneClient("provider: google, service_account: env:PW, secret: env:PW"), "clients[0].service_account: is all that such a client needs"},
 		{"no id", oneClient("provider: google, secret: env:PW"), "clients[0].id: is missing"},
 		{"no date", oneClient("provider: google, id: x, secret: env:PW, secret_expires: soon"), `clients[0].secret_expires: "soon" is not a date`},

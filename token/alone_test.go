@@ -173,3 +173,37 @@ func TestRevokeWaitsForARenewal(t *testing.T) {
 		}
 	})
 }
+
+// A replica whose clock was far ahead has written until when to leave the endpoint alone: that holds nobody for years.
+func TestWaitsEndAlthoughAClockWasAhead(t *testing.T) {
+	for name, was := range map[string]grant{
+		"endpoint away":   {State: Idle, Kind: OfNobody},
+		"client refused":  {State: Idle, Kind: OfOperator},
+		"asks each hour":  {State: NeedsPerson, Kind: OfOwner},
+		"24 hours, as it": {State: Idle, Kind: OfNobody},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, lenient)
+				m, a := h.replica("s1"), account("alice", "rt-canary-0")
+				h.must(m, a, "")
+				time.Sleep(2 * time.Hour)
+				ahead := h.stored("alice").next(time.Now())
+				ahead.State, ahead.Kind, ahead.Problem = was.State, was.Kind, &Problem{Code: "x", Sentence: "X.", Hint: "Y."}
+				ahead.NotBefore = time.Now().AddDate(30, 0, 0)
+				if name == "24 hours, as it" { // may be what the endpoint asked for
+					ahead.NotBefore = time.Now().Add(longestHold)
+				}
+				if err := m.put(t.Context(), "alice", ahead); err != nil {
+					t.Fatal(err)
+				}
+				before := h.provider.count()
+				_, err := m.Token(t.Context(), a, "")
+				asked := h.provider.count() - before
+				if held := name == "24 hours, as it"; held != (err != nil) || held != (asked == 0) {
+					t.Errorf("%v; asked %d times", err, asked)
+				}
+			})
+		})
+	}
+}

@@ -242,5 +242,5 @@ func retryAfter(value string, now time.Time) time.Duration {
 	} else if t, err := http.ParseTime(value); err == nil {
 		d = t.Sub(now)
 	}
-	return min(max(d, 0), 24*time.Hour)
+	return min(max(d, 0), longestHold)
 }

@@ -169,6 +169,15 @@ func (g *grant) earliness(mailbox string) time.Duration {
 	return min(early+jitter, g.life()/4)
 }
 
+// longestHold is how long anything that an endpoint says, or that we make of it, can hold an exchange back.
+const longestHold = 24 * time.Hour
+
+// waits reports whether it is too early for an exchange. An end that is further away than any wait can be was written by
+// somebody whose clock was ahead, and must not hold the grant until then.
+func (g *grant) waits(now time.Time) bool {
+	return now.Before(g.NotBefore) && g.NotBefore.Sub(now) <= longestHold
+}
+
 func (g *grant) life() time.Duration { return g.Expiry.Sub(g.ObtainedAt) }
 
 // fresh reports whether the access token can be handed out without a thought of renewing it. rejected is a token that a

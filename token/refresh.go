@@ -225,13 +225,14 @@ func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, erro
 // mayExchange says whether it is time to ask the endpoint, and reads the client's secret for it.
 func (m *Manager) mayExchange(ctx context.Context, a Account, g *grant) (Secret, error) {
 	now := time.Now()
-	if g.State == NeedsPerson && (g.NotBefore.IsZero() || now.Before(g.NotBefore)) {
+	waits := g.waits(now)
+	if g.State == NeedsPerson && (g.NotBefore.IsZero() || waits) {
 		return Secret{}, grantError(a.Mailbox, g)
 	}
-	if now.Before(g.NotBefore) && g.Kind == OfOperator && g.Problem != nil {
+	if waits && g.Kind == OfOperator && g.Problem != nil {
 		return Secret{}, &ClientError{Client: a.Client.Name, Problem: *g.Problem}
 	}
-	if now.Before(g.NotBefore) {
+	if waits {
 		back, away := m.isBack(ctx, a)
 		if !back {
 			e := &UnavailableError{Wait: g.NotBefore.Sub(now)}

@@ -167,10 +167,17 @@ func (c *connecting) refuse(w http.ResponseWriter, status int, sentence, hint st
 	c.show(w, status, view{Home: c.Public + "/", Flash: &flash{Sentence: sentence, Hint: hint}})
 }
 
+// sentOn marks the address of a reader who was sent on to the page's own name.
+const sentOn = "sent-on"
+
 func (c *connecting) mailbox(w http.ResponseWriter, r *http.Request) {
 	if local(r) && !strings.EqualFold(r.Host, c.public.Host) {
+		if r.URL.Query().Has(sentOn) { // and it came back under that name: a proxy gives it another
+			c.named(nil).ServeHTTP(w, r)
+			return
+		}
 		// The same machine under another name: cookies would not come back.
-		http.Redirect(w, r, c.Public+"/mailboxes/"+url.PathEscape(r.PathValue("id")), http.StatusSeeOther)
+		http.Redirect(w, r, c.Public+"/mailboxes/"+url.PathEscape(r.PathValue("id"))+"?"+sentOn, http.StatusSeeOther)
 		return
 	}
 	l, ok := c.Desk.Login(r.Context(), r.PathValue("id"))

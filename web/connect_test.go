@@ -212,6 +212,25 @@ func TestUnknownProxy(t *testing.T) {
 	}
 }
 
+// A reader of the page under another name is sent on to its own, once: a proxy that changes the name back is named.
+func TestAnotherName(t *testing.T) {
+	h := web.Handler(connected(t, desk{}, status("two words", mailbox.StateWatching)))
+	other := func(r *http.Request) { r.Host = "127.0.0.1:8080" }
+	resp := browse(h, http.MethodGet, "/mailboxes/two%20words", nil, other)
+	next := resp.Header.Get("Location")
+	if resp.StatusCode != http.StatusSeeOther || !strings.HasPrefix(next, home+"/mailboxes/two%20words") {
+		t.Fatalf("%s to %q", resp.Status, next)
+	}
+	path := strings.TrimPrefix(next, home)
+	if words, forms := text(t, browse(h, http.MethodGet, path, nil)); !strings.Contains(words, "Test connection") || len(forms) != 2 || strings.Contains(forms[0], "?") {
+		t.Errorf("%q %s", forms, words)
+	}
+	resp = browse(h, http.MethodGet, path, nil, other)
+	if words, _ := text(t, resp); resp.StatusCode != http.StatusMisdirectedRequest || !strings.Contains(words, "the header Host") {
+		t.Errorf("%s %s", resp.Status, words)
+	}
+}
+
 // Whoever comes with a link may sign in for its mailbox from anywhere, and sees nothing else.
 func TestLink(t *testing.T) {
 	s := connected(t, desk{}, status("sales", mailbox.StateWatching))
