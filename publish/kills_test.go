@@ -206,7 +206,7 @@ func (f *filler) put(ctx context.Context, sum string) error {
 // TestStoreOutlivesKills kills a process again and again while it opens a store and writes to it: what was acknowledged is
 // there at the next start. MAILFLUME_LONG makes it 2,000 kills each.
 func TestStoreOutlivesKills(t *testing.T) {
-	kills := 25
+	kills := 15
 	if long() {
 		kills = 2000
 	}

@@ -95,41 +95,16 @@ func (w *World) Run(ctx context.Context, o Ordeal) (out Outcome, err error) {
 		return out, err
 	}
 	out.Served = len(served)
-	err = w.AwaitFleet(ctx, fleet, out.Served)
+	err = w.Await(ctx, fleet, out.Served)
 	out.Drained = time.Since(quiet)
 	verdict, stored, failed := w.Judge(ctx)
 	out.Verdict, out.Exchanges, out.Took = verdict, w.Exchanges(), time.Since(begin)
 	out.Gaps = resumeTimes(stored, ends)
 	out.Log = fleet.Output()
-	if err = errors.Join(err, failed, verdict.Err()); err != nil {
-		err = fmt.Errorf("%w\n%s", err, out.Log)
+	if judged := errors.Join(failed, verdict.Err()); judged != nil {
+		err = errors.Join(err, fmt.Errorf("%w\n%s", judged, out.Log))
 	}
 	return out, err
-}
-
-// stubborn is how long AwaitFleet goes on when no more events come. A grant whose renewal was cut short while its mailbox
-// moved to another replica is renewed a minute later.
-const stubborn = 90 * time.Second
-
-// AwaitFleet waits until the stream holds n events about messages, as long as more come.
-func (w *World) AwaitFleet(ctx context.Context, fleet *Fleet, n int) error {
-	most, since := 0, time.Now()
-	for {
-		have, err := w.Count(ctx)
-		if err == nil && have >= n {
-			return nil
-		}
-		if have > most {
-			most, since = have, time.Now()
-		}
-		if ended := fleet.Running(); ended != nil {
-			return ended
-		}
-		if ctx.Err() != nil || time.Since(since) > stubborn {
-			return fmt.Errorf("wait for %d events: there are %d: %w", n, most, errors.Join(err, errNoMore))
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
 }
 
 // drip delivers mail in the background.

@@ -32,11 +32,18 @@ func (w *World) Count(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// patience is how long Await goes on when no more events come.
-const patience = 15 * time.Second
+// stubborn is how long Await goes on when no more events come. A grant whose renewal was cut short while its mailbox
+// moved to another replica is renewed a minute later.
+const stubborn = 90 * time.Second
 
-// Await waits until the stream holds n events about messages; it asks again while the server is away.
-func (w *World) Await(ctx context.Context, p *process.Process, n int) error {
+// running is what publishes meanwhile: a process.Process, or a Fleet.
+type running interface {
+	Running() error // fails when it has ended by itself
+	Output() string
+}
+
+// Await waits until the stream holds n events about messages, as long as more come; it asks again while the server is away.
+func (w *World) Await(ctx context.Context, r running, n int) error {
 	most, since := 0, time.Now()
 	for {
 		have, err := w.Count(ctx)
@@ -46,11 +53,11 @@ func (w *World) Await(ctx context.Context, p *process.Process, n int) error {
 		if have > most {
 			most, since = have, time.Now()
 		}
-		if ended := p.Running(); ended != nil {
+		if ended := r.Running(); ended != nil {
 			return ended
 		}
-		if ctx.Err() != nil || time.Since(since) > patience {
-			return fmt.Errorf("wait for %d events: there are %d: %w\n%s", n, most, errors.Join(err, errNoMore), p.Output())
+		if ctx.Err() != nil || time.Since(since) > stubborn {
+			return fmt.Errorf("wait for %d events: there are %d: %w\n%s", n, most, errors.Join(err, errNoMore), r.Output())
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
