@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // long tells whether the tests may take their time: MAILFLUME_LONG=1.
@@ -187,21 +189,17 @@ func pause(ctx context.Context, d time.Duration) bool {
 // cluster starts three servers.
 func cluster(t *testing.T) []*server.Server {
 	t.Helper()
-	routes, ports := "", make([]int, 3)
-	for i := range ports { // taken and given back: the servers must know each other's before they start
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		routes += fmt.Sprintf("\"nats://127.0.0.1:%d\", ", ports[i])
-		l.Close()
+	routes, ports := "", make([]string, 3)
+	for i := range ports { // the servers must know each other's before they start
+		port, err := process.FreePort()
+		must(t, err)
+		ports[i] = port
+		routes += fmt.Sprintf("\"nats://127.0.0.1:%s\", ", port)
 	}
 	out := make([]*server.Server, 3)
 	for i := range out {
 		opts := &server.Options{}
-		conf := fmt.Sprintf("server_name: n%d\njetstream { sync_interval: always }\ncluster { name: c, listen: \"127.0.0.1:%d\", routes: [%s] }",
+		conf := fmt.Sprintf("server_name: n%d\njetstream { sync_interval: always }\ncluster { name: c, listen: \"127.0.0.1:%s\", routes: [%s] }",
 			i, ports[i], routes)
 		if err := opts.ProcessConfigString(conf); err != nil {
 			t.Fatal(err)

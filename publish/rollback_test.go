@@ -2,12 +2,12 @@ package publish
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // A server that comes back without what it had acknowledged is at first taken for a former leader, since that is no reason
@@ -15,14 +15,9 @@ import (
 func TestAServerThatLostWhatItAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	now, old := filepath.Join(dir, "now"), filepath.Join(dir, "old")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := fmt.Sprintf("port: %d\njetstream {sync_interval: always}", l.Addr().(*net.TCPAddr).Port)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	port, err := process.FreePort()
+	must(t, err)
+	conf := "port: " + port + "\njetstream {sync_interval: always}"
 	srv := external(t, now, conf)
 	p := mustSetup(t, mustOpen(t, Config{URL: srv.ClientURL()}))
 	p.doubt = 300 * time.Millisecond

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,25 +15,28 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	ports "github.com/mailflume/mailflume/internal/process"
 )
 
 // newCluster starts three servers that keep three copies, and returns them with the URLs of all.
 func newCluster(t *testing.T) ([]*server.Server, string) {
 	t.Helper()
 	var routes []*url.URL
-	ports := make([]int, 3)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	numbers := make([]int, 3)
+	for i := range numbers {
+		port, err := ports.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-		_ = l.Close()
+		if numbers[i], err = strconv.Atoi(port); err != nil {
+			t.Fatal(err)
+		}
+		routes = append(routes, &url.URL{Scheme: "nats", Host: "127.0.0.1:" + port})
 	}
 	var servers []*server.Server
 	var urls []string
-	for i, port := range ports {
+	for i, port := range numbers {
 		s, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprint("n", i), StoreDir: t.TempDir(), JetStream: true, Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
 			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes,

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/token"
 )
@@ -83,14 +84,13 @@ func TestCanaries(t *testing.T) {
 		r.must(err)
 		a.plant(map[string]string{"revoked": "revoked refresh token"}[name]+map[bool]string{true: "configured refresh token"}[name != "revoked"], string(text))
 	}
-	page, err := net.Listen("tcp", "127.0.0.1:0")
+	page, err := process.FreePort()
 	r.must(err)
-	r.must(page.Close())
 	r.more = fmt.Sprintf("nats: {url: %q, user: mailflume, password: file:nats-password}\nsealing_key: file:sealing-key\nlog: {level: debug, format: json}\nevents: {raw: always}\n", nc.ConnectedUrl())
 	path := r.write()
 	text, err := os.ReadFile(path)
 	r.must(err)
-	text = bytes.Replace(text, []byte("http: {listen: none}"), fmt.Appendf(nil, "http: {listen: %q}", page.Addr()), 1)
+	text = bytes.Replace(text, []byte("http: {listen: none}"), fmt.Appendf(nil, "http: {listen: %q}", "127.0.0.1:"+page), 1)
 	text = bytes.Replace(text, []byte("provider: microsoft, id: the-client, secret: file:right-secret"), []byte("provider: microsoft, id: the-client, secret: file:ms-secret"), 1)
 	google, microsoft := spies["google"].before(t, r.world.OAuth(sim.Gmail)), spies["microsoft"].before(t, r.world.OAuth(sim.Exchange))
 	text = bytes.ReplaceAll(r.through(text, google, microsoft), []byte("GOOGLE"), []byte(google))
@@ -120,7 +120,7 @@ func TestCanaries(t *testing.T) {
 	r.must(run.Start())
 	defer func() { _ = run.Process.Kill(); _ = run.Wait() }() // unless it has ended
 	v := (&served{t: t}).visitor()
-	base := "http://localhost:" + strings.Split(page.Addr().String(), ":")[1]
+	base := "http://localhost:" + page
 	eventually(t, "the first mailbox is watched", func() bool { return first.Stats().Commands["IDLE"] > 0 })
 	_, state := signIn(v, base, "by-page")
 	a.plant("state of the page", state.Get("state"))

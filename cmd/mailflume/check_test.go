@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/publish"
 )
@@ -224,10 +225,9 @@ func TestCheckOfSome(t *testing.T) {
 // Beside a running mailflume check goes through the server that it has built in, and disturbs nothing.
 func TestCheckBesideRun(t *testing.T) {
 	r := newRig(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := process.FreePort()
 	r.must(err)
-	listen := l.Addr().String()
-	r.must(l.Close())
+	listen := "127.0.0.1:" + port
 	r.more = fmt.Sprintf("nats: {embedded: {listen: %q}}\n", listen)
 	good := r.box(sim.Gmail, "good", r.listen(sim.Gmail), "google", "")
 	path := r.write()

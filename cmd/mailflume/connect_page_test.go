@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/mailflume/mailflume/configs"
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
@@ -261,10 +262,9 @@ func TestRevokedAndConnectedAgain(t *testing.T) {
 // pair starts two replicas behind one address: of mailflume.yaml, with the NATS server in it, and of second.yaml.
 func (r *rig) pair(public string) (first, second *served) {
 	r.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := process.FreePort()
 	r.must(err)
-	nats := l.Addr().String()
-	r.must(l.Close())
+	nats := "127.0.0.1:" + port
 	r.file("key", token.NewKey())
 	r.more = fmt.Sprintf("nats: {embedded: {listen: %q}}\nsealing_key: file:key\nreplica: {lease: 2s}\n", nats)
 	first = r.serve("http: {listen: none}", fmt.Sprintf(`http: {listen: "127.0.0.1:0", public_url: %q}`, public))

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 )
 
@@ -265,10 +266,9 @@ func TestConnectRedirect(t *testing.T) {
 	r := newRig(t)
 	r.unconnected(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
 	path := r.write()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := process.FreePort()
 	r.must(err)
-	redirect := "http://" + l.Addr().String()
-	r.must(l.Close())
+	redirect := "http://127.0.0.1:" + port
 	for _, end := range []string{"", "/", "/signed-in", "/oauth/callback", "/%7Bx%7D/"} {
 		back := &url.URL{}
 		code, out, errs := typed(t, func(out string) (string, bool) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/samples"
 	"github.com/mailflume/mailflume/internal/sim"
 )
@@ -83,10 +84,9 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 // cmdPort sets a variable to an address on which nobody listens.
 func cmdPort(ts *testscript.TestScript, neg bool, args []string) {
 	arguments(ts, neg, args, 1, "port VAR")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := process.FreePort()
 	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
-	ts.Check(l.Close())
+	ts.Setenv(args[0], "127.0.0.1:"+port)
 }
 
 // cmdHog sets a variable to an address that is in use.

@@ -2,12 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"net"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
 )
@@ -15,10 +15,9 @@ import (
 // Status says who reads which mailbox, how far, what is wrong and what to do: for people in 80 columns, and for scripts.
 func TestStatus(t *testing.T) {
 	r := newRig(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := process.FreePort()
 	r.must(err)
-	r.more = "nats: {embedded: {listen: \"" + l.Addr().String() + "\"}}\nreplica: {name: worker-1}\n"
-	r.must(l.Close())
+	r.more = "nats: {embedded: {listen: \"127.0.0.1:" + port + "\"}}\nreplica: {name: worker-1}\n"
 	good := r.box(sim.Gmail, "sales", r.listen(sim.Gmail), "google", "")
 	r.box(sim.Gmail, "refused", r.listen(sim.Gmail), "google2", "")
 	good.Deliver("INBOX", []byte("From: a@b.example\r\n\r\nx\r\n"), time.Now())

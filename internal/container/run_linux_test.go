@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,12 +156,11 @@ func volume(t *testing.T) Mount {
 // page returns the setting that has the page listen on a port that is free: the containers share the host's network.
 func page(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := process.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return "MAILFLUME_HTTP_LISTEN=" + l.Addr().String()
+	return "MAILFLUME_HTTP_LISTEN=127.0.0.1:" + port
 }
 
 // deliver puts n messages into the mailboxes.
