@@ -13,6 +13,7 @@ type addressScan struct {
 	text  []byte
 	pos   int
 	words words
+	limit int  // how many there can be
 	odd   bool // something is not as the standard wants it
 
 	open   bool // no encoded word ends behind here
@@ -35,7 +36,7 @@ type mailbox struct {
 
 // parseAddresses returns the mailboxes of a list; groups are flattened.
 func parseAddresses(value []byte, w words, limit int) (list []event.EmailAddress, odd bool) {
-	s := addressScan{text: value, words: w}
+	s := addressScan{text: value, words: w, limit: limit}
 	for s.pos < len(s.text) {
 		if len(s.list) >= limit {
 			w.notes.add(DefectLimitAddresses)

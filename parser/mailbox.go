@@ -76,6 +76,9 @@ func (s *addressScan) bareWords(fields [][]byte, name string) bool {
 		if !isAddressWord(f) {
 			continue
 		}
+		if len(s.list) > s.limit {
+			break
+		}
 		around := fields[start:i:i]
 		if found--; found == 0 {
 			around = append(around, fields[i+1:]...)

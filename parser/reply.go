@@ -183,7 +183,7 @@ func headerBlock(lines textLines, i int, line string) bool {
 	case quotedFrom, quotedOpening:
 		return headerFields(lines, i+1) >= 2
 	case quotedOther:
-		return headerFields(lines, i+1) >= 2 && namesSender(lines, i)
+		return namesSender(lines, i) && headerFields(lines, i+1) >= 3
 	}
 	return false
 }

@@ -314,6 +314,7 @@ func TestReplyTextOfRealMail(t *testing.T) {
 		"iPhone, Greek":                    {"Ναι.\n\nΣτάλθηκε από το iPhone μου\n", "Ναι."},
 		"iPhone, Hebrew":                   {"כן\n\nנשלח מה-iPhone שלי\n", "כן"},
 		"a form of the author":             {"Trip:\nDate: 3 May\nTo: Munich\nHotel: none\n", "Trip:\nDate: 3 May\nTo: Munich\nHotel: none"},
+		"what a form sends":                {"New:\n\nDate: 2 Mar 2026\nFrom: Ann\nTo: us\nHello.", "New:\n\nDate: 2 Mar 2026\nFrom: Ann\nTo: us\nHello."},
 		"deeper quotes":                    {"Yes.\n>>> one >>>\nand more", "Yes.\nand more"},
 	} {
 		if got := replyText(c.text); got != c.want {
