@@ -131,15 +131,17 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 	srv := external(t, t.TempDir(), "")
 	x := newProxy(t, srv.Addr().String())
 	p := mustSetup(t, mustOpen(t, Config{URL: x.url()}))
-	p.commitWait, p.readWait = 500*time.Millisecond, time.Second
 	w := &writer{p: p, mailbox: "m", folders: []string{"INBOX"}}
 	if err := w.step(t.Context(), "INBOX", 3); err != nil {
 		t.Fatal(err)
 	}
+	patience := p.commitWait
 	for _, n := range []int{1, 4} {
+		p.commitWait = 500 * time.Millisecond
 		x.silence(true)
 		wantError(t, w.step(t.Context(), "INBOX", n), ErrUncertain)
 		x.silence(false)
+		p.commitWait = patience
 		eventually(t, 10*time.Second, "connected again", func() bool { return w.step(t.Context(), "INBOX", 2) == nil })
 	}
 	if n := checkHistory(t, ledgerOf(t, p, "m")); n != 3+1+2+4+2 {
