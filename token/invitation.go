@@ -94,7 +94,7 @@ func (i Invitation) GiveBack(ctx context.Context, p Pending) error {
 
 // LinkSpent says that an invitation was used before.
 func LinkSpent() error {
-	return refuse("link_used", "Somebody has signed in with this link already; it is good once.", "If that was you, all is done. If not, tell whoever sent you the link: only the mailbox's own account could be connected with it.")
+	return refuse("link_used", "Somebody has signed in with this link already; it is good once.", "If that was you, all is done. If not, tell whoever sent you the link: only the account that it is for could be connected with it.")
 }
 
 func (i Invitation) key() string {

@@ -210,7 +210,7 @@ func TestBrowser(t *testing.T) {
 	c.click("form button")
 	c.reads("wants access to the mail of invoices@mail.test")
 	c.click("#allow")
-	c.reads("Connected.")
+	c.reads("Connected.", "You can close this page")
 	c.picture("10-link-used")
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -188,6 +188,16 @@ func TestLinkIsForOneMailbox(t *testing.T) {
 	}
 }
 
+// For a shared mailbox the link is for the member who signs in.
+func TestLinkForAMember(t *testing.T) {
+	r, first, _, _ := linkBench(t)
+	resp, text := first.outsider(t).visit(http.MethodPost, invite(t, r.dir+"/mailflume.yaml", "--as", "anna@mail.test", "box"))
+	_, target, _ := strings.Cut(resp.Header.Get("Refresh"), "url=")
+	if u, err := url.Parse(target); err != nil || u.Query().Get("login_hint") != "anna@mail.test" {
+		t.Errorf("%s %q %s", resp.Status, target, text)
+	}
+}
+
 // A sign-in that was begun on this machine is not finished on another, whatever the other has got hold of.
 func TestSignInStaysOnItsMachine(t *testing.T) {
 	_, first, _, _ := linkBench(t)
