@@ -1,7 +1,6 @@
 package contract_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +9,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -171,21 +171,38 @@ func TestSubscriber(t *testing.T) {
 	}
 }
 
+// put stores bytes as mailflume does.
+func put(t *testing.T, p *publish.Publisher, want string) event.Ref {
+	t.Helper()
+	sum := sha256.Sum256([]byte(want))
+	ref, err := p.Put(t.Context(), "sales", hex.EncodeToString(sum[:]), int64(len(want)), strings.NewReader(want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+// read reads them as docs/consuming.md does.
+func read(t *testing.T, js jetstream.JetStream, ref event.Ref) string {
+	t.Helper()
+	file, err := open(t.Context(), js, ref)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer file.Close()
+	got, err := io.ReadAll(file)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(got)
+}
+
 // What an event refers to can be read with nats.go, and is what was stored.
 func TestSubscriberOpensFiles(t *testing.T) {
 	p, js := stream(t)
-	want := bytes.Repeat([]byte("0123456789abcdef"), 50_000)
-	sum := sha256.Sum256(want)
-	ref, err := p.Put(t.Context(), "sales", hex.EncodeToString(sum[:]), int64(len(want)), bytes.NewReader(want))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := open(t.Context(), js, ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if got, err := io.ReadAll(file); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%d bytes, %v", len(got), err)
+	want := strings.Repeat("0123456789abcdef", 50_000)
+	if got := read(t, js, put(t, p, want)); got != want {
+		t.Errorf("%d bytes", len(got))
 	}
 }
