@@ -136,7 +136,7 @@ func fromStream(err error) (Verdict, bool) {
 	case errors.Is(err, publish.ErrFull):
 		return Verdict{
 			Class: Passing, Sentence: "The stream is full; the mail waits in the mailbox.", Wait: 10 * time.Second,
-			Hint: "Raise nats.stream.max_bytes, shorten nats.stream.max_age, or give the NATS server more disk.",
+			Hint: "Raise nats.stream.max_bytes, shorten nats.stream.max_age, or give the NATS server more disk; after its disk was full, a NATS server that is not the built-in one must be restarted.",
 		}, true
 	case errors.Is(err, publish.ErrConflict), errors.Is(err, publish.ErrUncertain), errors.Is(err, publish.ErrUnavailable):
 		return Verdict{Class: Passing, Sentence: "The stream does not take mail at the moment: " + err.Error(), Ours: true}, true

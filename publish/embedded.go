@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,14 +52,15 @@ func startEmbedded(ctx context.Context, c Embedded, log *slog.Logger) (*embedded
 	return e, nil
 }
 
-// start starts the server, the first time or anew. The address that it got then is the one that others know.
+// start starts the server, the first time or anew. The port that it got the first time is the one that others know.
 func (e *embedded) start(ctx context.Context) error {
 	srv, err := startServer(ctx, e.config, &serverLog{log: e.log, owner: e})
 	if err != nil {
 		return err
 	}
-	if e.config.Listen != noListener {
-		e.config.Listen = srv.Addr().String()
+	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
+		host, _, _ := net.SplitHostPort(e.config.Listen) // it was listened on
+		e.config.Listen = net.JoinHostPort(host, strconv.Itoa(addr.Port))
 	}
 	e.srv.Store(srv)
 	return nil
