@@ -65,13 +65,17 @@ func (w *World) Await(ctx context.Context, r running, n int) error {
 
 var errNoMore = errors.New("no more come")
 
-// quiet waits until no event has come for a second, so that late ones are judged too.
+// quiet waits until no event has come for a second, so that late ones are judged too. A server that is slow to answer is
+// asked again.
 func (w *World) quiet(ctx context.Context) error {
-	const still = 40
-	for last, same := -1, 0; same < still; {
+	const still, patience = 40, 20
+	for last, same, unanswered := -1, 0, 0; same < still; {
 		n, err := w.Count(ctx)
 		if err != nil {
-			return err
+			if unanswered++; unanswered == patience || ctx.Err() != nil {
+				return err
+			}
+			continue
 		}
 		if same++; n != last {
 			last, same = n, 0
