@@ -26,8 +26,7 @@ type ledger struct {
 	folders []string  // tokens: what trace.folder counts
 	oldest  time.Time // when the first of the messages arrived whose events the stream has
 
-	surveys  map[string]survey // by folder token, the last one
-	lookTook time.Duration     // the longest of the last looks
+	surveys map[string]survey // by folder token, the last one
 }
 
 // trace is where the message of an event lies, as far as we know. A message that is found again elsewhere takes its trace

@@ -41,17 +41,22 @@ type survey struct {
 	uids               []uint32
 	position           fetcher.Position  // of the folder: what is not settled may not have been there yet
 	before             map[string]uint32 // by folder token: the highest UID that had been seen there
-	settled            map[string]uint32 // the same, as long before the folder was looked at as a move may take
+	settled            map[string]uint32 // the same, moveTakes before the folder was looked at
 }
 
-// How long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does, and so do
-// clients without MOVE. A server that takes long to show what is in a folder, since it is busy or waits for a lock, takes long
-// for that too.
-const (
-	moveTakes    = 5 * time.Second
-	moveLooks    = 20 // or as long as so many looks at a folder take
-	longestDoubt = time.Minute
-)
+// moveTakes is how long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does, and so
+// do clients without MOVE. It is a moment as a rule; on a busy machine, whose disk others keep waiting, Dovecot needed more than
+// four seconds.
+const moveTakes = 15 * time.Second
+
+// firstLook is when to look first whether a move has ended. Each wait for the next look is twice as long.
+const firstLook = 250 * time.Millisecond
+
+// place is where a message lies.
+type place struct {
+	folder string
+	uid    uint32
+}
 
 // span is a range of UIDs to look at.
 type span struct{ from, to uint32 }
@@ -76,6 +81,9 @@ func (w *Worker) sameAs(m fetcher.Message, d *draft) (i int32, s standing) {
 		if s := w.stands(t, m); s > best {
 			found, best = i, s
 		}
+	}
+	if best == standsGone {
+		w.doubts = nil // this one is it, whatever the others are
 	}
 	return found, best
 }
@@ -119,7 +127,7 @@ func (w *Worker) stands(t trace, m fetcher.Message) standing {
 		case m.UID <= seen.settled[to]:
 			return standsThere
 		case m.UID <= seen.before[to]:
-			w.doubt = true // a copy, or a move that is under way: look again, later
+			w.doubts = append(w.doubts, place{w.folders[i], t.uid}) // a copy, or a move that is under way
 		}
 	}
 	ask, asked := w.questions[w.folders[i]]
@@ -151,41 +159,60 @@ func (w *Worker) halt() {
 	}
 }
 
-// lookUp looks at the folders in question. In doubt it gives a move that is under way the time to end.
+// lookUp looks at the folders in question, in doubt once a move has had the time to end.
 func (w *Worker) lookUp(ctx context.Context) error {
 	surveyor, can := w.session.(Surveyor)
 	if !can || w.ledger == nil {
 		return nil
 	}
-	if w.doubt {
-		sleep(ctx, min(max(moveTakes, moveLooks*w.ledger.lookTook), longestDoubt), nil)
-	}
-	w.ledger.lookTook = 0
-	for folder, ask := range w.questions {
-		began := time.Now()
-		if err := w.survey(ctx, surveyor, folder, ask); err != nil {
+	waited := false
+	if len(w.doubts) > 0 {
+		ended, err := w.awaitMove(ctx, surveyor)
+		if err != nil {
 			return err
 		}
-		w.ledger.lookTook = max(w.ledger.lookTook, time.Since(began))
+		waited = !ended
 	}
-	w.doubt = false
+	for folder, ask := range w.questions {
+		if err := w.survey(ctx, surveyor, folder, ask, waited); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// survey looks at one folder.
-func (w *Worker) survey(ctx context.Context, surveyor Surveyor, folder string, ask span) error {
+// awaitMove waits until one of the messages in doubt is gone: it was the moved one. They are all of one header, since a pass is
+// halted by the first message that it cannot decide upon. If they stay for moveTakes, ended is false.
+func (w *Worker) awaitMove(ctx context.Context, surveyor Surveyor) (ended bool, err error) {
+	for waited, pause := time.Duration(0), firstLook; waited < moveTakes; waited, pause = waited+pause, 2*pause {
+		sleep(ctx, pause, nil)
+		for _, p := range w.doubts {
+			_, uids, err := surveyor.Survey(ctx, p.folder, p.uid, p.uid)
+			if err != nil && !onlyFolder(err) {
+				return false, err
+			}
+			if len(uids) == 0 {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// survey looks at one folder. Of one that is missing nothing is left. What had been seen before the last look is settled, if it was
+// waited for since.
+func (w *Worker) survey(ctx context.Context, surveyor Surveyor, folder string, ask span, waited bool) error {
 	old := w.ledger.surveys[event.Token(folder)]
 	settled := make(map[string]uint32)
 	maps.Copy(settled, old.settled)
-	if w.doubt {
+	if waited {
 		for token, uid := range old.before {
 			settled[token] = max(settled[token], uid)
 		}
 	}
 	from, to := max(ask.from, aside+1)-aside, min(ask.to, ^uint32(0)-aside)+aside
 	validity, uids, err := surveyor.Survey(ctx, folder, from, to)
-	var missing *fetcher.FolderError // of one that is missing nothing is left
-	if err != nil && !errors.As(err, &missing) {
+	if err != nil && !onlyFolder(err) {
 		return err
 	}
 	w.ledger.surveys[event.Token(folder)] = survey{validity, from, to, uids, w.positions[folder], w.seen, settled}

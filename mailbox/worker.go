@@ -143,7 +143,7 @@ type Worker struct {
 	ledger    *ledger
 	questions map[string]span   // of a halted pass: by folder, where to look for what may have been moved
 	seen      map[string]uint32 // in a halted pass: by folder token, the highest UID
-	doubt     bool              // of a halted pass: what it may hang on was looked at, perhaps too soon
+	doubts    []place           // of a halted pass: events' messages that were looked at, perhaps too soon
 	drops     map[string]uint64 // by reason, since the last position that is kept
 
 	acts          actions
@@ -236,7 +236,7 @@ const window = 256
 // are being stored. It is halted if it met a message that it cannot decide upon: then it is to be repeated after a look at
 // the folders in question. A pass that follows decides upon one message more at least.
 func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
-	w.questions, w.seen, w.doubt = make(map[string]span), make(map[string]uint32), false
+	w.questions, w.seen, w.doubts = make(map[string]span), make(map[string]uint32), nil
 	if w.ledger != nil && time.Since(w.ledger.read) > ledgerAge {
 		w.ledger = nil
 	}
