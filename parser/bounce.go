@@ -51,11 +51,11 @@ func (p *part) blocks() []header {
 	if p == nil {
 		return nil
 	}
-	return fieldGroups(p.start())
+	return fieldGroups(p.start(), false)
 }
 
-// fieldGroups reads groups of fields, which stand apart by blank lines.
-func fieldGroups(text []byte) []header {
+// fieldGroups reads groups of fields, which stand apart by blank lines. It can stop behind those of recipients.
+func fieldGroups(text []byte, ofRecipients bool) []header {
 	var out []header
 	for pos := 0; pos < len(text) && len(out) <= maxBounced; {
 		line, next := lineAt(text, pos)
@@ -64,7 +64,7 @@ func fieldGroups(text []byte) []header {
 			continue
 		}
 		h, end := scanHeader(text, pos)
-		if end <= pos {
+		if end <= pos || ofRecipients && !slices.ContainsFunc(recipientFields[:], h.has) {
 			return out
 		}
 		if len(h.fields) > 0 {
@@ -104,7 +104,7 @@ func groupsInText(text string) []header {
 	for i := range lines.count() {
 		name, kind := fieldName(lines.at(i))
 		if kind == nameStrict && slices.ContainsFunc(recipientFields[:], func(known string) bool { return is(name, known) }) {
-			return fieldGroups([]byte(text[lines.spans[i].start:]))
+			return fieldGroups([]byte(text[lines.spans[i].start:]), true)
 		}
 	}
 	return nil

@@ -82,6 +82,9 @@ var charsetAliases = map[string]encoding.Encoding{
 	"iso-10646-ucs-4":  utf32.UTF32(utf32.BigEndian, utf32.UseBOM),
 }
 
+// wideLabels are those of charsetAliases that name UTF-16.
+var wideLabels = set("utf-16", "utf-16le", "utf-16be", "ucs-2", "iso-10646-ucs-2", "unicode", "csunicode", "unicodefeff", "unicodefffe")
+
 // charset is what a label means.
 type charset struct {
 	kind charsetKind
@@ -123,8 +126,7 @@ func listed(label string) charset {
 		return charset{kind: charsetTable, enc: korean.EUCKR, kr: true}
 	}
 	if enc, ok := charsetAliases[label]; ok {
-		wide := strings.HasPrefix(label, "utf-16") || strings.Contains(label, "ucs-2") || strings.Contains(label, "unicode")
-		return charset{kind: charsetTable, enc: enc, wide: wide}
+		return charset{kind: charsetTable, enc: enc, wide: wideLabels[label]}
 	}
 	if enc, err := htmlindex.Get(label); err == nil && enc != encoding.Replacement && enc != charmap.XUserDefined {
 		switch enc {
@@ -146,6 +148,9 @@ func listed(label string) charset {
 func cleanLabel(label string) string {
 	if known, ok := commonWords[label]; ok || label == "" {
 		return known
+	}
+	if _, ok := charsetAliases[label]; ok {
+		return label
 	}
 	const around = " \t\r\n\"'`;,<>="
 	label = lower(strings.Trim(label, around))

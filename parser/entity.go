@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// classify reads what the header of an entity says about its body.
-func (p *part) classify(kind string, limits Limits, note notes) {
+// classify reads what the header of an entity says about its body. It returns how many Content-Types that has.
+func (p *part) classify(kind string, limits Limits, note notes) (types int) {
 	value, ok := p.header.first("Content-Type")
 	p.hasType = ok
-	if p.header.count("Content-Type") > 1 {
+	if types = p.header.count("Content-Type"); types > 1 {
 		note.add(DefectTypeDuplicate)
 	}
 	if ok {
@@ -37,6 +37,7 @@ func (p *part) classify(kind string, limits Limits, note notes) {
 	if p.media.value == "message/partial" {
 		note.add(DefectPartial)
 	}
+	return types
 }
 
 // assumedType is the type of an entity whose Content-Type is none.
