@@ -224,7 +224,8 @@ func (s *schemas) property(outer, in reflect.Type, f reflect.StructField) (p pro
 	case f.Type.Kind() == reflect.Pointer, f.Type.Kind() == reflect.Slice:
 		p.null = saysNull && !p.optional
 	}
-	for _, key := range []string{in.Name() + "." + name, outer.Name() + "." + name} {
+	keys := []string{in.Name() + "." + name, outer.Name() + "." + name}
+	for _, key := range slices.Compact(keys) {
 		if b, ok := bounds[key]; ok {
 			s.used[key], p.bounds = true, b
 		}
@@ -406,7 +407,9 @@ func (s *schemas) places() (all []*place) {
 		at := next[0]
 		next = next[1:]
 		if i := slices.IndexFunc(all, func(p *place) bool { return p.t == at.t }); i >= 0 {
-			all[i].paths = append(all[i].paths, at.paths...)
+			if !slices.Contains(all[i].paths, at.paths[0]) {
+				all[i].paths = append(all[i].paths, at.paths[0])
+			}
 			continue
 		}
 		all = append(all, &at)
