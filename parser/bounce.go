@@ -100,6 +100,9 @@ var recipientFields = [...]string{"Original-Recipient", "Final-Recipient"}
 
 // groupsInText reads the groups of a report that stands in a text, because it lost its parts on the way.
 func groupsInText(text string) []header {
+	if !strings.Contains(text, "ecipient:") {
+		return nil
+	}
 	lines := splitLines(text, nil)
 	for i := range lines.count() {
 		name, kind := fieldName(lines.at(i))

@@ -171,7 +171,7 @@ func digits(s string) int {
 // that refused, where a Status can be what the one before it made of the 550.
 func repliedStatus(reason string) string {
 	for i := range len(reason) {
-		if !startsReply(reason, i) {
+		if c := reason[i]; c != '4' && c != '5' || !startsReply(reason, i) {
 			continue
 		}
 		const most = len(" (#5.123.123)")
@@ -210,16 +210,16 @@ func vague(status string) int {
 // hasReplyCode says whether a line holds an SMTP reply that refuses something: "550 no such user".
 func hasReplyCode(line string) bool {
 	for i := range len(line) {
-		if startsReply(line, i) {
+		if c := line[i]; (c == '4' || c == '5') && startsReply(line, i) {
 			return true
 		}
 	}
 	return false
 }
 
-// startsReply says whether "550 " or "550-" stands at a place.
+// startsReply says whether the "4" or "5" at a place starts a reply, as in "550 " or "550-".
 func startsReply(line string, i int) bool {
-	return i+3 < len(line) && (line[i] == '4' || line[i] == '5') && (i == 0 || !isDigit(line[i-1]) && line[i-1] != '.') &&
+	return i+3 < len(line) && (i == 0 || !isDigit(line[i-1]) && line[i-1] != '.') &&
 		digits(line[i:]) == 3 && line[i+1] <= '5' && (line[i+3] == ' ' || line[i+3] == '-')
 }
 
