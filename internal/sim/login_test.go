@@ -249,3 +249,30 @@ func TestExchangeTimeouts(t *testing.T) {
 		}
 	})
 }
+
+// A session of Gmail ends after a day, however long its token is good for; and who does not answer the challenge is let go.
+func TestGmailTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := sim.New(sim.Options{})
+		defer w.Close()
+		a := w.AddAccount(sim.Gmail, "a@gmail.test")
+		c := dial(t, w.IMAP(sim.Gmail))
+		c.line()
+		c.play("C: a AUTHENTICATE XOAUTH2 " + xoauth2(a.Address(), "stale") + "\nS: " + challenge)
+		began := time.Now()
+		c.ended()
+		if d := time.Since(began); d != 30*time.Second {
+			t.Errorf("the challenge: %v", d)
+		}
+		c = dial(t, w.IMAP(sim.Gmail))
+		c.line()
+		began = time.Now()
+		c.send("a AUTHENTICATE XOAUTH2 " + xoauth2(a.Address(), a.AccessToken(48*time.Hour)))
+		c.until("a")
+		c.play("C: b SELECT INBOX (QRESYNC (1 1))\nS: b BAD Could not parse command")
+		c.play("S: * BYE Session expired, please login again.")
+		if d := time.Since(began); d != 24*time.Hour {
+			t.Errorf("the session: %v", d)
+		}
+	})
+}
