@@ -92,7 +92,10 @@ type LimitError struct{ What string }
 func (e *LimitError) Error() string { return "server exceeds a limit: " + e.What }
 
 // StallError says that a reply was due and no byte came for too long.
-type StallError struct{ After time.Duration }
+type StallError struct {
+	After  time.Duration
+	Others bool // it was slow, and others waited for their turn
+}
 
 func (e *StallError) Error() string { return fmt.Sprintf("no progress for %v", e.After) }
 

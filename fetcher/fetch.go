@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ func (p *pass) fetch(ctx context.Context, uids []uint32, between func(context.Co
 	}
 	sizes, err := p.sizes(ctx, uids)
 	if err != nil {
-		return err
+		return p.poisoned(err, slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { _, answered := sizes[uid]; return answered }))
 	}
 	for len(uids) > 0 {
 		n, start := p.together(uids, sizes), time.Now()
@@ -87,7 +88,11 @@ func (p *pass) sizes(ctx context.Context, uids []uint32) (map[uint32]int64, erro
 		last = m.uid
 		return nil
 	})
-	return sizes, p.refusedOnly(err)
+	var refused *ServerError
+	if errors.As(err, &refused) && p.s.dead == nil {
+		err = nil // which message it is about, a FETCH of each will tell
+	}
+	return sizes, err
 }
 
 // refusedOnly turns a refusal that concerns this FETCH alone into nil: what was not handed out is accounted for by UID.
@@ -144,19 +149,34 @@ func (p *pass) noteOver(uid uint32) {
 	}
 }
 
-// poisoned books the message at which the server broke the rules, the first that is due, so that it cannot do so for ever.
+// poisoned books the message at which a FETCH failed, the first that is due, so that it cannot do so for ever: at once if the
+// server has broken the rules, and otherwise in the end, since it may be the network or an outage.
 func (p *pass) poisoned(err error, due []uint32) error {
 	var limit *LimitError
-	if !errors.As(err, &limit) && !errors.Is(err, errCut) || len(due) == 0 {
+	sure := errors.As(err, &limit) || errors.Is(err, errCut)
+	if len(due) == 0 || !sure && !mayBeItsFault(err) {
 		return err
 	}
-	if loseErr := p.lose(due[0], 0); loseErr != nil {
-		return errors.Join(err, loseErr)
+	p.noteOver(due[0])
+	emit := p.mark
+	if p.pos.cut(due[0], sure, time.Now()) {
+		emit = func() error { return p.giveUp(due[0], 0) }
 	}
-	if emitErr := p.emit(Message{Kind: KindMark}); emitErr != nil {
+	if emitErr := emit(); emitErr != nil {
 		return emitErr
 	}
 	return err
+}
+
+// mayBeItsFault reports whether a message can be the reason why its FETCH failed. Some servers answer [SERVERBUG] to one that is
+// damaged, hang, or close the connection.
+func mayBeItsFault(err error) bool {
+	var refused *ServerError
+	var bye *ByeError
+	var stall *StallError
+	var op *net.OpError
+	return errors.As(err, &refused) || errors.As(err, &bye) || errors.As(err, &stall) && !stall.Others ||
+		errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
 var (
@@ -234,6 +254,11 @@ func (p *pass) lose(uid uint32, size int64) error {
 	if !giveUp {
 		return nil
 	}
+	return p.giveUp(uid, size)
+}
+
+// giveUp yields what is known of a message that does not come.
+func (p *pass) giveUp(uid uint32, size int64) error {
 	m := p.message(fetched{uid: uid, fact: p.s.filter.takeFact(uid)})
 	m.Kind, m.Size = KindUnreadable, size
 	return p.settle(m)
@@ -316,7 +341,7 @@ func (s *Session) readBody(ctx context.Context, item imapclient.FetchItemDataBod
 		return err
 	}
 	room.begin(func() {
-		s.filter.blame(&StallError{After: room.patience()})
+		s.filter.blame(&StallError{After: room.patience(), Others: true})
 		s.kill()
 	})
 	body := make([]byte, item.Literal.Size())

@@ -49,7 +49,8 @@ func (p *pass) readWindow(ctx context.Context, w window, between func(context.Co
 	}
 	crash.At("list.done")
 	before := p.pos
-	due := slices.DeleteFunc(slices.Clone(listed), before.Settled)
+	later := p.pos.postponed(time.Now())
+	due := slices.DeleteFunc(slices.Clone(listed), func(uid uint32) bool { return before.Settled(uid) || slices.Contains(later, uid) })
 	if between != nil && w.to == p.pos.Next-1 && len(due) > 0 {
 		p.last = due[len(due)-1]
 	}
@@ -117,9 +118,8 @@ func (p *pass) ranges() []window {
 	return append(rs, window{from: from})
 }
 
-// readLost asks again for the messages that a low mark has passed although they did not come.
-func (p *pass) readLost(ctx context.Context) error {
-	old := p.pos.lostOf(true)
+// readLost asks again for messages that did not come before, and that no listing need ask for.
+func (p *pass) readLost(ctx context.Context, old []uint32) error {
 	if len(old) == 0 {
 		return nil
 	}
@@ -144,7 +144,15 @@ func (p *pass) readLost(ctx context.Context) error {
 			p.pos.forget(uid)
 		}
 	}
-	return p.fetch(ctx, slices.DeleteFunc(uids, func(uid uint32) bool { return !slices.Contains(old, uid) }), nil)
+	for _, uid := range old {
+		if !slices.Contains(uids, uid) {
+			continue
+		}
+		if err := p.fetch(ctx, []uint32{uid}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetDeleted takes those of lost off the list that are not listed any more. No low mark has passed them, so that they are

@@ -20,7 +20,8 @@ var errStopped = errors.New("the loop over Messages was left early, which ends t
 
 // Messages makes one pass over the watched folders and yields what is new after the given Positions, by folder name; a
 // folder without one begins at Config.Start. First comes what is new in each folder, then what was there when it was first
-// seen, with looks for new mail in between. Within a folder both come in ascending order of UID, what shows late first.
+// seen, with looks for new mail in between. Within a folder both come in ascending order of UID, what shows late first. A message
+// at which FETCH has failed for lostAfter holds up the others no more: it comes last of all.
 //
 // Each Message carries the Position that holds once it is dealt with; a KindMark only moves it. The first of a folder that
 // was never read is a KindMark, to be kept before anything else, or mail that arrives before the next pass could be
@@ -77,7 +78,34 @@ func (r *round) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.backfill(ctx)
+	if err := r.backfill(ctx); err != nil || r.s.behind {
+		return err
+	}
+	return r.readPostponed(ctx)
+}
+
+// readPostponed asks again for the messages at which FETCH fails, now that all else was read: they may end the session.
+func (r *round) readPostponed(ctx context.Context) error {
+	for _, p := range r.passes {
+		later := p.pos.postponed(time.Now())
+		if p.gone || len(later) == 0 {
+			continue
+		}
+		if r.s.halted.Load() {
+			return errHalted
+		}
+		err := r.s.examine(ctx, p.f)
+		if err == nil {
+			err = p.readLost(ctx, later)
+		}
+		if err == nil {
+			err = p.mark()
+		}
+		if err != nil && !r.unreadable(p, err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // isNewborn reports whether a folder that was never read came to be after the mailbox was first seen: another one that the

@@ -2,6 +2,7 @@ package fetcher
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -180,7 +181,8 @@ func (p *pass) read(ctx context.Context) error {
 	case <-p.s.exists: // what it announced is listed from here on, or is late
 	default:
 	}
-	if err := p.readLost(ctx); err != nil {
+	later := p.pos.postponed(time.Now())
+	if err := p.readLost(ctx, slices.DeleteFunc(p.pos.lostOf(true), func(uid uint32) bool { return slices.Contains(later, uid) })); err != nil {
 		return err
 	}
 	for _, r := range p.ranges() {

@@ -41,17 +41,29 @@ type Position struct {
 // lost is a message that is listed and not handed out.
 type lost struct {
 	uid   uint32
-	tries uint16
-	first int64 // Unix seconds
+	tries uint16 // in vain; from cutBase on, those at which the whole FETCH failed
+	first int64  // Unix seconds
 }
+
+// cutBase tells the tries at which a FETCH failed, or its connection, from those that brought no body: they may have another
+// reason than the message.
+const cutBase = 1 << 15
 
 // maxLost is how many messages of a folder can be lost at once. With more, it is the server that is ill.
 const maxLost = 64
+
+var errManyLost = fmt.Errorf("the server hands out none of more than %d messages that it lists", maxLost)
 
 // When to give up a message that the server lists and does not hand out.
 const (
 	lostTries = 3
 	lostAfter = 15 * time.Minute
+)
+
+// When to give up a message at which FETCH fails: longer than most outages.
+const (
+	cutTries = 10
+	cutAfter = 8 * time.Hour
 )
 
 // IsZero reports whether p is the Position of a folder never read.
@@ -224,15 +236,47 @@ func parseLost(s string) (all []lost, err error) {
 // of them.
 func (p *Position) lose(uid uint32, now time.Time) (giveUp bool, err error) {
 	if !p.remember(uid, now) {
-		return false, &ServerError{Command: "FETCH", Text: fmt.Sprintf("nothing, for more than %d messages that it lists", maxLost)}
+		return false, errManyLost
 	}
+	tries, age := p.book(uid, 0, now)
+	return tries >= lostTries && age >= lostAfter, nil
+}
+
+// cut books a FETCH that failed at a message, sure if it certainly was the message's fault. It returns true if the message
+// should be given up.
+func (p *Position) cut(uid uint32, sure bool, now time.Time) (giveUp bool) {
+	if !p.remember(uid, now) {
+		return false
+	}
+	tries, age := p.book(uid, cutBase, now)
+	return tries >= cutTries && age >= cutAfter || sure && tries >= lostTries && age >= lostAfter
+}
+
+// book counts a try of a lost message, from base on. It returns how many there were of this kind, and since when.
+func (p *Position) book(uid uint32, base uint16, now time.Time) (tries uint16, age time.Duration) {
 	all := p.lostOnes()
 	i, _ := p.findLost(uid)
 	l := &all[i]
-	l.tries = min(l.tries+1, 1000)
+	if l.tries > 0 && (l.tries >= cutBase) != (base == cutBase) {
+		l.tries, l.first = 0, now.Unix() // what it was before does not count
+	}
+	l.tries = base + min(l.tries&(cutBase-1)+1, 1000)
 	l.first = min(l.first, max(now.Unix(), 0)) // a clock that went back must not make it wait for a day
 	p.setLost(all)
-	return l.tries >= lostTries && now.Unix()-l.first >= int64(lostAfter/time.Second), nil
+	return l.tries - base, time.Duration(now.Unix()-l.first) * time.Second
+}
+
+// postponed returns the lost messages at which FETCH has failed for so long that others go first, those first at which it did
+// so least often.
+func (p *Position) postponed(now time.Time) (uids []uint32) {
+	all := slices.DeleteFunc(p.lostOnes(), func(l lost) bool {
+		return l.tries < cutBase+lostTries || now.Unix()-l.first < int64(lostAfter/time.Second)
+	})
+	slices.SortStableFunc(all, func(a, b lost) int { return int(a.tries) - int(b.tries) })
+	for _, l := range all {
+		uids = append(uids, l.uid)
+	}
+	return uids
 }
 
 // remember puts a UID on the list of lost ones, where no low mark passes it. It returns false if there is no room.
