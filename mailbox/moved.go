@@ -47,7 +47,7 @@ type survey struct {
 // moveTakes is how long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does, and so
 // do clients without MOVE. It is a moment as a rule; on a busy machine, whose disk others keep waiting, Dovecot needed more than
 // four seconds.
-const moveTakes = 15 * time.Second
+const moveTakes = 7 * time.Second
 
 // firstLook is when to look first whether a move has ended. Each wait for the next look is twice as long.
 const firstLook = 250 * time.Millisecond

@@ -110,7 +110,7 @@ func TestMoveThatIsUnderWay(t *testing.T) {
 		end   func(s *subject)
 	}{
 		"fast":    {500 * time.Millisecond, gone},
-		"slow":    {12 * time.Second, gone},
+		"slow":    {7 * time.Second, gone},
 		"deleted": {500 * time.Millisecond, func(s *subject) { s.a.SetFlags("INBOX", 3, `\Deleted`) }},
 	} {
 		t.Run(name, func(t *testing.T) {
