@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,7 +57,7 @@ type Server struct {
 
 // Listen opens the port. The error names the address and the setting.
 func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := listen(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the status page on %s (setting http.listen): %w", c.Listen, err)
 	}
@@ -76,6 +77,19 @@ func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}, nil
+}
+
+// handover is for how long a port may be held after the process that had it: one that is killed while it starts another
+// leaves that one its sockets for a moment.
+const handover = time.Second
+
+func listen(address string) (net.Listener, error) {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		l, err := net.Listen("tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(began) > handover {
+			return l, err
+		}
+	}
 }
 
 // Addr returns the address that the server listens on.

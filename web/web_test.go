@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -339,4 +340,20 @@ func TestListenNamesTheSetting(t *testing.T) {
 		t.Fatal("two servers listen on one port")
 	}
 	wants(t, err.Error(), first.Addr(), "http.listen")
+}
+
+// A process that is killed while it starts another leaves its port to that one for a moment.
+func TestListenWaitsForThePort(t *testing.T) {
+	before, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { before.Close() })
+	server, err := web.Listen(web.Config{Listen: before.Addr().String()}, sources(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
 }
