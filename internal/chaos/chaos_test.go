@@ -127,7 +127,7 @@ func TestKillLoop(t *testing.T) {
 				t.Fatal(err)
 			}
 			most := slowest
-			if form != "long" {
+			if form == "short" {
 				most *= 4 // beside others
 			}
 			for i, d := range f.Resumed {
