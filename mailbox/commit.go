@@ -55,6 +55,16 @@ func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
 			rest, size = nil, 0
 		}
 		s, err := w.stage(ctx, m)
+		if errors.Is(err, errNoTraces) {
+			if err := w.send(ctx, rest); err != nil {
+				return err
+			}
+			rest, size = nil, 0
+			if err := w.readTraces(ctx); err != nil {
+				return err
+			}
+			s, err = w.stage(ctx, m)
+		}
 		if errors.Is(err, errUndecided) {
 			if sendErr := w.send(ctx, rest); sendErr != nil {
 				return sendErr

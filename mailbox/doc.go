@@ -21,7 +21,7 @@
 //     the chain is read again: the batch has landed, or is sent once more, or another writer was there. While the stream takes
 //     nothing, outlast.go waits with what was fetched.
 //   - ledger.go: where UIDs do not tell whether a message was published, the headers of the chain do. moved.go tells a message
-//     that was moved from one that was copied.
+//     that was moved from one that was copied, by where the messages of the events lie (traces.go).
 //   - run.go: after a pass the worker waits for mail. What is to be done to published messages is done in between (actions.go),
 //     from what the chain says. What fails is classified (classify.go) and waited out (backoff.go).
 //

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,26 +18,17 @@ import (
 // only. It answers where UIDs cannot: a message that the provider shows in two folders or under a new UID, a folder whose
 // UIDVALIDITY changed, and a message that was moved.
 //
-// It is read once, when it is first needed, and kept up to date with what this worker publishes.
+// It is read once, when it is first needed, and kept up to date with what this worker publishes. A chain may be long, so of an
+// event it holds a mark and no more. Where the messages of the events lie is read when a message turns up that may be one of
+// them; see traces.
 type ledger struct {
 	read    time.Time
-	ids     map[mark]struct{} // of events whose messages the provider has an identity for
-	newest  map[mark]int32    // of the other events: by fingerprint, the last of traces with it
-	traces  []trace
-	folders []string  // tokens: what trace.folder counts
+	marks   marks     // ids of the events whose messages the provider has an identity for, fingerprints of the others
 	oldest  time.Time // when the first of the messages arrived whose events the stream has
-
+	traces  *traces   // nil while nobody asks for them
+	folders []string  // tokens: what spot.folder counts
+	moved   map[spot]spot
 	surveys map[string]survey // by folder token, the last one
-}
-
-// trace is where the message of an event lies, as far as we know. A message that is found again elsewhere takes its trace
-// along, so that one event accounts for one message.
-type trace struct {
-	received int64 // INTERNALDATE, Unix seconds; 0 if unknown
-	validity uint32
-	uid      uint32 // 0 if unknown
-	before   int32  // another trace with this fingerprint; -1 if there is none
-	folder   uint16
 }
 
 // mark is half of a sha256: enough to tell events apart.
@@ -54,12 +46,24 @@ func markOf(sum string) (m mark) {
 	return m
 }
 
+func (m mark) compare(other mark) int { return bytes.Compare(m[:], other[:]) }
+
+// marks is a set of them, in order: no other holds so many in so little.
+type marks []mark
+
+func (s marks) has(m mark) bool {
+	_, found := slices.BinarySearchFunc(s, m, mark.compare)
+	return found
+}
+
+func (s *marks) add(m mark) {
+	if at, found := slices.BinarySearchFunc(*s, m, mark.compare); !found {
+		*s = slices.Insert(*s, at, m)
+	}
+}
+
 // ledgerAge is for how long a ledger is used: what retention has removed from the stream is to leave our memory too.
 const ledgerAge = 24 * time.Hour
-
-// maxTraces is how many events of a mailbox are known by their fingerprints, the newest of them: 60 bytes each. A message
-// whose event is older is published again when it is moved.
-const maxTraces = 200_000
 
 // asksLedger says whether a message is looked up in the ledger: if the provider has an identity of its own for messages,
 // while a folder is listed again after a reset, and if there is more than one folder that it could have been moved from.
@@ -75,25 +79,20 @@ func (w *Worker) lacksLedger(m fetcher.Message) bool { return w.asksLedger(m) &&
 
 // readLedger reads the chain up to the tail that the next commit expects, so that what it says is complete.
 func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
-	l := &ledger{
-		read: time.Now(), ids: make(map[mark]struct{}), newest: make(map[mark]int32),
-		surveys: make(map[string]survey),
-	}
+	l := &ledger{read: time.Now(), moved: make(map[spot]spot), surveys: make(map[string]survey)}
 	for entry, err := range w.c.Stream.Ledger(ctx, w.token, w.tail) {
 		if err != nil {
 			return nil, err
 		}
 		l.reach(entry.Received)
 		if entry.EmailID != "" {
-			l.ids[markOf(entry.ID)] = struct{}{}
-			continue
+			l.marks = append(l.marks, markOf(entry.ID))
+		} else if entry.Fingerprint != "" {
+			l.marks = append(l.marks, markOf(entry.Fingerprint))
 		}
-		p, err := fetcher.ParsePosition(entry.Position)
-		if err != nil || entry.Fingerprint == "" {
-			continue // not written by us, or nothing was there to know it by
-		}
-		l.add(entry.Fingerprint, entry.Folder, trace{received: unix(entry.Received), validity: p.UIDValidity, uid: entry.UID})
 	}
+	slices.SortFunc(l.marks, mark.compare)
+	l.marks = slices.Clip(slices.Compact(l.marks))
 	return l, nil
 }
 
@@ -104,56 +103,8 @@ func (l *ledger) reach(received time.Time) {
 	}
 }
 
-// unix is 0 for what is no time.
-func unix(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.Unix()
-}
-
-// add notes where the message of an event lies.
-func (l *ledger) add(fingerprint, folder string, t trace) {
-	if len(l.traces) >= 2*maxTraces {
-		l.forget()
-	}
-	m := markOf(fingerprint)
-	t.folder, t.before = l.number(folder), -1
-	if i, ok := l.newest[m]; ok {
-		t.before = i
-	}
-	l.newest[m] = int32(len(l.traces))
-	l.traces = append(l.traces, t)
-}
-
-// number returns what stands for a folder in a trace. There are few folders.
-func (l *ledger) number(folder string) uint16 {
-	i := slices.Index(l.folders, folder)
-	if i < 0 {
-		i = len(l.folders)
-		l.folders = append(l.folders, folder)
-	}
-	return uint16(i)
-}
-
-// forget drops all but the newest maxTraces.
-func (l *ledger) forget() {
-	gone := int32(len(l.traces) - maxTraces)
-	l.traces = append([]trace(nil), l.traces[gone:]...)
-	for i := range l.traces {
-		l.traces[i].before = max(l.traces[i].before-gone, -1)
-	}
-	for m, i := range l.newest {
-		if i < gone {
-			delete(l.newest, m)
-		} else {
-			l.newest[m] = i - gone
-		}
-	}
-}
-
 // known returns why a message must not go to the stream, or "". Its error is errUndecided if that cannot be said before the
-// folder was looked at where an event's message lay.
+// folder was looked at where an event's message lay, and errNoTraces if not before readTraces.
 func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (dropped string, err error) {
 	if !w.asksLedger(m) {
 		w.note(m, d)
@@ -165,13 +116,16 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (droppe
 		}
 	}
 	l := w.ledger
-	if _, ok := l.ids[markOf(d.event.ID)]; ok {
+	if l.marks.has(markOf(d.event.ID)) {
 		return dropPublished, nil
 	}
-	if m.EmailID == "" || m.Relisted {
-		switch i, s := w.sameAs(m, d); s {
+	if (m.EmailID == "" || m.Relisted) && d.fingerprint != "" && l.marks.has(markOf(d.fingerprint)) {
+		if l.traces == nil {
+			return "", errNoTraces
+		}
+		switch t, s := w.sameAs(m, d); s {
 		case standsGone:
-			l.traces[i].move(m, l.number(event.Token(m.Folder)))
+			l.move(t, m)
 			return dropPublished, nil
 		case standsUnknown:
 			return "", errUndecided
@@ -201,12 +155,16 @@ func (w *Worker) note(m fetcher.Message, d *draft) {
 	if w.ledger == nil {
 		return
 	}
-	w.ledger.reach(m.InternalDate)
+	l := w.ledger
+	l.reach(m.InternalDate)
 	switch {
 	case m.EmailID != "":
-		w.ledger.ids[markOf(d.event.ID)] = struct{}{}
+		l.marks.add(markOf(d.event.ID))
 	case d.fingerprint != "":
-		w.ledger.add(d.fingerprint, event.Token(m.Folder), trace{received: unix(m.InternalDate), validity: m.UIDValidity, uid: m.UID})
+		l.marks.add(markOf(d.fingerprint))
+		if l.traces != nil {
+			l.traces.add(markOf(d.fingerprint), trace{spot: l.spot(m), received: unix(m.InternalDate)})
+		}
 	}
 }
 

@@ -4,44 +4,103 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // held returns how many bytes are in use.
 func held() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what pools hold is freed by the second only
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// A ledger stays small however long the chain is: beyond maxTraces it forgets the oldest, and never the newest.
-func TestLedgerIsBounded(t *testing.T) {
-	sum := func(i int) string { return fmt.Sprintf("%032x%032x", i, 0) }
+// sums are of events, in no order.
+func sums(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("%016x%048x", uint64(i)*0x9e3779b97f4a7c15, i)
+	}
+	return all
+}
+
+// Of an event we hold twenty bytes for as long as the stream does, however they came.
+func TestLedgerIsSmall(t *testing.T) {
+	all := sums(50_000)
+	var l ledger
+	for range 2 { // what is added again is there already
+		for _, sum := range all {
+			l.marks.add(markOf(sum))
+		}
+	}
+	if bytes := cap(l.marks) * len(mark{}); bytes > 20*len(all) {
+		t.Errorf("%d events take %d bytes", len(all), bytes)
+	}
+	for _, sum := range all {
+		if !l.marks.has(markOf(sum)) {
+			t.Fatalf("%s is not known", sum)
+		}
+	}
+	for _, sum := range sums(50_001)[50_000:] {
+		if l.marks.has(markOf(sum)) {
+			t.Errorf("%s is known", sum)
+		}
+	}
+}
+
+// Traces stay few however long the chain is: beyond maxTraces the oldest are forgotten, and never the newest.
+func TestTracesAreBounded(t *testing.T) {
+	const all = 3*maxTraces + 2 // it forgets twice
+	sum := sums(all)
+	s := &traces{newest: make(map[mark]int32)}
 	before := held()
-	l := &ledger{newest: make(map[mark]int32)}
 	for i := range maxTraces {
-		l.add(sum(i), "INBOX", trace{uid: uint32(i + 1)})
+		s.add(markOf(sum[i]), trace{spot: spot{uid: uint32(i + 1)}})
 	}
 	each := float64(held()-before) / maxTraces
 	t.Logf("%.0f bytes an event", each)
 	if each > 100 {
 		t.Errorf("%.0f bytes an event", each)
 	}
-	const all = 3*maxTraces + 2 // it forgets twice
 	for i := maxTraces; i < all; i++ {
-		l.add(sum(i/2*2), "Archive", trace{uid: uint32(i + 1)}) // each twice
+		s.add(markOf(sum[i/2*2]), trace{spot: spot{uid: uint32(i + 1)}}) // each twice
 	}
-	if n := len(l.traces); n > 2*maxTraces || n < maxTraces || len(l.newest) > n {
-		t.Errorf("%d traces, %d fingerprints", n, len(l.newest))
+	if n := len(s.all); n > 2*maxTraces || n < maxTraces || len(s.newest) > n {
+		t.Errorf("%d traces, %d fingerprints", n, len(s.newest))
 	}
-	if l.last(sum(1)) >= 0 {
+	for range s.of(markOf(sum[1])) {
 		t.Error("the oldest is known")
 	}
 	var uids []uint32
-	for i := l.last(sum(all - 2)); i >= 0 && len(uids) < 5; i = l.traces[i].before {
-		uids = append(uids, l.traces[i].uid)
+	for t := range s.of(markOf(sum[all-2])) {
+		uids = append(uids, t.uid)
 	}
 	if len(uids) != 2 || uids[0] != all || uids[1] != all-1 {
 		t.Errorf("the newest fingerprint is of %v", uids)
 	}
+}
+
+// Where messages lie is held while somebody asks, and all of it no longer than the stream may have changed.
+func TestWhatALedgerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &Worker{ledger: &ledger{read: time.Now(), traces: &traces{asked: time.Now()}}}
+		for range 3 {
+			time.Sleep(tracesHeld)
+			w.forget()
+			if w.ledger.traces == nil {
+				t.Fatal("the traces were dropped although somebody had just asked")
+			}
+			w.ledger.traces.asked = time.Now()
+		}
+		time.Sleep(tracesHeld + time.Second)
+		if w.forget(); w.ledger.traces != nil {
+			t.Error("nobody asks for the traces, and they are held")
+		}
+		time.Sleep(ledgerAge)
+		if w.forget(); w.ledger != nil {
+			t.Error("the ledger is held although the stream may have dropped half of it")
+		}
+	})
 }

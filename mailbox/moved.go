@@ -62,24 +62,20 @@ type place struct {
 type span struct{ from, to uint32 }
 
 // sameAs looks for an event whose message this one is: its trace, and standsGone; or standsUnknown, if there may be one.
-func (w *Worker) sameAs(m fetcher.Message, d *draft) (i int32, s standing) {
-	if d.fingerprint == "" {
-		return -1, standsThere
-	}
+func (w *Worker) sameAs(m fetcher.Message, d *draft) (found *trace, s standing) {
 	l, best := w.ledger, standsThere
-	found := int32(-1)
-	for i := l.last(d.fingerprint); i >= 0; i = l.traces[i].before {
-		t := l.traces[i]
+	l.traces.asked = time.Now()
+	for t := range l.traces.of(markOf(d.fingerprint)) {
 		own := l.folders[t.folder] == event.Token(m.Folder)
 		if own && (m.Relisted && t.validity != m.UIDValidity || t.validity == m.UIDValidity && t.uid == m.UID) {
-			return i, standsGone // it is what the folder is listed again for, or the very same
+			return t, standsGone // it is what the folder is listed again for, or the very same
 		}
 		// A header with a Message-ID is that of one message. Without one, messages that a program makes may have the same.
 		if len(d.mail.Email.MessageID) == 0 && (t.received == 0 || t.received != m.InternalDate.Unix()) {
 			continue
 		}
 		if s := w.stands(t, m); s > best {
-			found, best = i, s
+			found, best = t, s
 		}
 	}
 	if best == standsGone {
@@ -88,17 +84,9 @@ func (w *Worker) sameAs(m fetcher.Message, d *draft) (i int32, s standing) {
 	return found, best
 }
 
-// last returns the newest trace with a fingerprint, -1 if there is none.
-func (l *ledger) last(fingerprint string) int32 {
-	if i, ok := l.newest[markOf(fingerprint)]; ok {
-		return i
-	}
-	return -1
-}
-
 // stands says whether the message of a trace is still where it was when m had arrived, and notes the question if nobody has
 // looked.
-func (w *Worker) stands(t trace, m fetcher.Message) standing {
+func (w *Worker) stands(t *trace, m fetcher.Message) standing {
 	l := w.ledger
 	token := l.folders[t.folder]
 	if token == event.Token(m.Folder) && t.validity != m.UIDValidity {
@@ -136,11 +124,6 @@ func (w *Worker) stands(t trace, m fetcher.Message) standing {
 	}
 	w.questions[w.folders[i]] = span{min(ask.from, t.uid), max(ask.to, t.uid)}
 	return standsUnknown
-}
-
-// move notes that a message lies elsewhere now.
-func (t *trace) move(m fetcher.Message, folder uint16) {
-	t.folder, t.validity, t.uid = folder, m.UIDValidity, m.UID
 }
 
 // aside is how many UIDs around those in question are looked at too: what is moved is often moved with its neighbours.

@@ -215,6 +215,29 @@ func TestOneEventAccountsForOneMessage(t *testing.T) {
 	})
 }
 
+// Hours after a move it is known where the message lies: what comes to its old place is a copy, and what is moved on is not.
+func TestMovedLongAgo(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Exchange, "anna", "INBOX", "Archive", "Done")
+		s.a.CreateFolder("Done")
+		defer s.run()()
+		s.deliver(0, 5)
+		s.within(time.Minute, "the mail", func() bool { return s.received() == 5 && s.watching() })
+		uid := s.a.Move("INBOX", 3, "Archive")
+		time.Sleep(2 * time.Hour)
+		s.a.Deliver("INBOX", message(2), time.Time{})
+		s.within(time.Hour, "the copy", func() bool { return s.received() == 6 })
+		time.Sleep(2 * time.Hour)
+		s.a.Move("Archive", uid, "Done")
+		time.Sleep(2 * time.Hour)
+		if n := s.received(); n != 6 {
+			t.Errorf("%d events for 5 messages and a copy", n)
+		}
+		s.a.Deliver("Archive", message(2), time.Time{})
+		s.within(time.Hour, "another copy", func() bool { return s.received() == 7 })
+	})
+}
+
 // Messages that no Message-ID tells apart are the same only if they arrived in the same second.
 func TestWithoutMessageIDTheDateTells(t *testing.T) {
 	r := newRig(t, sim.Exchange, "INBOX", "Archive")

@@ -237,9 +237,7 @@ const window = 256
 // the folders in question. A pass that follows decides upon one message more at least.
 func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
 	w.questions, w.seen, w.doubts = make(map[string]span), make(map[string]uint32), nil
-	if w.ledger != nil && time.Since(w.ledger.read) > ledgerAge {
-		w.ledger = nil
-	}
+	w.forget()
 	fetching, stop := context.WithCancel(ctx)
 	fetched := make(chan *fetcher.Message, window) // of pointers: most passes find nothing
 	ended := make(chan error, 1)
