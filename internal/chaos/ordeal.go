@@ -14,7 +14,7 @@ type Ordeal struct {
 	Mails  [][]byte      // in this order
 	Early  int           // how many of them are there before the replicas are
 	Every  time.Duration // how often one of the others arrives, about, until all faults are over
-	All    bool          // what is left then comes at once
+	Least  int           // so many come in all: what is missing then comes at once
 	Faults int           // how many things go wrong
 	Size   int           // replicas; 1 if zero
 
@@ -83,12 +83,11 @@ func (w *World) Run(ctx context.Context, o Ordeal) (out Outcome, err error) {
 	if err := drip.stop(); err != nil {
 		return out, err
 	}
-	if o.All {
-		if err := w.Deliver(ctx, w.rng, drip.left...); err != nil {
-			return out, err
-		}
+	out.Dry = len(drip.left) == 0
+	came := len(o.Mails) - len(drip.left)
+	if err := w.Deliver(ctx, w.rng, drip.left[:max(o.Least-came, 0)]...); err != nil {
+		return out, err
 	}
-	out.Dry = len(drip.left) == 0 && !o.All
 	quiet := time.Now()
 	served, err := w.Served(ctx)
 	if err != nil {
