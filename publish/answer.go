@@ -62,6 +62,9 @@ func (e *answerError) kind() error {
 // missing answer is ErrUncertain or a *PermissionError. An answer is missing as soon as the connection is lost.
 func (p *Publisher) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	start := time.Now()
+	if !p.nc.IsConnected() { // of a request that it cannot send, nats.go (1.55) keeps the inbox for ever
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, nats.ErrDisconnected)
+	}
 	connected, end := whileConnected(ctx, p.nc)
 	defer end()
 	answer, err := p.nc.RequestMsgWithContext(connected, m)

@@ -28,11 +28,14 @@ func bound(ctx context.Context, limit time.Duration) (context.Context, context.C
 
 // call returns the context of one call: it ends with ctx, with end, after the limit if ctx has no deadline, and when the
 // connection is lost: nats.go (1.55) lets a request wait for its answer even though the connection that it would come over
-// is gone.
+// is gone. Without a connection it has ended at once: of a request that it cannot send, nats.go keeps the inbox for ever.
 func (s *Store) call(ctx context.Context, limit time.Duration) (call context.Context, end func()) {
 	ctx, stop := bound(ctx, limit)
 	call, cancel := context.WithCancelCause(ctx)
 	lost := s.js.Conn().StatusChanged(nats.RECONNECTING)
+	if !s.js.Conn().IsConnected() {
+		cancel(nats.ErrDisconnected)
+	}
 	go func() {
 		select {
 		case _, ok := <-lost:

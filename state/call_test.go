@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -41,4 +42,38 @@ func TestAnswersThatCannotComeAnyMore(t *testing.T) {
 	if err := <-written; !errors.Is(err, ErrAmbiguous) || !errors.Is(err, nats.ErrDisconnected) {
 		t.Errorf("write: %v", err)
 	}
+}
+
+// nats.go (1.55) keeps what a request needs that it could not send. While the broker is away nothing is sent, and nothing kept.
+func TestBrokerThatIsAwayCostsNoMemory(t *testing.T) {
+	b := newBroker(t)
+	s := b.store(b.url())
+	lost := s.js.Conn().StatusChanged(nats.RECONNECTING)
+	b.srv.Shutdown()
+	<-lost
+	calls := map[string]func(){
+		"SaveHealth": func() { _ = s.SaveHealth(t.Context(), "m", nil) },
+		"last":       func() { _, _ = s.last(t.Context(), "k") },
+		"write":      func() { _, _ = s.write(t.Context(), "k", nil, 0, nil) },
+	}
+	for name, call := range calls {
+		call()
+		const n = 20_000
+		before := held()
+		for range n {
+			call()
+		}
+		if grown := held() - before; grown > 100*n { // it keeps some 270 of each
+			t.Errorf("%s: %d calls that could not be sent left %d bytes", name, n, grown)
+		}
+	}
+}
+
+// held returns how many bytes are in use.
+func held() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools hold is freed by the second only
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

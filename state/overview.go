@@ -60,7 +60,9 @@ func (s *Store) Overview(ctx context.Context) (Overview, error) {
 
 // SaveHealth saves what the owner of a mailbox has to say about it, for people. The last writer wins.
 func (s *Store) SaveHealth(ctx context.Context, mailbox string, value []byte) error {
+	ctx, end := s.call(ctx, s.writeLimit)
+	defer end()
 	_, err := s.kv.Put(ctx, key(tableHealth, mailbox), value)
 	crash.At("record.put.acked")
-	return err
+	return disconnected(ctx, err)
 }
