@@ -320,6 +320,17 @@ func readAll(ctx context.Context, s *Session, after map[string]Position) reading
 	return r
 }
 
+// readOnce reads, in a session of its own.
+func readOnce(t *testing.T, c Config, after map[string]Position) reading {
+	t.Helper()
+	s, err := Open(t.Context(), c, secret{"x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	return readAll(t.Context(), s, after)
+}
+
 func wantUIDs(t *testing.T, r reading, want ...uint32) {
 	t.Helper()
 	if r.err != nil {

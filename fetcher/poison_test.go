@@ -56,11 +56,7 @@ func TestFatalMessage(t *testing.T) {
 				began := time.Now()
 				var gone time.Duration
 				for passes := 1; gone == 0; passes++ {
-					s, err := Open(t.Context(), c, secret{"x"})
-					if err != nil {
-						t.Fatal(err)
-					}
-					r := readAll(t.Context(), s, after)
+					r := readOnce(t, c, after)
 					after = r.after
 					for _, m := range r.all {
 						if m.UID != 0 {
@@ -70,7 +66,6 @@ func TestFatalMessage(t *testing.T) {
 							gone = time.Since(began)
 						}
 					}
-					s.Close()
 					if passes == 5 && !slices.Equal(kinds, []string{"INBOX1 0", "INBOX3 0", "Other1 0", "Other2 0", "Other3 0"}) {
 						t.Fatalf("after %d passes: %v", passes, kinds)
 					}
@@ -103,14 +98,9 @@ func TestCutMessageComes(t *testing.T) {
 		var after map[string]Position
 		var uids []uint32
 		for range 2 {
-			s, err := Open(t.Context(), f.config(), secret{"x"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := readAll(t.Context(), s, after)
+			r := readOnce(t, f.config(), after)
 			after = r.after
 			uids = append(uids, r.uids...)
-			s.Close()
 			time.Sleep(time.Second)
 		}
 		if !slices.Equal(uids, []uint32{1, 2, 3, 4}) || len(after["INBOX"].Gaps()) != 0 {
