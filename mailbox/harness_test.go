@@ -132,6 +132,22 @@ func (r *rig) stored() []event.MessageEvent {
 	return events
 }
 
+// wantEach fails unless got, which counts events by the subject of their messages, has each of the messages 0 to n-1 so many
+// times, and no other.
+func wantEach(t testing.TB, got map[string]int, n, times int) {
+	t.Helper()
+	for i := range n {
+		if c := got[fmt.Sprintf("number %d", i)]; c != times {
+			t.Errorf("message %d is on the stream %d times, want %d", i, c, times)
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d messages are on the stream, want %d", len(got), n)
+	}
+}
+
+func (r *rig) wantEach(n, times int) { r.t.Helper(); wantEach(r.t, r.subjects(), n, times) }
+
 // wantExactly fails unless the stream has exactly one event for each message of the folders, with its bytes, in the order of
 // the UIDs.
 func (r *rig) wantExactly(folders ...string) {

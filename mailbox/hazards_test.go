@@ -63,12 +63,7 @@ func TestH01UIDValidity(t *testing.T) {
 			t.Errorf("change %d: %d events after %v", i+1, got, d)
 		}
 	}
-	subjects := r.subjects()
-	for i := range many + 5 {
-		if n := subjects[fmt.Sprintf("number %d", i)]; n != 1 {
-			t.Errorf("message %d is on the stream %d times", i, n)
-		}
-	}
+	r.wantEach(many+5, 1)
 	if n := r.resets(); n != 5 {
 		t.Errorf("announced %d times", n)
 	}

@@ -3,7 +3,6 @@ package mailbox_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,17 +14,6 @@ import (
 
 // A message that lies in another watched folder than before is the same one if it is gone from where it was. Where the
 // provider has an identity for messages that tells; these tests are about those without.
-
-// wantEach fails unless the stream has each of the messages 0 to n-1 so many times.
-func (r *rig) wantEach(n, times int) {
-	r.t.Helper()
-	got := r.subjects()
-	for i := range n {
-		if c := got[fmt.Sprintf("number %d", i)]; c != times {
-			r.t.Errorf("message %d is on the stream %d times, want %d", i, c, times)
-		}
-	}
-}
 
 // waysToMove are what can be done to six messages in INBOX and three in Archive that leaves each of them the same.
 var waysToMove = map[string]func(t *testing.T, r *rig, w *mailbox.Worker){
@@ -173,19 +161,7 @@ func TestCopiedMessageIsAnother(t *testing.T) {
 	}
 }
 
-// wantEach fails unless the stream has each of the messages 0 to n-1 so many times, and no other.
-func (s *subject) wantEach(n, times int) {
-	s.t.Helper()
-	got := s.subjects()
-	for i := range n {
-		if c := got[fmt.Sprintf("number %d", i)]; c != times {
-			s.t.Errorf("message %d is on the stream %d times, want %d", i, c, times)
-		}
-	}
-	if len(got) != n {
-		s.t.Errorf("%d messages are on the stream, want %d", len(got), n)
-	}
-}
+func (s *subject) wantEach(n, times int) { s.t.Helper(); wantEach(s.t, s.subjects(), n, times) }
 
 // subjects counts the events on the stream by the subject of the message.
 func (s *subject) subjects() map[string]int {
@@ -283,57 +259,32 @@ func TestManyMovedAtOnce(t *testing.T) {
 func TestMovesAndFaultsInAnyOrder(t *testing.T) {
 	for seed := range uint64(16) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 2))
 			folders := []string{"INBOX", "Archive", "Work"}
-			r := newRig(t, sim.Exchange, folders...)
-			r.account.CreateFolder("Work")
-			r.account.Set(func(q *sim.Quirks) { q.NewBoundary = seed%2 == 0 })
-			var log []string
-			n, w := 0, (*mailbox.Worker)(nil)
-			restart := func() {
-				if w != nil {
-					w.Close()
-				}
-				f := &faulty{Publisher: r.publisher, floor: r.store, fail: int64(rng.IntN(40)), after: rng.IntN(2) == 0}
-				c := r.config()
-				c.Stream, c.Bytes, c.Floor = f, f, f
-				w = mailbox.NewWorker(c)
-			}
-			restart()
+			s := newShuffle(t, rand.New(rand.NewPCG(seed, 2)), sim.Exchange, folders...)
+			s.account.CreateFolder("Work")
+			s.account.Set(func(q *sim.Quirks) { q.NewBoundary = seed%2 == 0 })
 			for range 40 {
-				from, to := folders[rng.IntN(3)], folders[rng.IntN(3)]
-				switch rng.IntN(8) {
+				from, to := folders[s.rng.IntN(3)], folders[s.rng.IntN(3)]
+				switch s.rng.IntN(8) {
 				case 0, 1:
-					for range 1 + rng.IntN(4) {
-						log = append(log, fmt.Sprintf("number %d comes to %s", n, to))
-						r.account.Deliver(to, message(n), minute(n))
-						n++
-					}
+					s.arrive(to)
 				case 2, 3, 4:
-					if uids := r.account.UIDs(from); len(uids) > 0 && from != to {
-						uid := uids[rng.IntN(len(uids))]
-						log = append(log, fmt.Sprintf("%d of %s goes to %s", uid, from, to))
-						r.account.Move(from, uid, to)
+					if uids := s.account.UIDs(from); len(uids) > 0 && from != to {
+						uid := uids[s.rng.IntN(len(uids))]
+						s.note("%d of %s goes to %s", uid, from, to)
+						s.account.Move(from, uid, to)
 					}
 				case 5:
-					if err := w.Drain(t.Context()); err == nil { // what was not read yet and is older than the last would be counted
-						log = append(log, "drain; "+to+" is renumbered")
-						r.account.BumpUIDValidity(to)
-						restart()
+					if s.drain() == nil { // what was not read yet and is older than the last would be counted
+						s.renumber(to)
 					}
 				case 6:
-					log = append(log, "restart")
-					restart()
+					s.restart()
 				default:
-					log = append(log, fmt.Sprint("drain: ", w.Drain(t.Context())))
+					_ = s.drain() // it may fail
 				}
 			}
-			w.Close()
-			must(t, r.worker().Drain(t.Context()))
-			r.wantEach(n, 1)
-			if t.Failed() {
-				t.Log(strings.Join(log, "\n"))
-			}
+			s.end()
 		})
 	}
 }

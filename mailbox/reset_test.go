@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,12 +24,7 @@ func TestResetIsMeasuredByItsOwnFolder(t *testing.T) {
 	r.account.Deliver("Archive", message(2), minute(10))
 	r.account.Deliver("INBOX", message(3), minute(20))
 	must(t, r.worker().Drain(t.Context()))
-	got := r.subjects()
-	for _, want := range []string{"number 0", "number 1", "number 2", "number 3"} {
-		if got[want] != 1 {
-			t.Errorf("%q is on the stream %d times, want 1", want, got[want])
-		}
-	}
+	r.wantEach(4, 1)
 }
 
 // What another folder published in the same pass does not make old what a folder without events of its own is yet to tell:
@@ -43,12 +37,7 @@ func TestResetIsMeasuredBeforeThePass(t *testing.T) {
 	r.account.BumpUIDValidity("[Gmail]/All Mail")
 	r.account.Deliver("INBOX", message(2), minute(2))
 	must(t, r.worker().Drain(t.Context()))
-	got := r.subjects()
-	for i := range 3 {
-		if n := got[fmt.Sprintf("number %d", i)]; n != 1 {
-			t.Errorf("message %d is on the stream %d times, want 1", i, n)
-		}
-	}
+	r.wantEach(3, 1)
 }
 
 // What was published while a folder is being listed again does not make the rest of the listing old, and is not counted
@@ -188,51 +177,21 @@ func TestResetsAndFaultsInAnyOrder(t *testing.T) {
 			provider, watched, folders = sim.Gmail, []string{"INBOX", `\All`}, []string{"INBOX", "[Gmail]/All Mail"}
 		}
 		t.Run(fmt.Sprint(provider, seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 1))
-			r := newRig(t, provider, watched...)
-			var log []string
-			n, w := 0, (*mailbox.Worker)(nil)
-			restart := func() {
-				if w != nil {
-					w.Close()
-				}
-				f := &faulty{Publisher: r.publisher, floor: r.store, fail: int64(rng.IntN(40)), after: rng.IntN(2) == 0}
-				c := r.config()
-				c.Stream, c.Bytes, c.Floor = f, f, f
-				w = mailbox.NewWorker(c)
-			}
-			restart()
+			s := newShuffle(t, rand.New(rand.NewPCG(seed, 1)), provider, watched...)
 			for range 25 {
-				folder := folders[rng.IntN(len(folders))]
-				switch rng.IntN(7) {
+				folder := folders[s.rng.IntN(len(folders))]
+				switch s.rng.IntN(7) {
 				case 0, 1, 2:
-					for range 1 + rng.IntN(4) {
-						log = append(log, fmt.Sprintf("number %d comes to %s", n, folder))
-						r.account.Deliver(folder, message(n), minute(n))
-						n++
-					}
+					s.arrive(folder)
 				case 3:
-					log = append(log, folder+" is renumbered")
-					r.account.BumpUIDValidity(folder)
-					restart()
+					s.renumber(folder)
 				case 4:
-					log = append(log, "restart")
-					restart()
+					s.restart()
 				default:
-					log = append(log, fmt.Sprint("drain: ", w.Drain(t.Context())))
+					_ = s.drain() // it may fail
 				}
 			}
-			w.Close()
-			must(t, r.worker().Drain(t.Context()))
-			got := r.subjects()
-			for i := range n {
-				if c := got[fmt.Sprintf("number %d", i)]; c != 1 {
-					t.Errorf("number %d is on the stream %d times", i, c)
-				}
-			}
-			if t.Failed() {
-				t.Log(strings.Join(log, "\n"))
-			}
+			s.end()
 		})
 	}
 }

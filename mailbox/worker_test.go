@@ -83,15 +83,7 @@ func TestResetPublishesOnlyWhatIsNew(t *testing.T) {
 			must(t, w.Drain(t.Context()))
 			r.deliver("INBOX", 32, 1)
 			must(t, w.Drain(t.Context()))
-			subjects := make(map[string]int)
-			for _, e := range r.stored() {
-				subjects[*e.Data.Email.Subject]++
-			}
-			for i := range 33 {
-				if n := subjects[fmt.Sprintf("number %d", i)]; n != 1 {
-					t.Errorf("message %d is on the stream %d times", i, n)
-				}
-			}
+			r.wantEach(33, 1)
 			if got := w.Status().Dropped["already_published"]; got != 30 {
 				t.Errorf("%d messages were counted as published before, want 30", got)
 			}
