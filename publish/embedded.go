@@ -16,12 +16,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/mailflume/mailflume/internal/crash"
+	"github.com/mailflume/mailflume/internal/handover"
 )
 
 // embedded is the NATS server inside our process and the lock on its directory.
@@ -182,16 +182,9 @@ func serverOptions(c Embedded) (*server.Options, error) {
 	return opts, nil
 }
 
-// listenTries bounds the wait for a port that a killed process has left, for a moment, to a child that it was starting.
-const listenTries = 100
-
 // listenAddress tries the address, because a server that cannot bind it would only log so.
 func listenAddress(listen string) (string, int, error) {
-	l, err := net.Listen("tcp", listen)
-	for tries := 0; tries < listenTries && errors.Is(err, syscall.EADDRINUSE); tries++ {
-		time.Sleep(10 * time.Millisecond)
-		l, err = net.Listen("tcp", listen)
-	}
+	l, err := handover.Listen(listen)
 	if err != nil {
 		return "", 0, fmt.Errorf("the built-in NATS server cannot listen on %s: %w: set nats.embedded.listen to a free "+
 			"address, or to none", listen, err)

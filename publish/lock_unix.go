@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mailflume/mailflume/internal/handover"
 )
 
 // lockName is the file in the store directory that its owner holds locked.
@@ -25,11 +26,10 @@ func lockDir(dir string) (release func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the NATS store %s: %w: make it writable, or set \"data\" to another directory", dir, err)
 	}
-	err = flock(f)
-	for tries := 0; tries < lockTries && errors.Is(err, unix.EWOULDBLOCK) && gone(holder(f)); tries++ {
-		time.Sleep(10 * time.Millisecond)
+	handover.Wait(func() (held bool) {
 		err = flock(f)
-	}
+		return errors.Is(err, unix.EWOULDBLOCK) && gone(holder(f))
+	})
 	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -44,10 +44,6 @@ func lockDir(dir string) (release func() error, err error) {
 	}
 	return f.Close, nil
 }
-
-// lockTries bounds the wait for the lock of a process that is gone: one that is killed while it starts a child leaves the
-// lock to the child for the moment before its exec.
-const lockTries = 100
 
 func flock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 

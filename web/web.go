@@ -16,13 +16,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/mailflume/mailflume/internal/handover"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
 )
@@ -57,7 +57,7 @@ type Server struct {
 
 // Listen opens the port. The error names the address and the setting.
 func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
-	listener, err := listen(c.Listen)
+	listener, err := handover.Listen(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the status page on %s (setting http.listen): %w", c.Listen, err)
 	}
@@ -77,19 +77,6 @@ func Listen(c Config, s Sources, log *slog.Logger) (*Server, error) {
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}, nil
-}
-
-// handover is for how long a port may be held after the process that had it: one that is killed while it starts another
-// leaves that one its sockets for a moment.
-const handover = time.Second
-
-func listen(address string) (net.Listener, error) {
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		l, err := net.Listen("tcp", address)
-		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(began) > handover {
-			return l, err
-		}
-	}
 }
 
 // Addr returns the address that the server listens on.
