@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/natsconn"
 )
 
 // The codes of JetStream's answers that tell different things to do.
@@ -62,13 +64,13 @@ func (e *answerError) kind() error {
 // missing answer is ErrUncertain or a *PermissionError. An answer is missing as soon as the connection is lost.
 func (p *Publisher) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	start := time.Now()
-	if !p.nc.IsConnected() { // of a request that it cannot send, nats.go (1.55) keeps the inbox for ever
+	connected, end := natsconn.While(ctx, p.nc)
+	defer end()
+	if errors.Is(context.Cause(connected), nats.ErrDisconnected) { // nothing was sent yet
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, nats.ErrDisconnected)
 	}
-	connected, end := whileConnected(ctx, p.nc)
-	defer end()
 	answer, err := p.nc.RequestMsgWithContext(connected, m)
-	err = disconnected(connected, err)
+	err = natsconn.Cause(connected, err)
 	switch {
 	case err == nil:
 		return answer, nil
@@ -81,34 +83,6 @@ func (p *Publisher) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error)
 		return nil, denied
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUncertain, err)
-}
-
-// whileConnected returns a context that ends with ctx, with end, and when the connection is lost: nats.go (1.55) lets a
-// request wait for its answer even though the connection that it would come over is gone.
-func whileConnected(ctx context.Context, nc *nats.Conn) (connected context.Context, end func()) {
-	connected, cancel := context.WithCancelCause(ctx)
-	lost := nc.StatusChanged(nats.RECONNECTING)
-	go func() {
-		select {
-		case _, ok := <-lost:
-			if ok {
-				cancel(nats.ErrDisconnected)
-			}
-		case <-connected.Done():
-		}
-	}()
-	return connected, func() {
-		cancel(nil)
-		nc.RemoveStatusListener(lost)
-	}
-}
-
-// disconnected is the error of a call under a context of whileConnected, with its cause if that was the connection.
-func disconnected(connected context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(connected), nats.ErrDisconnected) {
-		return nats.ErrDisconnected
-	}
-	return err
 }
 
 // neverSent tells whether a send failed before a byte of it left.
@@ -125,11 +99,11 @@ func (p *Publisher) nobody(ctx context.Context, subject string) error {
 	if strings.HasPrefix(subject, "$O.") {
 		name = bucketStream(p.config.Bucket)
 	}
-	connected, end := whileConnected(ctx, p.nc)
+	connected, end := natsconn.While(ctx, p.nc)
 	defer end()
 	m, err := p.nc.RequestWithContext(connected, "$JS.API.STREAM.INFO."+name, nil)
 	if err != nil {
-		return fmt.Errorf("%w: no stream answers on %s: %w", ErrUnavailable, subject, disconnected(connected, err))
+		return fmt.Errorf("%w: no stream answers on %s: %w", ErrUnavailable, subject, natsconn.Cause(connected, err))
 	}
 	var info struct {
 		Error *answerError `json:"error"`

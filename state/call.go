@@ -2,10 +2,9 @@ package state
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/mailflume/mailflume/internal/natsconn"
 )
 
 const (
@@ -27,35 +26,12 @@ func bound(ctx context.Context, limit time.Duration) (context.Context, context.C
 }
 
 // call returns the context of one call: it ends with ctx, with end, after the limit if ctx has no deadline, and when the
-// connection is lost: nats.go (1.55) lets a request wait for its answer even though the connection that it would come over
-// is gone. Without a connection it has ended at once: of a request that it cannot send, nats.go keeps the inbox for ever.
+// connection is lost, or at once without one.
 func (s *Store) call(ctx context.Context, limit time.Duration) (call context.Context, end func()) {
 	ctx, stop := bound(ctx, limit)
-	call, cancel := context.WithCancelCause(ctx)
-	lost := s.js.Conn().StatusChanged(nats.RECONNECTING)
-	if !s.js.Conn().IsConnected() {
-		cancel(nats.ErrDisconnected)
-	}
-	go func() {
-		select {
-		case _, ok := <-lost:
-			if ok {
-				cancel(nats.ErrDisconnected)
-			}
-		case <-call.Done():
-		}
-	}()
+	call, done := natsconn.While(ctx, s.js.Conn())
 	return call, func() {
-		cancel(nil)
-		s.js.Conn().RemoveStatusListener(lost)
+		done()
 		stop()
 	}
-}
-
-// disconnected is the error of a call, with its cause if that was the connection.
-func disconnected(call context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(call), nats.ErrDisconnected) {
-		return nats.ErrDisconnected
-	}
-	return err
 }

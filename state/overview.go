@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/internal/crash"
+	"github.com/mailflume/mailflume/internal/natsconn"
 )
 
 // Overview is what the bucket says about who carries what. It is read without taking part: no session is begun for it.
@@ -64,5 +65,5 @@ func (s *Store) SaveHealth(ctx context.Context, mailbox string, value []byte) er
 	defer end()
 	_, err := s.kv.Put(ctx, key(tableHealth, mailbox), value)
 	crash.At("record.put.acked")
-	return disconnected(ctx, err)
+	return natsconn.Cause(ctx, err)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mailflume/mailflume/internal/crash"
+	"github.com/mailflume/mailflume/internal/natsconn"
 )
 
 // Config is where the state is kept.
@@ -199,7 +200,7 @@ func (s *Store) last(ctx context.Context, key string) (record, error) {
 	}
 	reply, err := s.js.Conn().RequestWithContext(ctx, s.read, request)
 	if err != nil {
-		return record{}, fmt.Errorf("get %s: %w", key, disconnected(ctx, err))
+		return record{}, fmt.Errorf("get %s: %w", key, natsconn.Cause(ctx, err))
 	}
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -296,7 +297,7 @@ func (s *Store) write(ctx context.Context, key string, value []byte, revision ui
 	case errors.As(err, &api), errors.Is(err, jetstream.ErrNoStreamResponse):
 		return 0, fmt.Errorf("set %s: %w", key, err)
 	}
-	return 0, fmt.Errorf("set %s: %w (%w)", key, ErrAmbiguous, disconnected(ctx, err))
+	return 0, fmt.Errorf("set %s: %w (%w)", key, ErrAmbiguous, natsconn.Cause(ctx, err))
 }
 
 // list returns the records of a table by id.
@@ -305,7 +306,7 @@ func (s *Store) list(ctx context.Context, table string) (map[string]record, erro
 	defer end()
 	watch, err := s.watch(ctx, table+".*")
 	if err != nil {
-		return nil, fmt.Errorf("list %s.*: %w", table, disconnected(ctx, err))
+		return nil, fmt.Errorf("list %s.*: %w", table, natsconn.Cause(ctx, err))
 	}
 	defer func() { go stopWatch(watch) }()
 	records := make(map[string]record)

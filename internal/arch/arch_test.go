@@ -23,15 +23,16 @@ var rooms = map[string][]string{
 	"fetcher":       {"internal/crash"},
 	"event":         {},
 	"parser":        {"event"},
-	"publish":       {"event", "internal/crash", "internal/handover"},
+	"publish":       {"event", "internal/crash", "internal/handover", "internal/natsconn"},
 	"mailbox":       {"event", "fetcher", "internal/crash", "parser", "publish"},
 	"token":         {"internal/crash"},
-	"state":         {"internal/crash"},
+	"state":         {"internal/crash", "internal/natsconn"},
 	"web":           {"internal/crash", "internal/handover", "mailbox", "token"},
 	"cmd/mailflume": {"configs", "event", "fetcher", "internal/crash", "internal/samples", "internal/sim", "mailbox", "parser", "publish", "state", "token", "web"},
 
 	"internal/crash":    {},
 	"internal/handover": {},
+	"internal/natsconn": {},
 }
 
 // keepers says which library may be imported in which rooms only, and why.
@@ -42,7 +43,7 @@ var keepers = map[string]struct {
 	"github.com/emersion/go-imap":    {[]string{"fetcher"}, "its traps are dealt with in one place"},
 	"github.com/emersion/go-message": {[]string{"parser"}, "its refusals are dealt with in one place"},
 	"github.com/emersion/go-msgauth": {[]string{"parser"}, "it is given no more than it can check in time"},
-	"github.com/nats-io/":            {[]string{"publish", "state"}, "the commit protocol must not be gone around"},
+	"github.com/nats-io/":            {[]string{"publish", "state", "internal/natsconn"}, "the commit protocol must not be gone around"},
 	"github.com/spf13/viper":         {[]string{"configs"}, "its traps are dealt with in one place"},
 	"golang.org/x/oauth2":            {[]string{"token"}, "a grant is saved before it is used"},
 	"github.com/spf13/cobra":         {[]string{"cmd/mailflume"}, "flags belong to the program"},
