@@ -17,6 +17,7 @@ import (
 // The codes of JetStream's answers that tell different things to do.
 const (
 	codeNoResources     = 10023
+	codeNoMessage       = 10037
 	codeNotEnabledHere  = 10039
 	codeStorage         = 10047
 	codeMsgTooLarge     = 10054
@@ -27,14 +28,12 @@ const (
 	codeStoreFailed     = 10077
 	codeDuplicateInWork = 10158
 	codeWrongLastInWork = 10164
-	codeNoMessage       = 10037
 	codeIncomplete      = 10176
 	codeDuplicateID     = 10201
 )
 
 // answerError is the error part of an answer.
 type answerError struct {
-	HTTP int    `json:"code"`
 	Code int    `json:"err_code"`
 	Text string `json:"description"`
 }
@@ -122,7 +121,7 @@ func (p *Publisher) apiError(what, subject string, err error) error {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &api):
-		answer := &answerError{HTTP: api.Code, Code: int(api.ErrorCode), Text: api.Description}
+		answer := &answerError{Code: int(api.ErrorCode), Text: api.Description}
 		return fmt.Errorf("%s at %s: %w: %w%s", what, p.config.where(), answer.kind(), answer, apiHint(answer.Code))
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 		return fmt.Errorf("%s at %s: %w: nobody answers for JetStream: enable it there (nats-server -js)", what,

@@ -78,13 +78,12 @@ func metaSubject(ref event.Ref) string {
 
 // hasObject tells whether the bytes are stored and stay for as long as an event that is published now.
 func (p *Publisher) hasObject(ctx context.Context, ref event.Ref, digest string) (bool, error) {
-	var data []byte
-	m, err := p.lastIn(ctx, bucketStream(ref.Bucket), metaSubject(ref), &data)
+	m, err := p.lastIn(ctx, bucketStream(ref.Bucket), metaSubject(ref))
 	if err != nil || m.Seq == 0 {
 		return false, err
 	}
 	var info jetstream.ObjectInfo
-	if json.Unmarshal(data, &info) != nil || info.Deleted || info.Digest != digest || info.Size != uint64(ref.Size) {
+	if json.Unmarshal(m.Data, &info) != nil || info.Deleted || info.Digest != digest || info.Size != uint64(ref.Size) {
 		return false, nil
 	}
 	maxAge := time.Duration(p.maxAge.Load())

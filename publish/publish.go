@@ -105,7 +105,8 @@ func (p *Publisher) connect(ctx context.Context, log *slog.Logger) (err error) {
 	return nil
 }
 
-// Close lets the commits under way end, as long as ctx allows, then closes the connection and stops the built-in server.
+// Close lets the commits under way end, as long as ctx allows, then closes the connection and stops the built-in server. Only
+// the first call does something.
 func (p *Publisher) Close(ctx context.Context) (err error) {
 	p.once.Do(func() {
 		close(p.closing)
@@ -144,7 +145,7 @@ func (p *Publisher) reconnected() {
 // Publisher.
 func (p *Publisher) JetStream() jetstream.JetStream { return p.js }
 
-// MaxPayload returns how large a message the server takes at the moment, headers included.
+// MaxPayload returns how large a message the server takes at the moment, in bytes, headers included.
 func (p *Publisher) MaxPayload() int64 { return p.nc.MaxPayload() }
 
 // acquire takes one of the slots for commits.

@@ -160,16 +160,17 @@ type stored struct {
 	Subject string
 	Seq     uint64
 	Header  nats.Header
+	Data    []byte
 	Time    time.Time
 }
 
 // last reads the last message under filter from the stream's leader; the zero value if there is none.
 func (p *Publisher) last(ctx context.Context, filter string) (stored, error) {
-	return p.lastIn(ctx, p.config.Stream.Name, filter, nil)
+	return p.lastIn(ctx, p.config.Stream.Name, filter)
 }
 
-// lastIn does so in any stream; data gets the body, if it is not nil.
-func (p *Publisher) lastIn(ctx context.Context, stream, filter string, data *[]byte) (stored, error) {
+// lastIn does so in any stream.
+func (p *Publisher) lastIn(ctx context.Context, stream, filter string) (stored, error) {
 	ask, err := json.Marshal(map[string]string{"last_by_subj": filter})
 	if err != nil {
 		return stored{}, err
@@ -196,14 +197,11 @@ func (p *Publisher) lastIn(ctx context.Context, stream, filter string, data *[]b
 	case m == nil || m.Seq == 0:
 		return stored{}, fmt.Errorf("%w: NATS answers without a message", ErrUnavailable)
 	}
-	out := stored{Subject: m.Subject, Seq: m.Seq, Time: m.Time, Header: nats.Header{}}
+	out := stored{Subject: m.Subject, Seq: m.Seq, Header: nats.Header{}, Data: m.Data, Time: m.Time}
 	if len(m.Header) > 0 {
 		if out.Header, err = nats.DecodeHeadersMsg(m.Header); err != nil {
 			return stored{}, fmt.Errorf("%w: message %d of %s has no readable headers: %w", ErrInvalid, m.Seq, stream, err)
 		}
-	}
-	if data != nil {
-		*data = m.Data
 	}
 	return out, nil
 }

@@ -15,14 +15,13 @@ type Status struct {
 	Server    string // name of the server we are connected to
 	Version   string
 	Cluster   string
-	InFlight  int // commits under way
 }
 
 // Status returns the state of the connection.
 func (p *Publisher) Status() Status {
 	return Status{
-		Connected: p.nc.IsConnected(), Embedded: p.server != nil, Where: p.config.where(), URL: p.clientURL(), Server: p.nc.ConnectedServerName(),
-		Version: p.nc.ConnectedServerVersion(), Cluster: p.nc.ConnectedClusterName(), InFlight: len(p.slots),
+		Connected: p.nc.IsConnected(), Embedded: p.server != nil, Where: p.config.where(), URL: p.clientURL(),
+		Server: p.nc.ConnectedServerName(), Version: p.nc.ConnectedServerVersion(), Cluster: p.nc.ConnectedClusterName(),
 	}
 }
 
