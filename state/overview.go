@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,19 +21,19 @@ type Overview struct {
 
 // Overview reads who carries what. Peer.Silent is by the clock of this machine and that of the server.
 func (s *Store) Overview(ctx context.Context) (Overview, error) {
-	o := Overview{Owners: map[string]string{}, Health: map[string][]byte{}}
 	sessions, err := s.list(ctx, tableSessions)
 	if err != nil {
-		return o, err
+		return Overview{}, err
 	}
 	owners, err := s.list(ctx, tableOwners)
 	if err != nil {
-		return o, err
+		return Overview{}, err
 	}
 	health, err := s.list(ctx, tableHealth)
 	if err != nil {
-		return o, err
+		return Overview{}, err
 	}
+	o := Overview{Owners: make(map[string]string), Health: make(map[string][]byte)}
 	owned := make(map[string]int)
 	for mailbox, r := range owners {
 		var held owner
@@ -53,7 +53,7 @@ func (s *Store) Overview(ctx context.Context) (Overview, error) {
 		})
 	}
 	slices.SortFunc(o.Replicas, func(a, b Peer) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
-	for mailbox, r := range maps.All(health) {
+	for mailbox, r := range health {
 		o.Health[mailbox] = r.value
 	}
 	return o, nil
@@ -63,7 +63,11 @@ func (s *Store) Overview(ctx context.Context) (Overview, error) {
 func (s *Store) SaveHealth(ctx context.Context, mailbox string, value []byte) error {
 	ctx, end := s.call(ctx, s.writeLimit)
 	defer end()
-	_, err := s.kv.Put(ctx, key(tableHealth, mailbox), value)
+	k := key(tableHealth, mailbox)
+	_, err := s.kv.Put(ctx, k, value)
 	crash.At("record.put.acked")
-	return natsconn.Cause(ctx, err)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", k, natsconn.Cause(ctx, err))
+	}
+	return nil
 }

@@ -25,7 +25,8 @@ type ReplicaConfig struct {
 // DefaultLease outlasts the election of a new leader in the NATS cluster, during which no heartbeat can be written.
 const DefaultLease = 15 * time.Second
 
-// Replica shares the mailboxes with the other replicas that use the same bucket.
+// Replica shares the mailboxes with the other replicas that use the same bucket. Its methods may be called by several
+// goroutines, and do not block, but Run.
 //
 // It keeps a session: a record with an id that is never used again, rewritten three times per lease. The session is
 // valid for two thirds of the lease after the last heartbeat that was acknowledged was sent, on the boot-time clock. The
@@ -72,11 +73,11 @@ func (r *Replica) guard() time.Duration    { return r.lease / 15 }
 func (r *Replica) timeout() time.Duration  { return min(r.interval()/2, 5*time.Second) }
 func (r *Replica) pause() time.Duration    { return max(r.interval()/10, 20*time.Millisecond) }
 
-// Run shares the mailboxes, or for nil those of SetMailboxes, until ctx ends. It calls own for each mailbox that it comes to own, in a goroutine of its
-// own; ends that call's ctx when ownership ends, when it is about to become doubtful, and when ctx ends; and gives the
-// mailbox away only after own has returned. Should own return by itself it is called again a heartbeat later. When ctx
-// ends, Run waits for all of them, frees what it owned and returns nil. While the bucket cannot be reached it owns
-// nothing and goes on trying.
+// Run shares the mailboxes, or for nil those of SetMailboxes, until ctx ends. It calls own for each mailbox that it comes to
+// own, in a goroutine of its own; ends that call's ctx when ownership ends, when it is about to become doubtful, and when ctx
+// ends; and gives the mailbox away only after own has returned. Should own return by itself it is called again a heartbeat
+// later. When ctx ends, Run waits for all of them, frees what it owned and returns nil. While the bucket cannot be reached it
+// owns nothing and goes on trying. It may be called once at a time.
 func (r *Replica) Run(ctx context.Context, mailboxes []string, own func(ctx context.Context, mailbox string)) error {
 	if mailboxes != nil {
 		r.SetMailboxes(mailboxes)
@@ -166,7 +167,6 @@ type Peer struct {
 	Silent    time.Duration // since its last heartbeat was seen
 	Leaving   bool          // it is giving its mailboxes away
 	Mailboxes int           // how many it owns
-	Self      bool
 }
 
 // Replicas returns the replicas that are alive as far as is known here, this one among them, sorted by name.
@@ -185,7 +185,7 @@ func (r *Replica) Replicas() []Peer {
 		}
 		peers = append(peers, Peer{
 			ID: id, Name: s.Name, Host: s.Process.Host, PID: s.Process.PID, Since: s.Since, Silent: now - s.changed,
-			Leaving: s.Leaving, Mailboxes: owned[id], Self: id == r.view.self,
+			Leaving: s.Leaving, Mailboxes: owned[id],
 		})
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })

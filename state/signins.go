@@ -49,17 +49,11 @@ func (s *Store) Kept(ctx context.Context, id string) (bool, error) {
 // WatchGrants calls changed with the key of every grant that is written, those that are there at first included, until
 // ctx ends or the watch does; then it returns why.
 func (s *Store) WatchGrants(ctx context.Context, changed func(id string)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	opening := time.AfterFunc(openLimit, cancel) // the context goes on to bound the watch, so it can have no deadline
-	w, err := s.watch(ctx, tableGrants+".*")
+	w, end, err := s.watch(ctx, openLimit, tableGrants+".*")
 	if err != nil {
 		return fmt.Errorf("watch the grants: %w", err)
 	}
-	defer func() { go stopWatch(w) }()
-	if !opening.Stop() {
-		return fmt.Errorf("watch the grants: %w", context.DeadlineExceeded)
-	}
+	defer end()
 	for {
 		select {
 		case <-ctx.Done():

@@ -304,7 +304,7 @@ func (s *Store) write(ctx context.Context, key string, value []byte, revision ui
 func (s *Store) list(ctx context.Context, table string) (map[string]record, error) {
 	ctx, end := s.call(ctx, openLimit)
 	defer end()
-	watch, err := s.watch(ctx, table+".*")
+	watch, err := s.kv.Watch(ctx, table+".*")
 	if err != nil {
 		return nil, fmt.Errorf("list %s.*: %w", table, natsconn.Cause(ctx, err))
 	}
@@ -331,8 +331,24 @@ func (s *Store) list(ctx context.Context, table string) (map[string]record, erro
 	}
 }
 
-func (s *Store) watch(ctx context.Context, keys ...string) (jetstream.KeyWatcher, error) {
-	return s.kv.WatchFiltered(ctx, keys)
+// watch begins to watch keys, within the limit. The watch ends with ctx, and with end, which must be called.
+func (s *Store) watch(ctx context.Context, limit time.Duration, keys ...string) (w jetstream.KeyWatcher, end func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	opening := time.AfterFunc(limit, cancel) // the context goes on to bound the watch, so it can have no deadline
+	w, err = s.kv.WatchFiltered(ctx, keys)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	end = func() {
+		go stopWatch(w) // it may take a while, see there
+		cancel()
+	}
+	if !opening.Stop() {
+		end()
+		return nil, nil, context.DeadlineExceeded
+	}
+	return w, end, nil
 }
 
 // stopWatch stops a watch and empties it: its goroutine would wait for ever for somebody to take what it holds. The

@@ -24,17 +24,11 @@ func (l *life) watch(ctx context.Context) {
 }
 
 func (l *life) watchOnce(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	opening := time.AfterFunc(l.r.timeout(), cancel) // the context goes on to bound the watch, so it can have no deadline
-	w, err := l.r.store.watch(ctx, tableSessions+".*", tableOwners+".*")
+	w, end, err := l.r.store.watch(ctx, l.r.timeout(), tableSessions+".*", tableOwners+".*")
 	if err != nil {
 		return err
 	}
-	defer func() { go stopWatch(w) }() // it may take a while, see there
-	if !opening.Stop() {
-		return context.DeadlineExceeded
-	}
+	defer end()
 	select {
 	case <-l.rewatch: // it was meant for the watch before
 	default:
