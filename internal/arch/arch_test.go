@@ -106,6 +106,17 @@ var parsed = sync.OnceValues(func() ([]source, error) {
 	return all, err
 })
 
+// shipped are those of them that are part of the program and its library, without their tests.
+func shipped(t *testing.T) (all []source) {
+	t.Helper()
+	for _, s := range sources(t) {
+		if s.inside() && !s.test() {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 func imports(s source) []string {
 	var all []string
 	for _, spec := range s.file.Imports {
@@ -195,10 +206,7 @@ func TestOnePackageCommentEach(t *testing.T) {
 }
 
 func TestExportedNamesAreDocumented(t *testing.T) {
-	for _, s := range sources(t) {
-		if s.test() || !s.inside() {
-			continue
-		}
+	for _, s := range shipped(t) {
 		for _, d := range s.file.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
@@ -236,10 +244,7 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 }
 
 func TestNoContextInStructs(t *testing.T) {
-	for _, s := range sources(t) {
-		if s.test() || !s.inside() {
-			continue
-		}
+	for _, s := range shipped(t) {
 		ast.Inspect(s.file, func(n ast.Node) bool {
 			structure, ok := n.(*ast.StructType)
 			if !ok {
@@ -258,10 +263,7 @@ func TestNoContextInStructs(t *testing.T) {
 // A file much over 400 lines or a function much over 60 probably holds two ideas.
 func TestSizes(t *testing.T) {
 	const longestFile, longestFunction = 450, 75
-	for _, s := range sources(t) {
-		if s.test() || !s.inside() {
-			continue
-		}
+	for _, s := range shipped(t) {
 		if lines := s.set.Position(s.file.End()).Line; lines > longestFile {
 			t.Errorf("%s has %d lines, want at most %d", s.name, lines, longestFile)
 		}
@@ -287,11 +289,7 @@ func TestNoVagueRooms(t *testing.T) {
 }
 
 func TestGoModHasNoReplace(t *testing.T) {
-	text, err := os.ReadFile("../../go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if regexp.MustCompile(`(?m)^\s*replace\b`).Match(text) {
+	if regexp.MustCompile(`(?m)^\s*replace\b`).MatchString(page(t, "go.mod")) {
 		t.Error("go.mod has a replace directive: go install would refuse the module")
 	}
 }
@@ -346,12 +344,9 @@ func declared(t *testing.T) map[string]bool {
 }
 
 func TestArchitectureNamesWhatExists(t *testing.T) {
-	text, err := os.ReadFile("../../ARCHITECTURE.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := page(t, "ARCHITECTURE.md")
 	names := declared(t)
-	found := symbol.FindAllStringSubmatch(string(text), -1)
+	found := symbol.FindAllStringSubmatch(text, -1)
 	if len(found) < 10 {
 		t.Fatalf("ARCHITECTURE.md names %d symbols: the pattern does not find them", len(found))
 	}
@@ -364,7 +359,7 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 			t.Errorf("ARCHITECTURE.md names %s, which does not exist", name)
 		}
 	}
-	files := regexp.MustCompile("`([\\w/]+\\.go)`").FindAllStringSubmatch(string(text), -1)
+	files := regexp.MustCompile("`([\\w/]+\\.go)`").FindAllStringSubmatch(text, -1)
 	for _, m := range files {
 		if _, err := os.Stat("../../" + m[1]); err != nil {
 			t.Errorf("ARCHITECTURE.md names %s, which does not exist", m[1])
@@ -376,12 +371,9 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 }
 
 func TestArchitectureListsEveryRoom(t *testing.T) {
-	text, err := os.ReadFile("../../ARCHITECTURE.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := page(t, "ARCHITECTURE.md")
 	for room := range rooms {
-		if !strings.Contains(string(text), "| `"+room+"` |") {
+		if !strings.Contains(text, "| `"+room+"` |") {
 			t.Errorf("ARCHITECTURE.md does not list the room %s", room)
 		}
 	}
@@ -389,18 +381,15 @@ func TestArchitectureListsEveryRoom(t *testing.T) {
 
 // What README promises, tests show: each link to one leads to a test that exists.
 func TestReadmeNamesTestsThatExist(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	links := regexp.MustCompile(`\]\(([\w/.-]+_test\.go)#(\w+)\)`).FindAllStringSubmatch(string(text), -1)
+	text := page(t, "README.md")
+	links := regexp.MustCompile(`\]\(([\w/.-]+_test\.go)#(\w+)\)`).FindAllStringSubmatch(text, -1)
 	for _, m := range links {
 		source, err := os.ReadFile("../../" + m[1])
 		if err != nil || !strings.Contains(string(source), "\nfunc "+m[2]+"(t *testing.T)") {
 			t.Errorf("README.md names %s in %s, which is not there (%v)", m[2], m[1], err)
 		}
 	}
-	promises := regexp.MustCompile(`(?m)^- \*\*C[1-8]\*\* (?:.+\n(?:  .+\n)*)`).FindAllString(string(text), -1)
+	promises := regexp.MustCompile(`(?m)^- \*\*C[1-8]\*\* (?:.+\n(?:  .+\n)*)`).FindAllString(text, -1)
 	if len(promises) != 8 {
 		t.Errorf("README.md has %d promises, want 8", len(promises))
 	}
@@ -413,16 +402,9 @@ func TestReadmeNamesTestsThatExist(t *testing.T) {
 
 // README shows two configurations, which package configs loads in its tests.
 func TestReadmeShowsTheTestedConfigurations(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := page(t, "README.md")
 	for _, name := range []string{"gmail.yaml", "outlook.yaml"} {
-		config, err := os.ReadFile("../../configs/testdata/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(text), string(config)) {
+		if !strings.Contains(text, page(t, "configs/testdata/"+name)) {
 			t.Errorf("README.md does not show configs/testdata/%s as it is", name)
 		}
 	}

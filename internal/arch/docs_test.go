@@ -115,10 +115,7 @@ func both(t *testing.T, what string, program map[string]bool, documented []strin
 
 // calls visits every call of the program.
 func calls(t *testing.T, visit func(s source, name string, call *ast.CallExpr)) {
-	for _, s := range sources(t) {
-		if s.test() || !s.inside() {
-			continue
-		}
+	for _, s := range shipped(t) {
 		ast.Inspect(s.file, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
