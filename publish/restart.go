@@ -25,6 +25,9 @@ func (p *Publisher) Stuck() <-chan struct{} {
 // after any loss of it. After an error it may be called again; never twice at a time, nor beside Close.
 func (p *Publisher) Restart(ctx context.Context) error {
 	e := p.server
+	if e == nil {
+		return nil // an external server is not ours to start
+	}
 	needed, err := e.needsRestart()
 	if err != nil || !needed {
 		return err

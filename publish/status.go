@@ -38,7 +38,7 @@ type Usage struct {
 	Bucket Store
 }
 
-// Store is the part of a stream's state that people look at.
+// Store is the part of a stream's state that people look at. Sizes are in bytes.
 type Store struct {
 	Name               string
 	Created            time.Time
