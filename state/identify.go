@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -86,77 +87,82 @@ func (s *Store) identify(ctx context.Context, list []Mailbox) ([]string, error) 
 // assign finds the id of each mailbox among the known ones. Whatever part of its answer has been written, it gives the same
 // answer again: that is what lets several replicas write it at once.
 func assign(list []Mailbox, known map[string]entry) ([]string, error) {
-	named := make(map[string]bool, len(list))   // names of the list
-	byName := make(map[string]string)           // known id by name; the one that was written last, if there are several
-	byAddress := make(map[string][]string)      // known ids by address
-	taken := make(map[string]string, len(list)) // name of the mailbox by its id
+	a, err := newAssignment(list, known)
+	if err != nil {
+		return nil, err
+	}
 	ids := make([]string, len(list))
+	for _, find := range []func(m Mailbox) (id string){a.given, a.named, a.addressed, a.unused} {
+		for i, m := range list {
+			if ids[i] != "" {
+				continue
+			}
+			id := find(m)
+			if other, taken := a.taken[id]; taken {
+				return nil, fmt.Errorf("mailboxes %q and %q would both have the id %q; give one of them another id", other, m.Name, id)
+			}
+			if id != "" {
+				ids[i], a.taken[id] = id, m.Name
+			}
+		}
+	}
+	return ids, nil
+}
+
+// assignment is what the id of a mailbox is found by.
+type assignment struct {
+	known     map[string]entry
+	byName    map[string]string   // known id by name; the one that was written last, if there are several
+	byAddress map[string][]string // known ids by address, whose names the list no longer has
+	taken     map[string]string   // name of the mailbox by its id, of those that have one
+}
+
+func newAssignment(list []Mailbox, known map[string]entry) (*assignment, error) {
+	a := &assignment{
+		known: known, byName: make(map[string]string), byAddress: make(map[string][]string), taken: make(map[string]string, len(list)),
+	}
+	named := make(map[string]bool, len(list))
 	for _, m := range list {
 		if named[m.Name] {
 			return nil, fmt.Errorf("two mailboxes are called %q", m.Name)
 		}
 		named[m.Name] = true
 	}
-	for id, e := range known {
-		if other, ok := byName[e.Name]; !ok || known[other].revision < e.revision {
-			byName[e.Name] = id
+	for _, id := range slices.Sorted(maps.Keys(known)) {
+		e := known[id]
+		if other, ok := a.byName[e.Name]; !ok || known[other].revision < e.revision {
+			a.byName[e.Name] = id
 		}
 		if e.Address != "" && !named[e.Name] {
 			address := strings.ToLower(e.Address)
-			byAddress[address] = append(byAddress[address], id)
+			a.byAddress[address] = append(a.byAddress[address], id)
 		}
 	}
-	for _, candidates := range byAddress {
-		slices.Sort(candidates)
-	}
-	take := func(i int, id string) error {
-		if other, ok := taken[id]; ok {
-			return fmt.Errorf("mailboxes %q and %q would both have the id %q; give one of them another id", other, list[i].Name, id)
-		}
-		taken[id], ids[i] = list[i].Name, id
-		return nil
-	}
-	for i, m := range list {
-		if m.ID != "" {
-			if err := take(i, m.ID); err != nil {
-				return nil, err
-			}
+	return a, nil
+}
+
+func (a *assignment) given(m Mailbox) string { return m.ID }
+
+func (a *assignment) named(m Mailbox) string { return a.byName[m.Name] }
+
+func (a *assignment) addressed(m Mailbox) string {
+	for _, id := range a.byAddress[strings.ToLower(m.Address)] {
+		if _, taken := a.taken[id]; !taken {
+			return id
 		}
 	}
-	for i, m := range list {
-		if id, ok := byName[m.Name]; ok && m.ID == "" {
-			if err := take(i, id); err != nil {
-				return nil, err
-			}
+	return ""
+}
+
+// unused is the name itself, or with a number behind it.
+func (a *assignment) unused(m Mailbox) string {
+	id := m.Name
+	for n := 2; ; n++ {
+		_, known := a.known[id]
+		_, taken := a.taken[id]
+		if !known && !taken {
+			return id
 		}
+		id = fmt.Sprintf("%s-%d", m.Name, n)
 	}
-	free := func(id string) bool { _, ok := taken[id]; return !ok }
-	for i, m := range list {
-		if _, ok := byName[m.Name]; ok || m.ID != "" || m.Address == "" {
-			continue
-		}
-		candidates := byAddress[strings.ToLower(m.Address)]
-		if j := slices.IndexFunc(candidates, free); j >= 0 {
-			if err := take(i, candidates[j]); err != nil {
-				return nil, err
-			}
-			byName[m.Name] = candidates[j]
-		}
-	}
-	for i, m := range list {
-		if _, ok := byName[m.Name]; ok || m.ID != "" {
-			continue
-		}
-		id := m.Name
-		for n := 2; ; n++ {
-			if _, ok := known[id]; !ok && free(id) {
-				break
-			}
-			id = fmt.Sprintf("%s-%d", m.Name, n)
-		}
-		if err := take(i, id); err != nil {
-			return nil, err
-		}
-	}
-	return ids, nil
 }
