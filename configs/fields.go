@@ -51,7 +51,7 @@ var fields = []field{
 			},
 			{
 				key: "login_gap", kind: durations(0, time.Hour), def: "30s",
-				doc: "How far apart the logins of one account are, once five have come in short order: providers throttle who comes and goes. 0: not bounded.",
+				doc: "How far apart the logins of one account are, from all replicas together, once five have come in short order: providers throttle who comes and goes. 0: not bounded.",
 			},
 			{
 				key: "connections_per_account", kind: integers(1, 15), def: "3",

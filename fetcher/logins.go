@@ -15,13 +15,16 @@ type Logins struct {
 	share func() int
 	apart time.Duration // with one account; 0: unbounded
 
-	mu   sync.Mutex
-	next map[string]time.Time // by host: when its next turn is; by host and user: when the logins so far would be over, had they been apart
+	entry   string     // see Entry
+	entries func() int // may be nil
+
+	mu   *sync.Mutex
+	next map[string]time.Time // by host: when its next turn is; by account and by entry: when the logins so far would be over, had they been apart
 }
 
 // NewLogins returns Logins that let so many through in a second, and at once as many as a second has.
 func NewLogins(perSecond float64) *Logins {
-	return &Logins{gap: time.Duration(float64(time.Second) / perSecond), next: make(map[string]time.Time)}
+	return &Logins{gap: time.Duration(float64(time.Second) / perSecond), mu: &sync.Mutex{}, next: make(map[string]time.Time)}
 }
 
 // Among has l let through only its share: the rate divided by how many processes share it at the moment, as replicas tells.
@@ -35,10 +38,27 @@ func (l *Logins) Among(replicas func() int) *Logins {
 const inHaste = 5
 
 // Apart has l keep an account's logins so far apart, once inHaste of them have come in short order. An account is a user at a
-// server; only what was sent to it counts, and only what this process sent.
+// server; only what was sent to it counts, and only what this process sent: see Entry.
 func (l *Logins) Apart(gap time.Duration) *Logins {
 	l.apart = gap
 	return l
+}
+
+// Entry returns l for one of the entries that log in with the same account; entries tells how many there are. While
+// several processes share the mailboxes (Among), each entry has its part of what Apart lets through and no more, so that the
+// account gets no more wherever its entries are read.
+func (l *Logins) Entry(id string, entries func() int) *Logins {
+	e := *l
+	e.entry, e.entries = id, entries
+	return &e
+}
+
+// parts returns how many parts an account's logins are shared out in.
+func (l *Logins) parts() int {
+	if l.entries == nil || l.share == nil || l.share() < 2 {
+		return 1
+	}
+	return max(1, l.entries())
 }
 
 // wait returns when it is the caller's turn to log in at a server with an account.
@@ -74,9 +94,17 @@ func (l *Logins) turn(host string, now time.Time) time.Time {
 
 // mayLogIn returns when an account may log in. It takes no turn: a server that cannot be reached has nothing to count.
 func (l *Logins) mayLogIn(host, user string) time.Time {
+	n := l.parts()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.next[host+" "+user].Add(-(inHaste - 1) * l.apart)
+	at := l.next[host+" "+user].Add(-(inHaste - 1) * l.apart)
+	if n > 1 {
+		gap := l.apart * time.Duration(n)
+		if own := l.next[host+" "+user+" "+l.entry].Add(-gap * time.Duration(max(1, inHaste/n)-1)); own.After(at) {
+			return own
+		}
+	}
+	return at
 }
 
 // sent notes that an account's credentials go to a server now.
@@ -88,11 +116,18 @@ func (l *Logins) sent(addr, user string) {
 	if err != nil {
 		return
 	}
+	n := l.parts()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := l.next[host+" "+user]
-	if now := time.Now(); at.Before(now) {
-		at = now
+	note := func(key string, gap time.Duration) {
+		at := l.next[key]
+		if now := time.Now(); at.Before(now) {
+			at = now
+		}
+		l.next[key] = at.Add(gap)
 	}
-	l.next[host+" "+user] = at.Add(l.apart)
+	note(host+" "+user, l.apart)
+	if n > 1 {
+		note(host+" "+user+" "+l.entry, l.apart*time.Duration(n))
+	}
 }

@@ -3,7 +3,9 @@ package fetcher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,4 +107,45 @@ func TestLoginsApart(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestLoginsOfOneAccountAmongReplicas: the entries of one account get no more logins than the account may have, whichever
+// replicas read them, and one replica alone gives them to whichever needs them.
+func TestLoginsOfOneAccountAmongReplicas(t *testing.T) {
+	const gap, entries = 30 * time.Second, 3
+	for _, replicas := range []int{1, 3} {
+		t.Run(fmt.Sprint(replicas), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logins := 0
+				var mu sync.Mutex
+				ctx, stop := context.WithTimeout(t.Context(), 2*time.Hour)
+				defer stop()
+				var all sync.WaitGroup
+				process := func() *Logins {
+					return NewLogins(1000).Among(func() int { return replicas }).Apart(gap)
+				}
+				shared := process()
+				for i := range entries {
+					l := shared
+					if replicas > 1 {
+						l = process()
+					}
+					l = l.Entry(fmt.Sprint(i), func() int { return entries })
+					all.Go(func() { // it logs in again and again
+						for l.wait(ctx, "mail.test:993", "u@example.com") == nil {
+							l.sent("mail.test:993", "u@example.com")
+							mu.Lock()
+							logins++
+							mu.Unlock()
+							_ = pause(ctx, time.Second)
+						}
+					})
+				}
+				all.Wait()
+				if most := inHaste + int(2*time.Hour/gap) + entries; logins > most || logins < most*9/10 {
+					t.Errorf("%d logins in two hours, want %d", logins, most)
+				}
+			})
+		})
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mailflume/mailflume/configs"
 	"github.com/mailflume/mailflume/mailbox"
@@ -42,4 +43,14 @@ func (f *fleet) find(id string) int {
 		return -1
 	}
 	return slices.Index(f.ids, id)
+}
+
+// entries returns how many mailboxes log in with the account of m.
+func (f *fleet) entries(m configs.Mailbox) (n int) {
+	for i := range f.config.Mailboxes {
+		if other := &f.config.Mailboxes[i]; other.Host == m.Host && strings.EqualFold(other.User, m.User) {
+			n++
+		}
+	}
+	return n
 }

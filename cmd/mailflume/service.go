@@ -295,7 +295,8 @@ func (s *service) worker(c *core, config *configs.Config, m configs.Mailbox, id 
 	if err != nil {
 		return nil, err
 	}
-	fetch.Budget, fetch.Logins, fetch.Version, fetch.Log = c.shared.budget, c.shared.logins, version(), s.log.With("mailbox", id)
+	fetch.Budget, fetch.Version, fetch.Log = c.shared.budget, version(), s.log.With("mailbox", id)
+	fetch.Logins = c.shared.logins.Entry(id, func() int { return c.fleet.Load().entries(m) })
 	source, err := source(config, c.tokens, m, id)
 	if err != nil {
 		return nil, err
