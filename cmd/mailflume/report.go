@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"time"
 
@@ -23,11 +24,21 @@ type health struct {
 	Notice     string        `json:"notice,omitempty"`
 	NoticeHint string        `json:"noticeHint,omitempty"`
 	NoticeAt   time.Time     `json:"noticeAt,omitzero"`
+	Backfill   bool          `json:"backfill,omitempty"`
+
+	// How far it is behind. Small changes are not saved: see like.
+	Checked time.Time     `json:"checked,omitzero"` // when the last complete pass ended; it may be later by now, unless Late
+	Late    bool          `json:"late,omitempty"`   // that was too long ago
+	Arrived bool          `json:"arrived,omitempty"`
+	Delay   time.Duration `json:"delay,omitempty"` // with Arrived: how long after its arrival the last new message was stored
 }
 
 const (
 	reportEvery = 2 * time.Second
 	judgeEvery  = time.Hour
+
+	lateAfter    = 5 * time.Minute // and twice the mailbox's poll: a pass takes its time
+	notableDelay = time.Minute     // of an event
 )
 
 // report saves how the mailboxes of this replica are whenever that has changed, and looks at the broker now and then. It
@@ -60,8 +71,13 @@ func (s *service) saveHealth(ctx context.Context, c *core, saved map[string]heal
 		h := health{
 			By: c.replica.ID(), State: st.State, Who: st.Who, Sentence: st.Sentence, Hint: st.Hint, Since: st.Since.UTC(),
 			StaleSince: st.StaleSince.UTC(), Notice: st.Notice, NoticeHint: st.NoticeHint, NoticeAt: st.NoticeAt.UTC(),
+			Backfill: st.Backfill, Checked: st.LastChecked.UTC(), Late: c.late(st, time.Now()),
+			Arrived: !st.LastArrived.IsZero(), Delay: max(0, st.LastMessage.Sub(st.LastArrived)),
 		}
 		was, ok := saved[id]
+		if !h.Arrived { // older mail came since; what is known of the last new message stays true
+			h.Arrived, h.Delay = was.Arrived, was.Delay
+		}
 		if ok && h.like(was) {
 			continue
 		}
@@ -75,12 +91,28 @@ func (s *service) saveHealth(ctx context.Context, c *core, saved map[string]heal
 	}
 }
 
-// like reports whether there is no news. Between reading and watching a mailbox goes all day long.
+// late reports whether the last complete pass over a mailbox is longer ago than its passes are apart.
+func (c *core) late(st mailbox.Status, now time.Time) bool {
+	fleet := c.fleet.Load()
+	i := fleet.find(st.Mailbox.ID)
+	return i >= 0 && !st.LastChecked.IsZero() && now.Sub(st.LastChecked) > 2*fleet.config.Mailboxes[i].Poll+lateAfter
+}
+
+// like reports whether there is no news. Between reading and watching a mailbox goes all day long, and each message has a
+// delay of its own: what is small, or changes little, is not worth a write.
 func (h health) like(o health) bool {
 	if h.State != o.State && h.calm() && o.calm() {
 		h.State, h.Since = o.State, o.Since
 	}
-	return h == o
+	if h.Late == o.Late {
+		h.Checked = o.Checked
+	}
+	switch a, b := h.Delay, o.Delay; {
+	case h.Arrived != o.Arrived: // the first new message
+	case max(a, b) < notableDelay, (a - b).Abs() < max(a, b)/4:
+		h.Delay = b
+	}
+	return reflect.DeepEqual(h, o)
 }
 
 func (h health) calm() bool {

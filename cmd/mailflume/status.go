@@ -28,7 +28,10 @@ func newStatus() *cobra.Command {
 		Short: "Say who reads which mailbox, how far, and what is wrong",
 		Long: `Say which replicas are alive, which of them reads which mailbox, how far each folder was read,
 what is wrong and what to do. It is read from NATS, so it covers all replicas, and it disturbs
-none. Exit code 1 means that someone must act, or that a mailbox is read by nobody.`,
+none. Exit code 1 means that someone must act, or that a mailbox is read by nobody.
+
+LAG is how far a mailbox is behind: how long after its arrival the last new message was stored,
+or, while a mailbox cannot be read, for how long that has been so. "-" is not known.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := loadConfig(path)
@@ -104,6 +107,9 @@ type boxSituation struct {
 	NoticeHint  string            `json:"noticeHint,omitempty"`
 	NoticeAt    time.Time         `json:"noticeAt,omitzero"`
 	LastMessage time.Time         `json:"lastMessage,omitzero"`
+	Lag         *time.Duration    `json:"lag,omitempty"`        // how far it is behind, in nanoseconds; absent if that is not known
+	LastChecked time.Time         `json:"lastChecked,omitzero"` // of a mailbox that is not read well: the last complete pass
+	Backfill    bool              `json:"backfill,omitempty"`   // older mail is read in the background
 	Folders     []folderSituation `json:"folders"`
 }
 
@@ -186,6 +192,8 @@ func (s *situation) look(ctx context.Context, p *publish.Publisher, store *state
 	if json.Unmarshal(view.Health[id], &h) == nil && i >= 0 && h.By == s.Replicas[i].ID {
 		b.State, b.Since, b.Who, b.Sentence, b.Hint = string(h.State), h.Since, string(h.Who), h.Sentence, h.Hint
 		b.StaleSince, b.Notice, b.NoticeHint, b.NoticeAt = h.StaleSince, h.Notice, h.NoticeHint, h.NoticeAt
+		b.Backfill = h.Backfill
+		b.Lag, b.LastChecked = h.lag(time.Now())
 	}
 	positions, _, _, err := store.Positions(ctx, id)
 	if err != nil {
@@ -250,7 +258,8 @@ func (s *situation) print(w io.Writer, now time.Time) {
 	if len(s.Replicas) == 0 {
 		fmt.Fprintln(w, "none: no mailflume is running with this configuration")
 	}
-	fmt.Fprintf(w, "\n%-24s %-22s %-18s %s\n", "MAILBOX", "STATE", "READ BY", "LAST EVENT")
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, boxLine, "MAILBOX", "STATE", "READ BY", "LAST EVENT", "LAG")
 	for _, b := range s.Mailboxes {
 		b.print(w, now)
 	}
@@ -262,6 +271,23 @@ func (s *situation) print(w io.Writer, now time.Time) {
 		paragraph(w, "  to do: ", weak.Fix)
 	}
 }
+
+// lag is how far a mailbox is behind, nil if that is not known: how long after its arrival the last new message was stored, or,
+// if it is not read well, since when.
+func (h health) lag(now time.Time) (behind *time.Duration, checked time.Time) {
+	if h.Arrived {
+		behind = &h.Delay
+	}
+	if h.calm() && !h.Late || h.Checked.IsZero() {
+		return behind, time.Time{}
+	}
+	if silent := max(0, now.Sub(h.Checked)).Round(time.Second); behind == nil || silent > *behind {
+		behind = &silent
+	}
+	return behind, h.Checked
+}
+
+const boxLine = "%-19s %-24s %-13s %12s %8s\n"
 
 func (b boxSituation) print(w io.Writer, now time.Time) {
 	how := map[string]string{
@@ -277,7 +303,11 @@ func (b boxSituation) print(w io.Writer, now time.Time) {
 	if !b.LastMessage.IsZero() {
 		last = short(now.Sub(b.LastMessage)) + " ago"
 	}
-	fmt.Fprintf(w, "%-24s %-22s %-18s %s\n", clip(b.Name, 24), how, clip(b.Owner, 18), last)
+	lag := "-"
+	if b.Lag != nil {
+		lag = short(*b.Lag)
+	}
+	fmt.Fprintf(w, boxLine, clip(b.Name, 19), clip(how, 24), clip(b.Owner, 13), last, lag)
 	for _, f := range b.Folders {
 		line := fmt.Sprintf("up to UID %d", f.UID)
 		if f.Gaps > 0 {
@@ -287,6 +317,9 @@ func (b boxSituation) print(w io.Writer, now time.Time) {
 	}
 	paragraph(w, "  ", b.Sentence)
 	paragraph(w, "  to do: ", b.Hint)
+	if b.Backfill {
+		paragraph(w, "  ", "Older mail is read in the background.")
+	}
 	if !b.StaleSince.IsZero() {
 		paragraph(w, "  ", "No pass was complete for "+short(now.Sub(b.StaleSince))+".")
 	}

@@ -26,6 +26,7 @@ func TestStatus(t *testing.T) {
 		st := s.statuses()
 		return len(st) == 2 && st[0].State == mailbox.StateWatching && st[1].State == mailbox.StateParked
 	})
+	good.Deliver("INBOX", []byte("From: late@b.example\r\n\r\nx\r\n"), time.Now().Add(-47*time.Minute))
 	config := r.dir + "/mailflume.yaml"
 	var found situation
 	eventually(t, "it is known to all", func() bool {
@@ -83,5 +84,56 @@ func TestParagraphIsPlain(t *testing.T) {
 	paragraph(&b, "  \x1b[31mINBOX: ", "one\x1b]0;x\x07 two\u202e three\n\nfour")
 	if got := b.String(); got != "  [31mINBOX: one]0;x two three four\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// How far a mailbox is behind: by its last new message while it is read, else by its last complete pass.
+func TestLagOfAMailbox(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for name, tt := range map[string]struct {
+		h       health
+		want    time.Duration // -1: not known
+		checked bool
+	}{
+		"nothing new came":          {health{State: mailbox.StateWatching, Checked: ago(time.Hour)}, -1, false},
+		"all is well":               {health{State: mailbox.StateWatching, Checked: ago(time.Hour), Arrived: true, Delay: 2 * time.Second}, 2 * time.Second, false},
+		"it catches up":             {health{State: mailbox.StateReading, Checked: ago(time.Minute), Arrived: true, Delay: time.Hour}, time.Hour, false},
+		"a pass does not end":       {health{State: mailbox.StateReading, Late: true, Checked: ago(time.Hour), Arrived: true, Delay: time.Second}, time.Hour, true},
+		"it waits":                  {health{State: mailbox.StateWaiting, Sentence: "x", Checked: ago(3 * time.Hour), Arrived: true}, 3 * time.Hour, true},
+		"it was slow and is parked": {health{State: mailbox.StateParked, Sentence: "x", Checked: ago(time.Minute), Arrived: true, Delay: time.Hour}, time.Hour, true},
+		"it never was read":         {health{State: mailbox.StateParked, Sentence: "x"}, -1, false},
+		"the clock was set back":    {health{State: mailbox.StateParked, Sentence: "x", Checked: ago(-time.Hour)}, 0, true},
+	} {
+		lag, checked := tt.h.lag(now)
+		if (lag == nil) != (tt.want < 0) || lag != nil && *lag != tt.want || checked.IsZero() == tt.checked {
+			t.Errorf("%s: %v, %v", name, lag, checked)
+		}
+	}
+}
+
+// What is saved for status is not written anew for each message, and is when it matters.
+func TestHealthIsSavedWhenItMatters(t *testing.T) {
+	now := time.Now()
+	base := health{State: mailbox.StateWatching, Since: now, Checked: now, Arrived: true, Delay: time.Second}
+	with := func(f func(h *health)) health { h := base; f(&h); return h }
+	for name, tt := range map[string]struct {
+		was, is health
+		news    bool
+	}{
+		"another message":       {base, with(func(h *health) { h.Delay = 40 * time.Second }), false},
+		"another pass":          {base, with(func(h *health) { h.Checked = now.Add(time.Hour) }), false},
+		"it reads":              {base, with(func(h *health) { h.State, h.Since = mailbox.StateReading, now.Add(time.Second) }), false},
+		"it falls behind":       {base, with(func(h *health) { h.Delay = time.Hour }), true},
+		"it is as far behind":   {with(func(h *health) { h.Delay = time.Hour }), with(func(h *health) { h.Delay = 61 * time.Minute }), false},
+		"it has caught up":      {with(func(h *health) { h.Delay = time.Hour }), base, true},
+		"the first new message": {with(func(h *health) { h.Arrived, h.Delay = false, 0 }), base, true},
+		"passes end no more":    {base, with(func(h *health) { h.Late = true }), true},
+		"older mail is read":    {base, with(func(h *health) { h.Backfill = true }), true},
+		"it waits":              {base, with(func(h *health) { h.State, h.Sentence = mailbox.StateWaiting, "x" }), true},
+	} {
+		if news := !tt.is.like(tt.was); news != tt.news {
+			t.Errorf("%s: news %v", name, news)
+		}
 	}
 }
