@@ -30,7 +30,8 @@ func newCheck() *cobra.Command {
 		Long: `Go the way to the mailboxes of the configuration, or only to those named, step by step: DNS, TCP,
 TLS, greeting, token endpoint, token, what the token says, login, NAMESPACE, folders. The first
 step that fails is named, with the likely cause and what to do. Nothing is read and nothing is
-published, and no token is shown. Exit code 1 means that at least one mailbox has a problem. A
+published, and no token is shown. Mailboxes are checked at the same time, those of one account and
+server in turn. Exit code 1 means that at least one mailbox has a problem. A
 mailflume that is running with the same configuration is not disturbed.`,
 		RunE: func(c *cobra.Command, names []string) error {
 			config, err := loadConfig(path)
@@ -76,14 +77,13 @@ func (k *check) run(ctx context.Context, config *configs.Config, chosen map[stri
 	}
 	defer func() { err = errors.Join(err, d.close(ctx)) }()
 	all, failed := []diagnosis{}, 0
-	for i, m := range config.Mailboxes {
-		if ctx.Err() != nil {
+	for _, result := range d.rounds(ctx, chosen) {
+		var found diagnosis
+		select {
+		case found = <-result:
+		case <-ctx.Done():
 			return errors.New("stopped before all mailboxes were checked")
 		}
-		if !chosen[m.Name] {
-			continue
-		}
-		found := d.diagnose(ctx, m, d.ids[i])
 		all = append(all, found)
 		if !found.OK {
 			failed++

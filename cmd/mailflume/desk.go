@@ -25,6 +25,9 @@ type desk struct {
 	leave     func() // ends our session
 	tokens    *token.Manager
 	ids       []string // of the configuration's mailboxes
+
+	logins  *fetcher.Logins // bounds those of check; unbounded if nil
+	servers *servers        // that check has found dead; may be nil
 }
 
 // openDesk connects to NATS and begins a session there. The desk is to be closed.

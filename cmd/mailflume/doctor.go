@@ -211,7 +211,7 @@ func (p *patient) logIn(ctx context.Context) error {
 		p.note("login", "", err)
 		return err
 	}
-	fetch.Version, fetch.Start = version(), fetcher.Start{} // now: nothing is read
+	fetch.Version, fetch.Start, fetch.Logins = version(), fetcher.Start{}, p.logins // now: nothing is read
 	session, err := fetcher.Open(ctx, fetch, p.source)
 	if err != nil {
 		return p.refused(err)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +31,7 @@ func (p *patient) resolve(ctx context.Context) (string, error) {
 	if net.ParseIP(p.mailbox.Host) != nil {
 		return p.mailbox.Host + " is an address", nil
 	}
-	if through, err := fetcher.ProxyOf(net.JoinHostPort(p.mailbox.Host, strconv.Itoa(p.mailbox.Port))); err != nil || through != nil {
+	if through, err := fetcher.ProxyOf(address(p.mailbox)); err != nil || through != nil {
 		return "left to the proxy of the environment", nil // of which the next step says what is wrong
 	}
 	ctx, cancel := context.WithTimeout(ctx, lineWithin)
@@ -50,8 +49,13 @@ func (p *patient) resolve(ctx context.Context) (string, error) {
 func (p *patient) dial(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lineWithin)
 	defer cancel()
-	addr := net.JoinHostPort(p.mailbox.Host, strconv.Itoa(p.mailbox.Port))
-	conn, err := fetcher.Dial(ctx, "tcp", addr)
+	addr := address(p.mailbox)
+	var conn net.Conn
+	err := p.servers.dead(addr)
+	if err == nil {
+		conn, err = fetcher.Dial(ctx, "tcp", addr)
+		p.servers.tried(addr, err)
+	}
 	var proxy *fetcher.ProxyError
 	if errors.As(err, &proxy) && proxy.Hint != "" {
 		return "", &symptom{mailbox.Operator, "Cannot connect to " + addr + ": " + proxy.Error(), proxy.Hint}
