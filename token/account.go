@@ -16,7 +16,8 @@ type Account struct {
 	Client  Client
 
 	// RefreshToken reads the configured refresh token anew at each call; nil if there is none. It is taken over when there
-	// is no stored grant, and when it is one that was never taken over before: then somebody has connected the mailbox
+	// is no stored grant, or one that the provider does not accept any more. One that was never seen before is tried beside
+	// a stored grant that works, and takes its place when the provider accepts it: then somebody has connected the mailbox
 	// again. Otherwise the stored grant, which moves on with each renewal, wins.
 	RefreshToken func() (string, error)
 

@@ -14,7 +14,8 @@ const (
 func (a Account) Mints() bool { return a.Client.mints() }
 
 // Forecast says what will stop the mailbox before long, while there is time to act: as far as the provider, the
-// configuration or what is known of the provider tells.
+// configuration or what is known of the provider tells. It also says if the configured refresh token is not the one that is
+// used, since the provider refused it (see Problem.Ahead).
 func (a Account) Forecast(s Status, now time.Time) []Problem {
 	var list []Problem
 	warn := func(code, sentence, hint string) {
@@ -30,6 +31,9 @@ func (a Account) Forecast(s Status, now time.Time) []Problem {
 		}
 		warn("secret_expires", fmt.Sprintf("The %s of client %s %s on %s, and all its mailboxes stop then.", what, a.Client.Name, verb, ends.Format(time.DateOnly)),
 			"Create a new one in the provider's console now, configure it, and set secret_expires anew; both are good until then.")
+	}
+	if p, ok := a.refusedToken(s); ok {
+		list = append(list, p)
 	}
 	if s.State == NeedsPerson || s.State == Absent || a.Client.mints() {
 		return list

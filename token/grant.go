@@ -51,6 +51,7 @@ type grant struct {
 	State    State  `json:"state"`
 
 	By          string    `json:"by,omitempty"`          // Refreshing: the session that does it
+	Trying      string    `json:"trying,omitempty"`      // Refreshing: the fingerprint of the configured refresh token that is tried; the stored one is not sent
 	Attempt     uint64    `json:"attempt"`               // counts the exchanges
 	Interrupted bool      `json:"interrupted,omitempty"` // an answer to this refresh token may have been lost
 	Expiry      time.Time `json:"expiry,omitzero"`       // of the access token
@@ -60,7 +61,8 @@ type grant struct {
 	RefreshEnds time.Time `json:"refresh_ends,omitzero"` // when it ends, if the provider said so
 
 	ImportedAt time.Time `json:"imported_at,omitzero"` // when the last configured refresh token was taken over
-	Imported   []string  `json:"imported,omitempty"`   // fingerprints of the configured refresh tokens ever taken over, newest last
+	Imported   []string  `json:"imported,omitempty"`   // fingerprints of the configured refresh tokens ever taken over or refused, newest last
+	Declined   *declined `json:"declined,omitempty"`   // the configured refresh token that was tried last, if it was not taken over
 
 	Failures  int       `json:"failures,omitempty"`    // in a row
 	NotBefore time.Time `json:"not_before,omitzero"`   // no exchange before; with NeedsPerson and zero: none at all
@@ -72,6 +74,7 @@ type grant struct {
 	refresh, access Secret
 	stored          uint64 // the store's revision that this was read at; 0: not stored
 	value           []byte // as it is being written
+	renewed         bool   // it is what the provider has just granted
 }
 
 const maxImported = 16
@@ -131,7 +134,7 @@ func fieldBinding(mailbox, field string, plain []byte) []byte {
 // record that is made anew after an erasure does not look like an old one.
 func (g *grant) next(now time.Time) *grant {
 	n := *g
-	n.value = nil
+	n.value, n.renewed = nil, false
 	n.Imported = slices.Clone(g.Imported)
 	n.Revision = max(g.Revision+1, uint64(max(now.UnixMilli(), 0)))
 	return &n
@@ -141,8 +144,14 @@ func (g *grant) next(now time.Time) *grant {
 func (g *grant) take(refresh Secret, fingerprint string, now time.Time) {
 	*g = grant{
 		Revision: g.Revision, stored: g.stored, Attempt: g.Attempt, State: Idle,
-		RefreshAt: now, ImportedAt: now, Imported: append(g.Imported, fingerprint), refresh: refresh,
+		RefreshAt: now, ImportedAt: now, Imported: g.Imported, refresh: refresh,
 	}
+	g.remember(fingerprint)
+}
+
+// remember notes that a configured refresh token was dealt with.
+func (g *grant) remember(fingerprint string) {
+	g.Imported = append(g.Imported, fingerprint)
 	if n := len(g.Imported); n > maxImported {
 		g.Imported = g.Imported[n-maxImported:]
 	}

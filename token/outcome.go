@@ -10,15 +10,18 @@ const (
 	clientRetry = 5 * time.Minute // how often what the operator must mend is tried again with the same secret
 )
 
+// lostAnswer is said when that may be why a refresh token is refused.
+const lostAnswer = " An answer to an earlier renewal was lost: a provider that takes each refresh token only once does not forgive that."
+
 // outcome is what the record becomes after the exchange, and what the callers are told if it failed.
 func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, failed *verdict) (*grant, error) {
 	now := stamp(time.Now())
 	next := held.next(now)
-	next.State, next.By, next.Client = Idle, "", a.Client.Name
+	next.State, next.By, next.Trying, next.Client = Idle, "", "", a.Client.Name
 	next.Problem, next.Kind, next.NotBefore = nil, "", time.Time{}
 	if failed == nil {
 		m.clearFault(a.Client)
-		next.Interrupted, next.Refused, next.Failures = false, false, 0
+		next.Interrupted, next.Refused, next.Failures, next.renewed = false, false, 0, true
 		next.access, next.ObtainedAt, next.Expiry, next.Scope = got.access, now, now.Add(got.life), got.scope
 		if !got.refresh.IsZero() {
 			next.refresh, next.RefreshAt, next.RefreshEnds = got.refresh, now, time.Time{}
@@ -47,7 +50,7 @@ func (m *Manager) outcome(a Account, held *grant, secret Secret, got answer, fai
 			next.NotBefore = now.Add(retry)
 		}
 		if held.Interrupted && failed.refused {
-			next.Problem.Sentence += " An answer to an earlier renewal was lost: a provider that takes each refresh token only once does not forgive that."
+			next.Problem.Sentence += lostAnswer
 		}
 		return next, grantError(a.Mailbox, next)
 	case operator:

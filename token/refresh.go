@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/mailflume/mailflume/internal/crash"
@@ -23,15 +22,15 @@ const (
 // renew is one flight: it returns an access token, and goes through the five steps if the stored one does not do.
 func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret, error) {
 	poll, deadline := othersPoll, time.Time{}
-	again := false // the record was read again after the provider had refused the grant
+	refused := uint64(0) // the attempt at which the provider refused the stored grant, if it was read again since
 	turn := m.turn(a.Client)
 	defer turn.giveBack()
 	for {
-		g, err := m.load(ctx, a)
+		g, c, err := m.load(ctx, a, refused)
 		if err != nil {
 			return Secret{}, err
 		}
-		if usable(a, g, rejected) {
+		if usable(a, g, rejected) && c.isZero() {
 			return g.access, nil
 		}
 		if g.State == Refreshing && !m.orphaned(a.Mailbox, g) {
@@ -48,21 +47,21 @@ func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret
 			poll = min(poll*3/2, othersPollMax)
 			continue
 		}
-		secret, err := m.mayExchange(ctx, a, g)
+		secret, err := m.mayExchange(ctx, a, g, c)
 		if err != nil {
 			return m.fallBack(a, g, rejected, err)
 		}
 		if !turn.free() {
-			if g.good(rejected, time.Now()) {
+			if c.isZero() && g.good(rejected, time.Now()) {
 				return g.access, nil // it is renewed early; there is time
 			}
 			if err := turn.take(ctx); err != nil {
-				return Secret{}, crowded(a, err)
+				return m.fallBack(a, g, rejected, crowded(a, err))
 			}
 			deadline = time.Time{}
 			continue // meanwhile another replica may have done it
 		}
-		held, err := m.lock(ctx, a, g, rejected)
+		held, err := m.lock(ctx, a, g, rejected, c)
 		if errors.Is(err, errLost) {
 			_ = pause(ctx, lostPause) // if the flight's time is up, load says so
 			continue
@@ -71,9 +70,15 @@ func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret
 			return m.fallBack(a, g, rejected, err)
 		}
 		turn.use()
+		if !c.isZero() {
+			if err := m.try(ctx, a, held, c, secret); err != nil {
+				return m.fallBack(a, held, rejected, err)
+			}
+			continue
+		}
 		got, failed := m.exchange(ctx, a, held, secret)
-		if failed != nil && failed.who == owner && !again && m.changed(ctx, a, held) {
-			again = true
+		if failed != nil && failed.who == owner && refused == 0 && m.changed(ctx, a, held) {
+			refused = held.Attempt
 			continue
 		}
 		m.struck(a, failed)
@@ -92,13 +97,17 @@ func (m *Manager) renew(ctx context.Context, a Account, rejected Secret) (Secret
 
 // lock is the first step: it writes our intent over g, at the revision that g was read at, so that only one replica goes
 // on and nothing that it knows is out of date. errLost if another was faster.
-func (m *Manager) lock(ctx context.Context, a Account, g *grant, rejected Secret) (*grant, error) {
+func (m *Manager) lock(ctx context.Context, a Account, g *grant, rejected Secret, c configured) (*grant, error) {
 	held := g.next(time.Now())
 	if g.State == Refreshing {
-		held.Interrupted = true
+		if g.Trying == "" {
+			held.Interrupted = true
+		} else {
+			held.missed()
+		}
 		m.log.Warn("taking over an interrupted renewal", "mailbox", a.Mailbox, "of", g.By, "attempt", g.Attempt)
 	}
-	held.State, held.By = Refreshing, m.session.ID()
+	held.State, held.By, held.Trying = Refreshing, m.session.ID(), c.mark
 	held.Attempt++
 	held.Refused = g.Refused || !rejected.IsZero() && g.access.Equal(rejected)
 	err := m.put(ctx, a.Mailbox, held)
@@ -106,41 +115,40 @@ func (m *Manager) lock(ctx context.Context, a Account, g *grant, rejected Secret
 	return held, err
 }
 
-// load is the second step: it reads the record, opens it, and takes a newly configured refresh token over (in memory; the
-// lock writes it). Without a record there is nothing to lock, so it comes before as well as after the lock: lock's
-// compare-and-set proves that nothing has changed since.
-func (m *Manager) load(ctx context.Context, a Account) (*grant, error) {
+// load is the second step: it reads the record, opens it, and looks for another refresh token in the configuration. That is
+// returned, to be tried; where there is nothing to lose, since the stored grant is dead or was refused at the attempt given,
+// it is taken over (in memory; the lock writes it). Without a record there is nothing to lock, so load comes before as well as
+// after the lock: lock's compare-and-set proves that nothing has changed since.
+func (m *Manager) load(ctx context.Context, a Account, refused uint64) (*grant, configured, error) {
 	g, err := m.read(ctx, a.Mailbox)
 	if err != nil {
-		return nil, err
+		return nil, configured{}, err
 	}
 	if g, err = m.finish(ctx, a, g); err != nil {
-		return nil, err
+		return nil, configured{}, err
 	}
-	configured, err := configuredToken(a)
+	c, err := configuredDue(a, g)
 	switch {
-	case a.Client.mints():
 	case err != nil && g.State == Absent:
-		return nil, &ClientError{Client: a.Client.Name, Err: err, Problem: Problem{
+		return nil, c, &ClientError{Client: a.Client.Name, Err: err, Problem: Problem{
 			Code: "refresh_token_unreadable", At: time.Now(),
 			Sentence: "The configured refresh token of mailbox " + a.Mailbox + " cannot be read.",
 			Hint:     "Check the file or the environment variable that it refers to.",
 		}}
 	case err != nil:
 		m.log.Warn("the configured refresh token cannot be read; the stored grant is used", "mailbox", a.Mailbox, "error", err)
-	case configured.IsZero() && g.State == Absent:
-		return nil, &GrantError{Mailbox: a.Mailbox, Problem: Problem{
+	case c.isZero() && g.State == Absent && !a.Client.mints():
+		return nil, c, &GrantError{Mailbox: a.Mailbox, Problem: Problem{
 			Code: "no_grant", At: time.Now(), Sentence: "Mailbox " + a.Mailbox + " was never connected.",
 			Hint: "Connect it on the status page, or run mailflume connect " + a.Mailbox + " (or mailflume token import " + a.Mailbox + " if you have a refresh token).",
 		}}
-	case configured.IsZero():
-	default:
-		if fp := fingerprintOf(a.Mailbox, configured); !slices.Contains(g.Imported, fp) {
-			g.take(configured, fp, stamp(time.Now()))
-			m.log.Info("taking over the configured refresh token", "mailbox", a.Mailbox)
-		}
+	case c.isZero():
+	case g.dead() || g.State == Refreshing && g.Attempt == refused:
+		g.take(c.refresh, c.mark, stamp(time.Now()))
+		m.log.Info("taking over the configured refresh token", "mailbox", a.Mailbox)
+		return g, configured{}, nil
 	}
-	return g, nil
+	return g, c, nil
 }
 
 // usable is the third step: another replica may have renewed the grant, or there was no need.
@@ -176,7 +184,7 @@ func (m *Manager) save(ctx context.Context, a Account, next *grant) error {
 	for {
 		err := m.put(ctx, a.Mailbox, next)
 		switch {
-		case err == nil && next.Problem == nil:
+		case err == nil && next.renewed && next.Problem == nil:
 			crash.At("token.persisted")
 			m.log.Info("grant renewed", "mailbox", a.Mailbox, "client", a.Client.Name, "expiry", next.Expiry, "attempt", next.Attempt)
 			return nil
@@ -222,11 +230,12 @@ func (m *Manager) finish(ctx context.Context, a Account, g *grant) (*grant, erro
 	return next, nil
 }
 
-// mayExchange says whether it is time to ask the endpoint, and reads the client's secret for it.
-func (m *Manager) mayExchange(ctx context.Context, a Account, g *grant) (Secret, error) {
+// mayExchange says whether it is time to ask the endpoint, and reads the client's secret for it. What the stored grant waits
+// for does not hold up the trial of another refresh token.
+func (m *Manager) mayExchange(ctx context.Context, a Account, g *grant, c configured) (Secret, error) {
 	now := time.Now()
-	waits := g.waits(now)
-	if g.State == NeedsPerson && (g.NotBefore.IsZero() || waits) {
+	waits := c.isZero() && g.waits(now)
+	if c.isZero() && g.State == NeedsPerson && (g.NotBefore.IsZero() || waits) {
 		return Secret{}, grantError(a.Mailbox, g)
 	}
 	if waits && g.Kind == OfOperator && g.Problem != nil {
@@ -291,8 +300,8 @@ func (m *Manager) busy(a Account, g *grant) error {
 // changed reports whether the record is not our intent any more, or another refresh token is configured by now: then the
 // refusal was an answer to a token of the past. It is the one re-read before a grant is given up.
 func (m *Manager) changed(ctx context.Context, a Account, held *grant) bool {
-	now, err := m.load(ctx, a)
-	return err == nil && (now.By != held.By || now.Attempt != held.Attempt)
+	now, c, err := m.load(ctx, a, 0)
+	return err == nil && (now.By != held.By || now.Attempt != held.Attempt || !c.isZero())
 }
 
 // left returns how long the session of that id is ours and valid.

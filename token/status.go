@@ -22,6 +22,8 @@ type Status struct {
 	ProblemOf   string    `json:"problemOf,omitempty"`  // who must act on it: OfOwner, OfOperator or OfNobody
 
 	Warnings []Problem `json:"warnings,omitempty"` // see Account.Forecast; Manager.Status leaves it empty
+
+	declined *declined // the configured refresh token that was tried last, if it was not taken over
 }
 
 // Whose a problem is.
@@ -52,5 +54,6 @@ func (m *Manager) Status(ctx context.Context, mailbox string) (Status, error) {
 	return Status{
 		Mailbox: mailbox, State: g.State, Expiry: g.Expiry, RenewedAt: g.ObtainedAt, RefreshAt: g.RefreshAt, RefreshEnds: g.RefreshEnds,
 		ConnectedAt: g.ImportedAt, Interrupted: g.Interrupted, By: g.By, RetryAt: g.NotBefore, Scope: g.Scope, Problem: g.Problem, ProblemOf: g.Kind,
+		declined: g.Declined,
 	}, nil
 }

@@ -337,12 +337,12 @@ func TestLagAndForecast(t *testing.T) {
 	src.Grants = func() web.Grants {
 		return web.Grants{List: []token.Status{
 			{Mailbox: "sales", Warnings: []token.Problem{secret, {Code: "refresh_token_ends", Sentence: "The refresh token of sales ends soon.", Hint: "Sign in again."}}},
-			{Mailbox: "ahead", Warnings: []token.Problem{secret}},
+			{Mailbox: "ahead", Warnings: []token.Problem{secret, {Code: token.CodeConfiguredRefused, Sentence: "It was refused.", Hint: "Correct it."}}},
 		}}
 	}
 	h := web.Handler(src)
 	list, _ := text(t, browse(h, http.MethodGet, "/", nil))
-	wants(t, list, "5 min ago 90 s after it arrived", "5 min ago 0 s after it arrived", "Soon : The refresh token of sales ends soon. Sign in again.")
+	wants(t, list, "5 min ago 90 s after it arrived", "5 min ago 0 s after it arrived", "Soon : The refresh token of sales ends soon. Sign in again.", "Not used : It was refused. Correct it.")
 	if n := strings.Count(list, secret.Sentence+" "+secret.Hint); n != 1 {
 		t.Errorf("the client's secret is spoken of %d times: %s", n, list)
 	}

@@ -25,7 +25,7 @@ var (
 	descEnds = prometheus.NewDesc("mailflume_grant_refresh_token_ends_timestamp_seconds",
 		"When the refresh token ends, if the provider has said so.", []string{"mailbox"}, nil)
 	descWarning = prometheus.NewDesc("mailflume_grant_warning",
-		"1 while the mailbox will stop before long, for the reason that code names.", []string{"mailbox", "code"}, nil)
+		"1 while the mailbox will stop before long, or does not use what is configured, for the reason that code names.", []string{"mailbox", "code"}, nil)
 	descSecret = prometheus.NewDesc("mailflume_client_secret_ends_timestamp_seconds",
 		"When the secret or the certificate of an OAuth client expires, if it is known.", []string{"client"}, nil)
 )

@@ -121,7 +121,7 @@ func (k *check) print(d diagnosis) {
 		}
 	}
 	for _, w := range d.Warnings {
-		k.line("%-20s   soon: %s %s", "", w.Sentence, w.Hint)
+		k.line("%-20s   %s: %s %s", "", label(w), w.Sentence, w.Hint)
 	}
 	if d.OK && !k.verbose {
 		return

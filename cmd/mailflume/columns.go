@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mailflume/mailflume/token"
 )
 
 // width is that of a terminal.
@@ -41,6 +43,14 @@ func visible(r rune) rune {
 		return -1
 	}
 	return r
+}
+
+// label is what a warning of a grant goes under.
+func label(p token.Problem) string {
+	if p.Ahead() {
+		return "soon"
+	}
+	return "not used"
 }
 
 // clip returns at most n characters of a name.

@@ -24,6 +24,9 @@ func (c *core) watchGrants(ctx context.Context) {
 			if err != nil {
 				return // whoever needs the grant says it
 			}
+			if account, ok := f.config.Account(f.config.Mailboxes[i], id); ok {
+				s.Warnings = account.Forecast(s, time.Now())
+			}
 			c.foresight.heard(s)
 			// A renewal is no news to a worker that waits: it may be its own, and be refused again.
 			if s.State != token.NeedsPerson && !s.ConnectedAt.Equal(taken[id]) {
@@ -44,7 +47,6 @@ func (f *foresight) heard(s token.Status) {
 		f.grants.List = append(list, s)
 		return
 	}
-	s.Warnings = list[at].Warnings
 	list[at] = s
 	f.grants.List = list
 }

@@ -71,7 +71,8 @@ func (f *foresight) look(ctx context.Context, tokens *token.Manager, now time.Ti
 	f.grants = grants
 }
 
-// warn says a warning once a day: that of a client for one of its mailboxes, not for each.
+// warn says a warning once a day: that of a client for one of its mailboxes, not for each. Of what will stop there is an event,
+// too.
 func (f *foresight) warn(ctx context.Context, worker *mailbox.Worker, a token.Account, p token.Problem, now time.Time) {
 	key := p.Code + " mailbox " + a.Mailbox
 	if p.Code == "secret_expires" {
@@ -81,6 +82,10 @@ func (f *foresight) warn(ctx context.Context, worker *mailbox.Worker, a token.Ac
 		return
 	}
 	f.said[key] = now
+	if !p.Ahead() {
+		f.service.log.Warn("the configured refresh token is not the one that is used", "mailbox", a.Mailbox, "client", a.Client.Name, "code", p.Code, "what", p.Sentence, "hint", p.Hint)
+		return
+	}
 	f.service.log.Warn("this will stop before long", "mailbox", a.Mailbox, "client", a.Client.Name, "code", p.Code, "what", p.Sentence, "hint", p.Hint)
 	worker.Expiring(ctx, p.Sentence, p.Hint)
 }
@@ -89,4 +94,15 @@ func (f *foresight) shown() web.Grants {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.grants
+}
+
+// warnings returns what the grants of this replica's mailboxes warn of, by mailbox.
+func (f *foresight) warnings() map[string][]warning {
+	of := make(map[string][]warning)
+	for _, s := range f.shown().List {
+		for _, p := range s.Warnings {
+			of[s.Mailbox] = append(of[s.Mailbox], warning{Label: label(p), Sentence: p.Sentence, Hint: p.Hint})
+		}
+	}
+	return of
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -32,6 +33,7 @@ func (s *service) watchConfig(ctx context.Context, c *core) {
 	r := &reloader{service: s, core: c}
 	changes, stop := r.openWatch()
 	defer stop()
+	defer r.trials.Wait()
 	r.seen = r.look()
 	anyway := time.NewTicker(lookAnyway)
 	defer anyway.Stop()
@@ -105,6 +107,7 @@ type reloader struct {
 	core    *core
 	watcher *fsnotify.Watcher // nil: there is none
 	seen    map[string]string // what the files looked like, by path
+	trials  sync.WaitGroup
 }
 
 // look returns what the files look like: the configuration's text as its hash, and of the others when they were written.
@@ -138,10 +141,23 @@ func (r *reloader) compare(ctx context.Context) {
 			if is[file] != was[file] {
 				r.service.log.Info("a secret has changed; the mailbox is tried again if it waits", "mailbox", f.ids[i], "file", file)
 				f.workers[i].Wake()
+				r.tryToken(ctx, f, i)
 				break
 			}
 		}
 	}
+}
+
+// tryToken has another refresh token tried now if there is one, and not when the mailbox logs in again: that may be in an
+// hour, and whoever has changed it is looking now. The session that the mailbox has is left alone.
+func (r *reloader) tryToken(ctx context.Context, f *fleet, i int) {
+	account, ok := f.config.Account(f.config.Mailboxes[i], f.ids[i])
+	if !ok || account.RefreshToken == nil || f.workers[i].Status().State == mailbox.StateElsewhere {
+		return
+	}
+	r.trials.Go(func() {
+		_, _ = r.core.tokens.Token(ctx, account, "") // what is wrong with it is in the log, and in the grant's record
+	})
 }
 
 // wakeAll has every mailbox that waits tried again: whoever sends a signal has done something.

@@ -24,6 +24,7 @@ type health struct {
 	Notice     string        `json:"notice,omitempty"`
 	NoticeHint string        `json:"noticeHint,omitempty"`
 	NoticeAt   time.Time     `json:"noticeAt,omitzero"`
+	Warnings   []warning     `json:"warnings,omitempty"` // of its grant
 	Backfill   bool          `json:"backfill,omitempty"`
 
 	// How far it is behind. Small changes are not saved: see like.
@@ -31,6 +32,13 @@ type health struct {
 	Late    bool          `json:"late,omitempty"`   // that was too long ago
 	Arrived bool          `json:"arrived,omitempty"`
 	Delay   time.Duration `json:"delay,omitempty"` // with Arrived: how long after its arrival the last new message was stored
+}
+
+// warning is what token.Account.Forecast says of a grant.
+type warning struct {
+	Label    string `json:"label"`
+	Sentence string `json:"sentence"`
+	Hint     string `json:"hint,omitempty"`
 }
 
 const (
@@ -62,6 +70,7 @@ func (s *service) report(ctx context.Context, c *core) {
 }
 
 func (s *service) saveHealth(ctx context.Context, c *core, saved map[string]health) {
+	warnings := c.foresight.warnings()
 	for _, st := range c.group.Statuses() {
 		id := st.Mailbox.ID
 		if st.State == mailbox.StateElsewhere {
@@ -71,7 +80,7 @@ func (s *service) saveHealth(ctx context.Context, c *core, saved map[string]heal
 		h := health{
 			By: c.replica.ID(), State: st.State, Who: st.Who, Sentence: st.Sentence, Hint: st.Hint, Since: st.Since.UTC(),
 			StaleSince: st.StaleSince.UTC(), Notice: st.Notice, NoticeHint: st.NoticeHint, NoticeAt: st.NoticeAt.UTC(),
-			Backfill: st.Backfill, Checked: st.LastChecked.UTC(), Late: c.late(st, time.Now()),
+			Warnings: warnings[id], Backfill: st.Backfill, Checked: st.LastChecked.UTC(), Late: c.late(st, time.Now()),
 			Arrived: !st.LastArrived.IsZero(), Delay: max(0, st.LastMessage.Sub(st.LastArrived)),
 		}
 		was, ok := saved[id]

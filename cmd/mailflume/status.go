@@ -110,6 +110,7 @@ type boxSituation struct {
 	Lag         *time.Duration    `json:"lag,omitempty"`        // how far it is behind, in nanoseconds; absent if that is not known
 	LastChecked time.Time         `json:"lastChecked,omitzero"` // of a mailbox that is not read well: the last complete pass
 	Backfill    bool              `json:"backfill,omitempty"`   // older mail is read in the background
+	Warnings    []warning         `json:"warnings,omitempty"`   // of its grant
 	Folders     []folderSituation `json:"folders"`
 }
 
@@ -192,7 +193,7 @@ func (s *situation) look(ctx context.Context, p *publish.Publisher, store *state
 	if json.Unmarshal(view.Health[id], &h) == nil && i >= 0 && h.By == s.Replicas[i].ID {
 		b.State, b.Since, b.Who, b.Sentence, b.Hint = string(h.State), h.Since, string(h.Who), h.Sentence, h.Hint
 		b.StaleSince, b.Notice, b.NoticeHint, b.NoticeAt = h.StaleSince, h.Notice, h.NoticeHint, h.NoticeAt
-		b.Backfill = h.Backfill
+		b.Backfill, b.Warnings = h.Backfill, h.Warnings
 		b.Lag, b.LastChecked = h.lag(time.Now())
 	}
 	positions, _, _, err := store.Positions(ctx, id)
@@ -317,6 +318,10 @@ func (b boxSituation) print(w io.Writer, now time.Time) {
 	}
 	paragraph(w, "  ", b.Sentence)
 	paragraph(w, "  to do: ", b.Hint)
+	for _, warning := range b.Warnings {
+		paragraph(w, "  "+warning.Label+": ", warning.Sentence)
+		paragraph(w, "  to do: ", warning.Hint)
+	}
 	if b.Backfill {
 		paragraph(w, "  ", "Older mail is read in the background.")
 	}

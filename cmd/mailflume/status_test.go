@@ -130,7 +130,9 @@ func TestHealthIsSavedWhenItMatters(t *testing.T) {
 		"the first new message": {with(func(h *health) { h.Arrived, h.Delay = false, 0 }), base, true},
 		"passes end no more":    {base, with(func(h *health) { h.Late = true }), true},
 		"older mail is read":    {base, with(func(h *health) { h.Backfill = true }), true},
+		"a warning":             {base, with(func(h *health) { h.Warnings = []warning{{Label: "soon"}} }), true},
 		"it waits":              {base, with(func(h *health) { h.State, h.Sentence = mailbox.StateWaiting, "x" }), true},
+		"the same warning anew": {with(func(h *health) { h.Warnings = []warning{{Label: "soon"}} }), with(func(h *health) { h.Warnings = []warning{{Label: "soon"}} }), false},
 	} {
 		if news := !tt.is.like(tt.was); news != tt.news {
 			t.Errorf("%s: news %v", name, news)
