@@ -126,7 +126,7 @@ func (r *round) lookAround(ctx context.Context, p *pass) error {
 		r.looked = r.watched
 	}
 	for _, q := range r.passes {
-		if !all && q != p && q.f != r.s.folders[0] {
+		if !all && q != p && q.f != r.s.watched {
 			continue
 		}
 		if err := r.look(ctx, q); err != nil {

@@ -42,6 +42,7 @@ type filter struct {
 	maxMessage int64
 	extra      string // FETCH items to ask for beside the body, "" or with a space after it
 	debug      func(msg string, args ...any)
+	expunged   func() // is told of each message that goes
 
 	// Of the reader.
 	out   []byte       // rewritten, not yet read by go-imap
@@ -101,7 +102,7 @@ func newFilter(l *link, br *bufio.Reader, caps map[string]bool, maxMessage int64
 	f := &filter{
 		link: l, br: br, maxMessage: maxMessage,
 		cmds: map[string]*command{}, facts: map[uint32]*fact{}, idleOver: make(chan struct{}, 1),
-		debug: func(string, ...any) {},
+		debug: func(string, ...any) {}, expunged: func() {},
 	}
 	switch {
 	case caps["X-GM-EXT-1"]:

@@ -140,7 +140,7 @@ func namesOf(c catalog) string {
 // examine opens a folder for reading. The one that IDLE watches stays open between two passes, for a while: its
 // UIDVALIDITY cannot change for a session that has it open, and what is new is announced.
 func (s *Session) examine(ctx context.Context, f *folder) error {
-	if s.selected == f && f == s.folders[0] && time.Since(s.examinedAt) < s.cfg.IdleRefresh*9/10 {
+	if s.selected == f && f == s.watched && time.Since(s.examinedAt) < s.cfg.IdleRefresh*9/10 {
 		return nil
 	}
 	s.selected = nil

@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -71,17 +72,42 @@ type round struct {
 }
 
 func (r *round) run(ctx context.Context) error {
-	r.looked = time.Now()
-	r.watched = r.looked
-	for _, p := range r.passes {
-		if err := r.look(ctx, p); err != nil {
-			return err
-		}
+	if err := r.lookAtAll(ctx); err != nil {
+		return err
 	}
 	if err := r.backfill(ctx); err != nil || r.s.behind {
 		return err
 	}
 	return r.readPostponed(ctx)
+}
+
+// othersShare is for what part of the time the folders that are not watched are looked at while the one that is has news, if they
+// are many: what is announced does not wait for them, nor does the server have to open each of them for every message.
+const othersShare = 10
+
+// lookAtAll reads what is new, in all folders or, if that was looked at just now, in the one that is watched.
+func (r *round) lookAtAll(ctx context.Context) error {
+	began := time.Now()
+	r.looked, r.watched = began, began
+	s := r.s
+	narrow := s.hasNews && began.Sub(s.looked) < min(othersShare*s.lookTook, s.cfg.Poll)
+	s.hasNews = false
+	for _, p := range r.passes {
+		if narrow && p.f != s.watched && !p.pos.IsZero() {
+			r.missing = cmp.Or(r.missing, p.f.trouble)
+			continue
+		}
+		if err := r.look(ctx, p); err != nil {
+			return err
+		}
+	}
+	if narrow {
+		r.looked = s.looked
+		return nil
+	}
+	s.looked = time.Now()
+	s.lookTook = s.looked.Sub(began)
+	return nil
 }
 
 // readPostponed asks again for the messages at which FETCH fails, now that all else was read: they may end the session.
@@ -128,6 +154,7 @@ func (r *round) look(ctx context.Context, p *pass) error {
 	if r.unreadable(p, err) {
 		return nil
 	}
+	p.f.trouble = nil
 	return err
 }
 
@@ -140,7 +167,7 @@ func (r *round) unreadable(p *pass, err error) bool {
 	}
 	p.gone = true
 	if p.f.pattern == "" || p.f.doubted {
-		r.missing = e
+		r.missing, p.f.trouble = e, e
 		return true
 	}
 	p.f.doubted, r.s.listed = true, time.Time{}

@@ -37,14 +37,19 @@ type Session struct {
 
 	selected   *folder // by EXAMINE
 	examinedAt time.Time
+	watched    *folder       // by IDLE: the first that can be opened
+	hasNews    bool          // the last Wait ended because of news there
+	looked     time.Time     // when the last look at all folders ended
+	lookTook   time.Duration // and how long it took
 	slice      slice
 	behind     bool // the last pass has left backfill to read
 
 	exists    chan struct{} // one slot: the server has said EXISTS since the last search
 	arrivals  arrivals
 	repolls   []time.Duration
-	noIdle    bool // this server's IDLE is of no use
-	fruitless int  // announcements in a row after which nothing was found
+	noIdle    bool      // the server has no IDLE
+	idleAgain time.Time // until then its IDLE is of no use
+	fruitless int       // announcements in a row after which nothing was found
 	wokeAt    time.Time
 	idling    *imapclient.IdleCommand
 }
@@ -52,9 +57,11 @@ type Session struct {
 // folder is one watched folder in this session.
 type folder struct {
 	name     string
-	sent     bool   // it is the one for what was sent
-	pattern  string // that it matches; "" if it is named
-	doubted  bool   // it could not be opened, and LIST was to tell whether it is still there
+	sent     bool         // it is the one for what was sent
+	pattern  string       // that it matches; "" if it is named
+	trouble  *FolderError // it cannot be opened, and that is known for sure; nil if it can
+	doubted  bool         // it could not be opened, and LIST was to tell whether it is still there
+	drafted  bool         // this session has seen which of the drafts are still there
 	examined imap.SelectData
 	first    uint32           // the UIDNEXT when this session first saw it; 0 before
 	over     map[uint32]int64 // sizes of literals that were over the limit, until their header is read
@@ -131,7 +138,7 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 		exists:   make(chan struct{}, 1),
 		noIdle:   !h.caps["IDLE"],
 	}
-	s.filter.debug = c.Log.Debug
+	s.filter.debug, s.filter.expunged = c.Log.Debug, s.arrivals.leave
 	s.client = imapclient.New(s.filter, &imapclient.Options{
 		UnilateralDataHandler: &imapclient.UnilateralDataHandler{Mailbox: s.pushed},
 	})
@@ -139,6 +146,7 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 		s.Close()
 		return nil, err
 	}
+	s.watched = s.folders[0]
 	return s, nil
 }
 

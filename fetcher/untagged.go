@@ -19,6 +19,8 @@ func (f *filter) data(rest string) error {
 			return f.fetch(uint32(n), args)
 		case "EXISTS":
 			f.out = append(f.out, "* "+word+" EXISTS\r\n"...)
+		case "EXPUNGE":
+			f.expunged()
 		}
 		return nil
 	}

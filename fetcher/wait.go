@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,8 +15,9 @@ import (
 var lagPolls = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 60 * time.Second}
 
 // Wait returns nil when it is time for another pass: because the server has announced mail, or because a look is due
-// that does not rely on announcements. It idles on the first folder, and merely sleeps if the server cannot do that. When the
-// session should be renewed it returns ErrRenew.
+// that does not rely on announcements. It idles on the first folder that can be opened, and merely sleeps if the server cannot do
+// that. When the session should be renewed it returns ErrRenew. The end of ctx ends the wait and not the session, unless the server
+// owes an answer for longer than byePatience.
 func (s *Session) Wait(ctx context.Context) error {
 	if s.dead != nil {
 		return s.dead
@@ -23,7 +25,17 @@ func (s *Session) Wait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	switch due, err := s.due(ctx); {
+	err := s.wait(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (s *Session) wait(ctx context.Context) error {
+	polite, cancel := outlast(ctx)
+	defer cancel()
+	switch due, err := s.due(polite); {
 	case err != nil:
 		return err
 	case due:
@@ -35,34 +47,56 @@ func (s *Session) Wait(ctx context.Context) error {
 	if err := s.calm(ctx); err != nil {
 		return err
 	}
-	if s.noIdle {
+	if s.polls() {
 		return s.sleep(ctx, s.nextLook())
 	}
-	if news, err := s.ready(ctx); news || err != nil {
+	if news, err := s.ready(polite); news || err != nil || ctx.Err() != nil {
 		return err
 	}
 	return s.idle(ctx, s.nextLook())
 }
 
+// outlast returns a ctx that ends byePatience after another one, so that an answer that is on its way can come.
+func outlast(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(byePatience, func() { cancel(&StallError{After: byePatience}) })
+	})
+	return longer, func() { stop(); cancel(nil) }
+}
+
+// polls reports whether IDLE is of no use, or was a short while ago.
+func (s *Session) polls() bool { return s.noIdle || time.Now().Before(s.idleAgain) }
+
 // ready selects the folder to idle on. It returns true if that shows news.
 func (s *Session) ready(ctx context.Context) (news bool, err error) {
-	f := s.folders[0]
-	if s.selected == f {
-		return false, nil
+	var shut error // the first of the folders that cannot be opened: what a pass says of it is enough if another can
+	for _, f := range s.folders {
+		if s.watched = f; s.selected == f {
+			return false, nil
+		}
+		before := f.examined
+		err := s.examine(ctx, f)
+		var refused *FolderError
+		if errors.As(err, &refused) && s.dead == nil {
+			shut = cmp.Or(shut, err)
+			continue
+		}
+		now := f.examined
+		s.hasNews = before.UIDValidity != now.UIDValidity || before.UIDNext != now.UIDNext || before.NumMessages < now.NumMessages
+		return s.hasNews, err
 	}
-	before := f.examined
-	if err := s.examine(ctx, f); err != nil {
-		return false, err
-	}
-	now := f.examined
-	return before.UIDValidity != now.UIDValidity || before.UIDNext != now.UIDNext || before.NumMessages < now.NumMessages, nil
+	return false, shut
 }
 
 // nextLook returns how long to wait at most.
 func (s *Session) nextLook() time.Duration {
 	d := s.cfg.IdleRefresh - time.Duration(s.cfg.Random(int64(s.cfg.IdleRefresh)/10+1))
-	if s.noIdle || len(s.folders) > 1 {
+	if s.polls() || len(s.folders) > 1 {
 		d = min(d, s.cfg.Poll)
+	}
+	if len(s.folders) > 1 && !s.looked.IsZero() {
+		d = min(d, s.cfg.Poll-time.Since(s.looked))
 	}
 	if !s.until.IsZero() {
 		d = min(d, time.Until(s.until))
@@ -112,6 +146,12 @@ func (s *Session) sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+// A server that refuses IDLE, or ends it by itself before idleLasts, may do so only now: it is asked again after idleRests.
+const (
+	idleLasts = time.Minute
+	idleRests = 30 * time.Minute
+)
+
 // idle runs one IDLE. QUIRK(any): silent IDLE. It is ended and begun anew well before NATs forget the connection,
 // with a pass in between that does not rely on what was pushed.
 func (s *Session) idle(ctx context.Context, d time.Duration) error {
@@ -126,9 +166,12 @@ func (s *Session) idle(ctx context.Context, d time.Duration) error {
 	default:
 	}
 	var refused *ServerError
-	err := s.do(ctx, "IDLE", func() error { return s.beginIdle() })
+	polite, cancel := outlast(ctx)
+	defer cancel()
+	began := time.Now()
+	err := s.do(polite, "IDLE", func() error { return s.beginIdle() })
 	if errors.As(err, &refused) && s.dead == nil {
-		s.noIdle = true
+		s.idleAgain = time.Now().Add(idleRests)
 		return s.sleep(ctx, min(d, s.cfg.Poll))
 	}
 	if err != nil {
@@ -141,8 +184,10 @@ func (s *Session) idle(ctx context.Context, d time.Duration) error {
 	case <-s.exists:
 		s.announced()
 	case <-s.filter.idleOver:
-		s.noIdle = true
-		s.cfg.Log.Debug("the server ended IDLE by itself; polling from here on")
+		if time.Since(began) < idleLasts {
+			s.idleAgain = time.Now().Add(idleRests)
+		}
+		s.cfg.Log.Debug("the server ended IDLE by itself")
 	case <-ctx.Done():
 	case <-s.client.Closed():
 	}
@@ -150,6 +195,7 @@ func (s *Session) idle(ctx context.Context, d time.Duration) error {
 }
 
 func (s *Session) announced() {
+	s.hasNews = true
 	s.repolls, s.wokeAt = lagPolls, time.Now()
 	s.fruitless++
 }
@@ -196,6 +242,13 @@ func (a *arrivals) come() (all bool) {
 	return a.owed == 0
 }
 
+// leave takes in that a message has gone.
+func (a *arrivals) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count = max(a.count, 1) - 1
+}
+
 // forget gives up on what was announced and did not come.
 func (a *arrivals) forget() {
 	a.mu.Lock()
@@ -231,9 +284,9 @@ func (s *Session) beginIdle() (err error) {
 
 // endIdle sends DONE even if ctx is done, so that the connection can be left politely; then it has as long as a LOGOUT.
 func (s *Session) endIdle(ctx context.Context) error {
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), idlePatience+byePatience)
+	polite, cancel := outlast(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(byePatience, cancel) })
+	grace, stop := context.WithTimeout(polite, idlePatience+byePatience)
 	defer stop()
 	err := s.do(grace, "IDLE", func() error {
 		closeErr := s.idling.Close()

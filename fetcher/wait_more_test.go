@@ -1,0 +1,245 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestWaitBesideShutFolder: a folder that cannot be opened does not keep the next one from being watched, though it is named
+// first, and is watched itself once it can be opened.
+func TestWaitBesideShutFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		shut := true
+		f.on["LIST"] = func(c *fakeConn, tag, _ string) bool {
+			c.say("* LIST () \"/\" Shared\r\n%s OK", tag)
+			return true
+		}
+		f.on["EXAMINE"] = func(c *fakeConn, tag, args string) (refuse bool) {
+			f.change(func() { refuse = shut && strings.Contains(args, "Shared") })
+			if refuse {
+				c.say("%s NO [NOPERM] no", tag)
+			}
+			return refuse
+		}
+		c := f.config()
+		c.Folders = []string{"Shared", "INBOX"}
+		s := mustOpen(t, c)
+		defer s.Close()
+		var gone *FolderError
+		r := readAll(t.Context(), s, nil)
+		if !errors.As(r.err, &gone) || gone.Folder != "Shared" || len(r.uids) != 1 {
+			t.Fatal(r)
+		}
+		time.AfterFunc(time.Minute, func() { f.deliver(2) })
+		if d, err := waited(t, s); d != time.Minute || err != nil {
+			t.Fatalf("after %v: %v", d, err)
+		}
+		r = readAll(t.Context(), s, r.after)
+		if !errors.As(r.err, &gone) || len(r.uids) != 1 || r.all[0].UID != 2 {
+			t.Fatal(r)
+		}
+		f.change(func() { shut = false })
+		if d, err := waited(t, s); d != 0 || err != nil { // the folder has news
+			t.Fatalf("after %v: %v", d, err)
+		}
+		wantUIDs(t, readAll(t.Context(), s, r.after), 1, 2)
+		if _, err := waited(t, s); err != nil || s.watched.name != "Shared" {
+			t.Fatal(s.watched.name, err)
+		}
+	})
+}
+
+// TestIdleIsTriedAgain: a server that refused IDLE once, or ended it at once, is not polled for ever.
+func TestIdleIsTriedAgain(t *testing.T) {
+	for name, first := range map[string]string{"refused": "%s NO try later", "ended": "+ idling\r\n%s OK enough"} {
+		t.Run(name, func(t *testing.T) {
+			once := func(f *fake, _ *Config) {
+				f.on["IDLE"] = func(c *fakeConn, tag, _ string) bool {
+					f.change(func() { delete(f.on, "IDLE") })
+					c.say(first, tag)
+					return true
+				}
+			}
+			watched(t, once, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+				start := time.Now()
+				for time.Since(start) < idleRests+DefaultPoll {
+					if _, err := waited(t, s); err != nil {
+						t.Fatal(err)
+					}
+					wantUIDs(t, readAll(t.Context(), s, after))
+				}
+				time.AfterFunc(time.Minute, func() { f.deliver(2) })
+				if d, err := waited(t, s); d != time.Minute || err != nil {
+					t.Fatalf("news after %v, %v", d, err)
+				}
+				wantUIDs(t, readAll(t.Context(), s, after), 2)
+				if n := len(f.commands("IDLE")); n < 2 {
+					t.Error(n, " times IDLE")
+				}
+			})
+		})
+	}
+}
+
+// TestIdleEndedLate: a server that ends each IDLE by itself after a while is idled with again at once.
+func TestIdleEndedLate(t *testing.T) {
+	late := func(f *fake, _ *Config) {
+		f.on["IDLE"] = func(c *fakeConn, tag, _ string) bool {
+			c.tag = tag
+			c.say("+ idling")
+			time.AfterFunc(3*time.Minute, func() { c.say("%s OK enough", tag) })
+			return true
+		}
+	}
+	watched(t, late, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		for range 3 {
+			if d, err := waited(t, s); d != 3*time.Minute || err != nil {
+				t.Fatal(d, err)
+			}
+			wantUIDs(t, readAll(t.Context(), s, after))
+		}
+		time.AfterFunc(time.Minute, func() { f.deliver(2) })
+		if d, err := waited(t, s); d != time.Minute || err != nil {
+			t.Fatal(d, err)
+		}
+		wantUIDs(t, readAll(t.Context(), s, after), 2)
+		if n := len(f.commands("IDLE")); n != 4 {
+			t.Fatal(n, " times IDLE")
+		}
+	})
+}
+
+// TestWaitEndsInACommand: the session serves on if ctx ends while Wait opens a folder or begins to idle.
+func TestWaitEndsInACommand(t *testing.T) {
+	for _, verb := range []string{"EXAMINE", "IDLE"} {
+		t.Run(verb, func(t *testing.T) {
+			watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+				s.selected = nil
+				f.change(func() {
+					f.on[verb] = func(c *fakeConn, tag, args string) bool {
+						f.change(func() { delete(f.on, verb) })
+						time.Sleep(time.Second)
+						c.answer(tag, verb, args)
+						return true
+					}
+				})
+				ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, errors.New("enough"))
+				defer cancel()
+				if err := s.Wait(ctx); err == nil || err.Error() != "enough" {
+					t.Fatal(err)
+				}
+				f.deliver(2)
+				wantUIDs(t, readAll(t.Context(), s, after), 2)
+			})
+		})
+	}
+}
+
+// TestWaitEndsThoughTheServerHangs: then the session is given up.
+func TestWaitEndsThoughTheServerHangs(t *testing.T) {
+	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		f.change(func() { f.on["IDLE"] = func(*fakeConn, string, string) bool { return true } })
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("enough"))
+		defer cancel()
+		start := time.Now()
+		if err := s.Wait(ctx); err == nil || err.Error() != "enough" || time.Since(start) > time.Second+byePatience {
+			t.Fatal(err, time.Since(start))
+		}
+		var stall *StallError
+		if err := s.Wait(t.Context()); !errors.As(err, &stall) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestLagAfterExpunge: of two messages that one EXISTS announces after others have gone, the one that can be seen at once does
+// not make the other wait for the safety poll.
+func TestLagAfterExpunge(t *testing.T) {
+	several := func(f *fake, _ *Config) {
+		f.on["EXAMINE"] = func(c *fakeConn, tag, _ string) bool {
+			c.say("* 5 EXISTS\r\n* OK [UIDVALIDITY 7] -\r\n* OK [UIDNEXT 2] -\r\n%s OK", tag)
+			return true
+		}
+	}
+	watched(t, several, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+		time.AfterFunc(time.Minute, func() {
+			f.change(func() { f.add(2); f.add(3); f.mails[2].hidden = true })
+			f.conns[0].say("* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n* 4 EXISTS")
+		})
+		time.AfterFunc(time.Minute+4*time.Second, func() { f.change(func() { f.mails[2].hidden = false }) })
+		start := time.Now()
+		var uids []uint32
+		for len(uids) < 2 {
+			if _, err := waited(t, s); err != nil {
+				t.Fatal(err)
+			}
+			r := readAll(t.Context(), s, after)
+			after, uids = r.after, append(uids, r.uids...)
+		}
+		if d := time.Since(start) - time.Minute; d > 6*time.Second {
+			t.Errorf("the second came %v after it was announced", d)
+		}
+	})
+}
+
+// TestNewsAmongManyFolders: where to look at all folders takes long, news of the one that is watched do not wait for that, the others
+// are looked at as often as Config.Poll says all the same, and what is known of them does not change in between.
+func TestNewsAmongManyFolders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, 1)
+		f.on["LIST"] = func(c *fakeConn, tag, _ string) bool {
+			for i := range 60 {
+				c.say("* LIST () \"/\" Folder%d", i)
+			}
+			c.say("%s OK", tag)
+			return true
+		}
+		f.on["EXAMINE"] = func(c *fakeConn, tag, args string) bool {
+			time.Sleep(100 * time.Millisecond)
+			if strings.Trim(args, `"`) == "Folder7" {
+				c.say("%s NO [NOPERM] no", tag)
+				return true
+			}
+			return false
+		}
+		c := f.config()
+		c.Folders, c.Start = []string{"INBOX", "*"}, Start{}
+		s := mustOpen(t, c)
+		defer s.Close()
+		r := readAll(t.Context(), s, nil)
+		if r.err != nil || len(r.after) != 60 {
+			t.Fatal(r.err, len(r.after))
+		}
+		var shut *FolderError
+		var others time.Time // when others were looked at
+		began := time.Now()
+		for uid := uint32(2); time.Since(began) < 20*time.Minute; uid++ {
+			time.AfterFunc(20*time.Second, func() { f.deliver(uid) })
+			if _, err := waited(t, s); err != nil {
+				t.Fatal(err)
+			}
+			seen, start := len(f.commands("EXAMINE")), time.Now()
+			r = readAll(t.Context(), s, r.after)
+			if !others.IsZero() && !errors.As(r.err, &shut) {
+				t.Fatal("the folder that cannot be read is well: ", r.err)
+			}
+			d := time.Since(start)
+			if n := len(f.commands("EXAMINE")) - seen; n > 30 {
+				if !others.IsZero() && time.Since(others) > DefaultPoll+30*time.Second {
+					t.Fatalf("the others were left alone for %v", time.Since(others))
+				}
+				others = time.Now()
+			} else if d > time.Second || n > 3 {
+				t.Fatalf("a look at one folder took %v and %d times EXAMINE", d, n)
+			}
+		}
+		if n := len(f.commands("EXAMINE")); n > 60*30 {
+			t.Errorf("%d times EXAMINE in 20 minutes", n)
+		}
+	})
+}
