@@ -29,6 +29,7 @@ type mail struct {
 	size   int64
 	date   string
 	extra  string // items after the UID
+	flags  string // `\Seen $Label` if empty
 }
 
 // fake is an IMAP server of one folder for one test. Its fields are set before it serves, or under mu; a hook in on may
@@ -210,7 +211,7 @@ func (c *fakeConn) answer(tag, verb, args string) {
 }
 
 func (c *fakeConn) search(mails []mail, args string) {
-	args = strings.TrimPrefix(args, "UID ")
+	args, undraft := strings.CutSuffix(strings.TrimPrefix(args, "UID "), " UNDRAFT")
 	set, since, _ := strings.Cut(args, " SINCE ")
 	var day time.Time
 	if since != "" {
@@ -225,7 +226,7 @@ func (c *fakeConn) search(mails []mail, args string) {
 	}
 	for _, m := range mails {
 		at, _ := time.Parse("2-Jan-2006 15:04:05 -0700", m.date)
-		if m.hidden || !matches(set, m.uid, high) || !at.IsZero() && at.Before(day) {
+		if m.hidden || undraft && strings.Contains(m.flags, `\Draft`) || !matches(set, m.uid, high) || !at.IsZero() && at.Before(day) {
 			continue
 		}
 		hits = append(hits, strconv.Itoa(int(m.uid)))
@@ -258,6 +259,10 @@ func (c *fakeConn) fetch(seq int, m mail, items string) {
 	if date == "" {
 		date = "17-Jul-2026 02:44:25 +0000"
 	}
+	flags := m.flags
+	if flags == "" {
+		flags = `\Seen $Label`
+	}
 	switch {
 	case m.hole:
 	case !strings.Contains(items, "BODY"):
@@ -268,8 +273,8 @@ func (c *fakeConn) fetch(seq int, m mail, items string) {
 		if strings.Contains(items, "HEADER") {
 			raw, key = raw[:strings.Index(raw, "\r\n\r\n")+4], "BODY[HEADER]"
 		}
-		c.say("* %d FETCH (UID %d %sRFC822.SIZE %d FLAGS (\\Seen $Label) INTERNALDATE %q %s {%d}\r\n%s)",
-			seq, m.uid, m.extra, size, date, key, len(raw), raw)
+		c.say("* %d FETCH (UID %d %sRFC822.SIZE %d FLAGS (%s) INTERNALDATE %q %s {%d}\r\n%s)",
+			seq, m.uid, m.extra, size, flags, date, key, len(raw), raw)
 	}
 }
 

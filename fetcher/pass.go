@@ -19,6 +19,7 @@ type pass struct {
 	yield func(Message, error) bool
 
 	missed  bool   // something listed did not come, of late
+	written bool   // what is read now were drafts before
 	gone    bool   // the folder cannot be read
 	fresh   bool   // begun by this look: all that there is is backfill
 	newborn bool   // the folder was made, or named so, after the mailbox was first seen
@@ -84,7 +85,7 @@ func (p *pass) begin(ctx context.Context) error {
 	was := p.pos
 	p.pos = Position{UIDValidity: validity, Next: next, N: was.N + 1, known: was.known, seen: was.seen, since: was.since, relist: true}
 	p.begun()
-	p.f.first = next
+	p.f.first, p.last = next, 0
 	return p.emit(Message{Kind: KindReset, Was: was.UIDValidity})
 }
 
@@ -148,7 +149,7 @@ func (p *pass) next(ctx context.Context) (uint32, error) {
 func (p *pass) emit(m Message) error {
 	m.Folder, m.UIDValidity, m.Position = p.f.name, p.pos.UIDValidity, p.pos
 	if m.UID != 0 {
-		m.Backfill = m.UID < p.pos.Next
+		m.Backfill = m.UID < p.pos.Next && !p.written
 		m.Relisted = m.Backfill && p.pos.relist
 		m.Live = m.UID >= p.f.first
 		m.Sent = p.f.sentByOwner(m.Labels)
@@ -165,11 +166,14 @@ func (p *pass) emit(m Message) error {
 func (p *pass) settle(m Message) error {
 	m.Boundary = p.pos.boundary()
 	p.pos.settle(m.UID)
+	if m.hasDraftMark() && !p.written {
+		p.pos.keepDraft(m.UID)
+	}
 	if m.UID == p.last && p.pos.Behind() {
 		p.pos.join()
 	}
 	p.pos.note(m.InternalDate, time.Now())
-	if m.UID >= p.pos.Next {
+	if m.UID >= p.pos.Next && !p.written {
 		p.s.arrived()
 	}
 	return p.emit(m)
@@ -183,6 +187,9 @@ func (p *pass) read(ctx context.Context) error {
 	}
 	later := p.pos.postponed(time.Now())
 	if err := p.readLost(ctx, slices.DeleteFunc(p.pos.lostOf(true), func(uid uint32) bool { return slices.Contains(later, uid) })); err != nil {
+		return err
+	}
+	if err := p.readDrafts(ctx); err != nil {
 		return err
 	}
 	for _, r := range p.ranges() {

@@ -16,7 +16,7 @@ import (
 // after it, window has one bit each. A UID that is not settled although a higher one is, is a hole: mostly a message that
 // was deleted, sometimes one that the server has not shown yet, so holes are looked for on each pass until they fall out
 // of the window. A message that the server lists and does not hand out is lost: it is asked for again, in the window or
-// out of it, until it comes or is given up.
+// out of it, until it comes or is given up. A draft is settled and remembered: it may become a message (see drafts.go).
 //
 // What was there from the beginning, the backfill, is read after what is new. While there is some, Low and window are about
 // it alone, and ahead is about what is new: of the UIDs from Next on it is as far as Low and window are of all UIDs
@@ -126,7 +126,7 @@ func (p Position) Gaps() []uint32 {
 func (p *Position) lostOf(passed bool) []uint32 {
 	var uids []uint32
 	for _, l := range p.lostOnes() {
-		if p.passed(l.uid) == passed {
+		if !l.isDraft() && p.passed(l.uid) == passed {
 			uids = append(uids, l.uid)
 		}
 	}
@@ -175,8 +175,8 @@ func (p *Position) join() {
 
 // isLost reports whether a UID was asked for in vain before.
 func (p *Position) isLost(uid uint32) bool {
-	_, is := p.findLost(uid)
-	return is
+	i, is := p.findLost(uid)
+	return is && !p.lostOnes()[i].isDraft()
 }
 
 // triesOf returns how often a UID was asked for in vain.
@@ -257,7 +257,7 @@ func (p *Position) book(uid uint32, base uint16, now time.Time) (tries uint16, a
 	all := p.lostOnes()
 	i, _ := p.findLost(uid)
 	l := &all[i]
-	if l.tries > 0 && (l.tries >= cutBase) != (base == cutBase) {
+	if l.tries > 0 && (l.tries >= cutBase) != (base == cutBase) || l.isDraft() {
 		l.tries, l.first = 0, now.Unix() // what it was before does not count
 	}
 	l.tries = base + min(l.tries&(cutBase-1)+1, 1000)
@@ -270,7 +270,7 @@ func (p *Position) book(uid uint32, base uint16, now time.Time) (tries uint16, a
 // so least often.
 func (p *Position) postponed(now time.Time) (uids []uint32) {
 	all := slices.DeleteFunc(p.lostOnes(), func(l lost) bool {
-		return l.tries < cutBase+lostTries || now.Unix()-l.first < int64(lostAfter/time.Second)
+		return l.isDraft() || l.tries < cutBase+lostTries || now.Unix()-l.first < int64(lostAfter/time.Second)
 	})
 	slices.SortStableFunc(all, func(a, b lost) int { return int(a.tries) - int(b.tries) })
 	for _, l := range all {
@@ -279,18 +279,21 @@ func (p *Position) postponed(now time.Time) (uids []uint32) {
 	return uids
 }
 
-// remember puts a UID on the list of lost ones, where no low mark passes it. It returns false if there is no room.
+// remember puts a UID on the list of lost ones, where no low mark passes it. It returns false if there is no room. A draft must
+// make room for it.
 func (p *Position) remember(uid uint32, now time.Time) bool {
 	p.N++
 	i, is := p.findLost(uid)
 	if is {
 		return true
 	}
-	all := p.lostOnes()
-	if len(all) >= maxLost {
-		return false
+	if len(p.lostOnes()) >= maxLost {
+		if !p.forgetOldestDraft() {
+			return false
+		}
+		i, _ = p.findLost(uid)
 	}
-	p.setLost(slices.Insert(all, i, lost{uid: uid, first: now.Unix()}))
+	p.setLost(slices.Insert(p.lostOnes(), i, lost{uid: uid, first: now.Unix()}))
 	return true
 }
 

@@ -22,7 +22,7 @@ const (
 //	p2;<uidvalidity>;<low>;<next>;<n>;<since>;<relist>;<window>;<lost>;<known>;<seen>;<low of ahead>;<window of ahead>
 //
 // relist is 0 or 1; a window is base64url of its bytes, the lowest UID in the lowest bit of the first, without trailing zero bytes; lost is
-// uid.tries.first of each, with commas between. Numbers are decimal. In a p1, known and seen are left out if both are 0.
+// uid.tries.first of each, with commas between, where 65535 tries and 0 stand for a draft. Numbers are decimal. In a p1, known and seen are left out if both are 0.
 func (p Position) String() string {
 	relist := 0
 	if p.relist {

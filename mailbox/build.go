@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,12 +169,6 @@ func (c Config) envelope(d *draft, m fetcher.Message, cause event.Cause) event.E
 		e.Subject = ids[0]
 	}
 	return e
-}
-
-// isDraft says whether a message is still being written. Gmail's All Mail holds those too.
-func isDraft(m fetcher.Message) bool {
-	draft := func(s string) bool { return strings.EqualFold(s, `\Draft`) || strings.EqualFold(s, `\Drafts`) }
-	return slices.ContainsFunc(m.Flags, draft) || slices.ContainsFunc(m.Labels, draft)
 }
 
 // identity returns the deterministic id of a message's event: a hash of the mailbox's id and the message's identity, which

@@ -18,7 +18,7 @@ import (
 	"github.com/mailflume/mailflume/mailbox"
 )
 
-// stay is a time during which a message surely lay in one watched folder.
+// stay is a time during which a message surely lay in one watched folder, and was no draft.
 type stay struct {
 	from, to time.Time // to is zero while it lasts
 }
@@ -49,6 +49,7 @@ type writer struct {
 	random *rand.Rand
 	next   int                       // number of the next message
 	alive  map[string]map[uint32]int // by watched folder and UID, the number of the message
+	drafts map[int]bool              // by number: it is marked as one
 }
 
 var watchedFolders = []string{"INBOX", "Work"}
@@ -56,7 +57,7 @@ var watchedFolders = []string{"INBOX", "Work"}
 func (c *churn) writer(ctx context.Context, seed uint64, ops int) error {
 	w := &writer{
 		churn: c, random: rand.New(rand.NewPCG(seed, 9)), next: int(seed) * 10_000_000,
-		alive: map[string]map[uint32]int{"INBOX": {}, "Work": {}},
+		alive: map[string]map[uint32]int{"INBOX": {}, "Work": {}}, drafts: map[int]bool{},
 	}
 	for {
 		folder := watchedFolders[w.random.IntN(2)]
@@ -104,19 +105,20 @@ func (w *writer) append(ctx context.Context, folder string) error {
 	return nil
 }
 
-// arrived notes that a message surely lies in a watched folder.
+// arrived notes that a message surely lies in a watched folder, and is no draft.
 func (c *churn) arrived(message int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stays[message] = append(c.stays[message], stay{from: time.Now()})
 }
 
-// leaves notes that a message is about to go from where it lies.
+// leaves notes that a message is about to go from where it lies, or to become a draft.
 func (c *churn) leaves(message int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.stays[message]
-	s[len(s)-1].to = time.Now()
+	if s := c.stays[message]; s[len(s)-1].to.IsZero() {
+		s[len(s)-1].to = time.Now()
+	}
 }
 
 // most is how many messages of a writer a folder keeps: a folder that grows for ever would be another test.
@@ -129,6 +131,7 @@ func (w *writer) change(ctx context.Context, folder string) error {
 		other = watchedFolders[1]
 	}
 	var commands []string
+	var finished []int
 	moved := map[uint32]int{}
 	for uid, n := range w.alive[folder] {
 		kind := w.random.IntN(20)
@@ -155,7 +158,22 @@ func (w *writer) change(ctx context.Context, folder string) error {
 		case 3:
 			commands = append(commands, fmt.Sprintf(`UID STORE %d -FLAGS (\Seen $Later)`, uid))
 			w.did("flag", 1)
+		case 4:
+			if w.drafts[n] {
+				continue
+			}
+			w.leaves(n)
+			w.drafts[n] = true
+			commands = append(commands, fmt.Sprintf(`UID STORE %d +FLAGS (\Draft)`, uid))
+			w.did("draft", 1)
 		default:
+			if w.drafts[n] { // never many: only some are remembered
+				commands = append(commands, fmt.Sprintf(`UID STORE %d -FLAGS (\Draft)`, uid))
+				delete(w.drafts, n)
+				finished = append(finished, n)
+				w.did("draft finished", 1)
+				continue
+			}
 			commands = append(commands, fmt.Sprintf(`UID STORE %d +FLAGS (\Seen)`, uid))
 			w.did("flag", 1)
 		}
@@ -163,6 +181,9 @@ func (w *writer) change(ctx context.Context, folder string) error {
 	lines, err := w.d.Exec(ctx, w.user, folder, commands...)
 	if err != nil {
 		return err
+	}
+	for _, n := range finished {
+		w.arrived(n)
 	}
 	for _, line := range lines {
 		var from, to uint64
@@ -172,7 +193,9 @@ func (w *writer) change(ctx context.Context, folder string) error {
 		}
 		if n, ours := moved[uint32(from)]; ours && to != 0 {
 			w.alive[other][uint32(to)] = n
-			w.arrived(n)
+			if !w.drafts[n] {
+				w.arrived(n)
+			}
 		}
 	}
 	return nil
@@ -180,8 +203,8 @@ func (w *writer) change(ctx context.Context, folder string) error {
 
 var copyUID = regexp.MustCompile(`\[COPYUID \d+ (\d+) (\d+)\]`)
 
-// TestChurn: while eight writers append, expunge, flag and move, also between the watched folders, every message that lies in
-// one of them for a whole pass is published once, and none twice. MAILFLUME_CHURN says how many operations.
+// TestChurn: while eight writers append, expunge, flag and move, also between the watched folders, and mark as drafts and no more,
+// every message that lies in one of them for a whole pass is published once, and none twice. MAILFLUME_CHURN says how many operations.
 func TestChurn(t *testing.T) {
 	ops := 1500
 	if n, err := strconv.Atoi(os.Getenv("MAILFLUME_CHURN")); err == nil {

@@ -174,7 +174,7 @@ func (w *Worker) stage(ctx context.Context, m fetcher.Message) (staged, error) {
 	case fetcher.KindReset:
 		return staged{message: m}, w.reset(ctx, m)
 	}
-	if isDraft(m) {
+	if m.IsDraft() {
 		return staged{message: m, dropped: dropDraft}, nil
 	}
 	if m.Sent && !w.c.Sent {

@@ -31,7 +31,7 @@ func (s step) String() string { return fmt.Sprintf("%s %d, %v", s.What, s.Count,
 
 // whats are the kinds of steps; those that are there several times happen more often.
 var whats = []string{
-	"deliver", "deliver", "deliver", "deliver", "deliver elsewhere", "deliver late", "deliver with holes", "expunge", "move",
+	"deliver", "deliver", "deliver", "deliver", "deliver elsewhere", "deliver late", "deliver with holes", "deliver a draft", "finish drafts", "expunge", "move",
 	"kill", "kill", "kill and restart", "kill and restart", "stop", "start", "start",
 	"trouble", "calm", "outage",
 	"drop connections", "expire tokens", "renumber", "stall", "cut", "throttle", "unavailable", "idle dies",

@@ -97,6 +97,17 @@ func play(t *testing.T, h history) (s *simulation) {
 	return s
 }
 
+// finishDrafts takes the mark of all drafts away, where they lie.
+func (s *simulation) finishDrafts() {
+	for _, folder := range []string{"INBOX", archiveName(s.h.Provider)} {
+		for _, uid := range s.account.UIDs(folder) {
+			if len(s.account.Flags(folder, uid)) > 0 {
+				s.account.SetFlags(folder, uid)
+			}
+		}
+	}
+}
+
 // rest ends all trouble, and gives one replica the time that the longest wait takes.
 func (s *simulation) rest() {
 	s.set(false, 0)
@@ -104,6 +115,8 @@ func (s *simulation) rest() {
 	s.stop(1)
 	s.start(0)
 	time.Sleep(3 * time.Hour)
+	s.finishDrafts()
+	time.Sleep(time.Hour)
 	s.stop(0)
 }
 
@@ -122,6 +135,12 @@ func (s *simulation) take(step step) {
 		s.deliver("INBOX", 1, sim.Message{Hide: step.Count % 4})
 	case "deliver with holes":
 		s.deliver("INBOX", 1, sim.Message{Holes: step.Count % 3})
+	case "deliver a draft":
+		if len(s.broker.Events("anna")) > 0 { // as above
+			s.deliver("INBOX", 1, sim.Message{Flags: []string{`\Draft`}})
+		}
+	case "finish drafts":
+		s.finishDrafts()
 	case "expunge":
 		if len(uids) > 0 {
 			s.account.Expunge("INBOX", uids[s.rng.IntN(len(uids))])
@@ -175,7 +194,7 @@ func (s *simulation) annoy(step step) {
 func (s *simulation) deliver(folder string, n int, m sim.Message) {
 	for range n {
 		number := len(s.mails)
-		s.late[fmt.Sprintf("number %d", number)] = m.Hide > 0 || m.Holes > 0
+		s.late[fmt.Sprintf("number %d", number)] = m.Hide > 0 || m.Holes > 0 || len(m.Flags) > 0
 		m.Raw = message(number)
 		sum := sha256.Sum256(m.Raw)
 		s.mails[fmt.Sprintf("number %d", number)] = hex.EncodeToString(sum[:])
