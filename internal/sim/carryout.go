@@ -289,7 +289,7 @@ func (s *session) ok(c *command, pairs ...string) {
 	s.tag(c, text)
 }
 
-// update tells the client what changed in the folder: EXPUNGE, if it may come now, and EXISTS.
+// update tells the client what changed in the folder: EXPUNGE, if it may come now, EXISTS, and flags.
 func (s *session) update(expunge bool) {
 	now := s.scratch[:0]
 	var gone []int // sequence numbers
@@ -327,6 +327,23 @@ func (s *session) update(expunge bool) {
 	known := len(s.view) - len(gone)
 	if s.view, s.scratch = now, s.view; len(now) > known {
 		s.say(fmt.Sprintf("* %d EXISTS", len(now)))
+	}
+	s.tellFlags()
+}
+
+// tellFlags tells the client which flags others have changed. What else the providers say of such a message is not documented.
+func (s *session) tellFlags() {
+	var lines []string
+	s.look(func(*folder) {
+		for i, e := range s.view {
+			if e.msg.flagged > s.flagged && !e.gone {
+				lines = append(lines, fmt.Sprintf("* %d FETCH (FLAGS (%s))", i+1, strings.Join(e.msg.flags, " ")))
+			}
+		}
+		s.flagged = s.account.modseq
+	})
+	for _, line := range lines {
+		s.say(line)
 	}
 }
 

@@ -48,6 +48,7 @@ func (s *session) storeFlags(c *command) {
 		s.look(func(f *folder) {
 			if what == "FLAGS" {
 				s.account.storeFlags(p.e.msg, item[0], s.keepable(words))
+				s.flagged = s.account.modseq
 				return
 			}
 			s.account.storeLabels(p.e.msg, item[0], words)
@@ -102,6 +103,7 @@ func (a *Account) storeFlags(m *message, how byte, flags []string) {
 		m.flags = slices.Clone(flags)
 	}
 	a.touch(m)
+	m.flagged = a.modseq
 	if a.provider != Gmail {
 		return
 	}

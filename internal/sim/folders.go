@@ -225,7 +225,7 @@ func (s *session) open(c *command) {
 	}
 	var pairs []string
 	s.account.mu.Lock()
-	s.selected, s.viewed = f, s.account.changes
+	s.selected, s.viewed, s.flagged = f, s.account.changes, s.account.modseq
 	s.view = make([]*entry, 0, len(f.entries)+8)
 	first := 0
 	for _, e := range f.entries {

@@ -55,6 +55,7 @@ type session struct {
 	bareNames bool     // of this LIST
 	view      []*entry // what the client has been told, by sequence number
 	viewed    uint64   // Account.changes when view was brought up to date with all of it
+	flagged   uint64   // Account.modseq when the client was last told of flags
 	scratch   []*entry // the view before, whose memory is used again
 	seen      []place  // of the last command, whose memory is used again
 	fault     *Fault   // of the command that is being carried out

@@ -34,6 +34,7 @@ type message struct {
 	flags      []string
 	size       int
 	modseq     uint64
+	flagged    uint64 // the mod-sequence of the last change of its flags
 	noDate     bool
 	in         map[*folder]*entry
 }
@@ -230,6 +231,7 @@ func (a *Account) SetFlags(name string, uid uint32, flags ...string) {
 	a.change(name, uid, func(_ *folder, e *entry) {
 		e.msg.flags = slices.Clone(flags)
 		a.touch(e.msg)
+		e.msg.flagged = a.modseq
 	})
 }
 
