@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/mailflume/mailflume/token"
@@ -38,19 +37,7 @@ func grantWords(l Login, now time.Time) badge {
 }
 
 // left says for how long something is still good.
-func left(t, now time.Time) string {
-	d := t.Sub(now)
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", max(int(d.Seconds()), 0))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
-	}
-}
+func left(t, now time.Time) string { return short(t.Sub(now)) }
 
 // account says what is connected to a mailbox of that provider.
 func account(provider string) string {

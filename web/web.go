@@ -278,12 +278,17 @@ func summary(rows []mailbox.Status) (line string, attention int) {
 
 // span says how long ago a moment was, in words.
 func span(t time.Time) string {
-	d := time.Since(t)
+	if d := time.Since(t); d >= 2*time.Second {
+		return short(d)
+	}
+	return "a second"
+}
+
+// short says how long something takes, in one unit.
+func short(d time.Duration) string {
 	switch {
-	case d < 2*time.Second:
-		return "a second"
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
+		return fmt.Sprintf("%d s", max(int(d.Seconds()), 0))
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:
@@ -298,7 +303,7 @@ func lag(s mailbox.Status) string {
 	if s.LastArrived.IsZero() {
 		return ""
 	}
-	return left(s.LastMessage.Add(delay(s)), s.LastMessage) + " after it arrived"
+	return short(delay(s)) + " after it arrived"
 }
 
 // words says what a state means.
