@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/mailflume/mailflume/fetcher"
-	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
 )
@@ -44,8 +44,8 @@ func withGrant(l *lab, p sim.Provider, id string) *subject {
 	key, refresh := token.NewKey(), s.a.RefreshToken(client)
 	keys, err := token.NewKeyring(func() (string, error) { return key, nil })
 	must(l.t, err)
-	grants := broker.NewGrants()
-	m, err := token.New(token.Config{Store: grants, Session: grants, Keys: keys, Transport: l.world.OAuth(p).HTTPClient().Transport})
+	store := vault.New()
+	m, err := token.New(token.Config{Store: store, Session: vault.Session("only"), Keys: keys, Transport: l.world.OAuth(p).HTTPClient().Transport})
 	must(l.t, err)
 	path, scopes := "https://gmail.test/token", []string{sim.ScopeGmail}
 	if p == sim.Exchange {

@@ -18,9 +18,9 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
-	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/dovecot"
 	"github.com/mailflume/mailflume/internal/toxic"
+	"github.com/mailflume/mailflume/internal/vault"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/publish"
 	"github.com/mailflume/mailflume/state"
@@ -128,8 +128,8 @@ func (b *box) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	grants := broker.NewGrants()
-	b.manager, err = token.New(token.Config{Store: grants, Session: grants, Keys: keys})
+	store := vault.New()
+	b.manager, err = token.New(token.Config{Store: store, Session: vault.Session("only"), Keys: keys})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package vault is what a test's token.Managers share: a store in memory, a key, and sessions that never die.
+// Package vault is what the token.Managers of tests share: a store in memory, a key, and sessions that never die.
 package vault
 
 import (
