@@ -147,9 +147,8 @@ func (s *session) transfer(c *command, away bool) {
 	if !ok {
 		return
 	}
-	to := s.named(c.args[1])
+	to := s.named(c, c.args[1])
 	if to == nil {
-		s.missing(c, c.args[1])
 		return
 	}
 	var from, into []uint32
@@ -231,9 +230,8 @@ func (s *session) append(c *command) {
 		s.tag(c, s.d.badArg)
 		return
 	}
-	f := s.named(c.args[0])
+	f := s.named(c, c.args[0])
 	if f == nil {
-		s.missing(c, c.args[0])
 		return
 	}
 	m := Message{Raw: []byte(c.args[len(c.args)-1].text)}

@@ -20,19 +20,18 @@ func (s *session) folderName(name string) string {
 	return name
 }
 
-// named returns the folder that an argument names.
-func (s *session) named(n node) *folder {
+// named returns the folder that an argument of c names. If there is none, or no mail can be in it, c is answered so.
+func (s *session) named(c *command, n node) *folder {
 	s.account.mu.Lock()
-	defer s.account.mu.Unlock()
 	f := s.account.folder(decodeName(n.text))
 	if f != nil && f.noselect() {
-		return nil
+		f = nil
+	}
+	s.account.mu.Unlock()
+	if f == nil {
+		s.tag(c, fill(s.d.noFolder, "folder", n.text))
 	}
 	return f
-}
-
-func (s *session) missing(c *command, n node) {
-	s.tag(c, fill(s.d.noFolder, "folder", n.text))
 }
 
 func (s *session) namespace(c *command) {
@@ -157,9 +156,8 @@ func (s *session) status(c *command) {
 		s.tag(c, s.d.badArg)
 		return
 	}
-	f := s.named(c.args[0])
+	f := s.named(c, c.args[0])
 	if f == nil {
-		s.missing(c, c.args[0])
 		return
 	}
 	s.account.mu.Lock()
@@ -213,9 +211,8 @@ func (s *session) open(c *command) {
 		s.tag(c, s.d.badArg)
 		return
 	}
-	f := s.named(c.args[0])
+	f := s.named(c, c.args[0])
 	if f == nil {
-		s.missing(c, c.args[0])
 		return
 	}
 	s.readOnly = c.verb == "EXAMINE"
