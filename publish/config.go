@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,7 +54,7 @@ type Embedded struct {
 type Stream struct {
 	Name     string        // "MAIL" if empty
 	MaxAge   time.Duration // 30 days when created
-	MaxBytes int64         // no limit when created
+	MaxBytes int64         // of all it holds; no limit when created
 	Replicas int           // 0: 3 in a cluster, else 1
 }
 
@@ -68,15 +69,10 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	set := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	set(&c.Embedded.Dir, defaultDir)
-	set(&c.Embedded.Listen, defaultListen)
-	set(&c.Stream.Name, defaultStream)
-	set(&c.Bucket, defaultBucket)
+	c.Embedded.Dir = cmp.Or(c.Embedded.Dir, defaultDir)
+	c.Embedded.Listen = cmp.Or(c.Embedded.Listen, defaultListen)
+	c.Stream.Name = cmp.Or(c.Stream.Name, defaultStream)
+	c.Bucket = cmp.Or(c.Bucket, defaultBucket)
 	return c
 }
 

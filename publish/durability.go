@@ -40,7 +40,7 @@ const shortAge = 4 * 24 * time.Hour
 // bucket. What cannot be seen is a weakness too, with what to do so that it can be.
 func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weakness, error) {
 	var weak []Weakness
-	var single, behind []string
+	var few, behind []string
 	var stream, bucket Store
 	for _, name := range append([]string{p.config.Stream.Name, bucketStream(p.config.Bucket)}, beside...) {
 		info, err := p.streamInfo(ctx, name)
@@ -49,7 +49,7 @@ func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weaknes
 		}
 		s := info.store(name)
 		if s.Replicas < 3 {
-			single = append(single, name)
+			few = append(few, name)
 		}
 		if s.Answered < s.Replicas {
 			behind = append(behind, name)
@@ -70,19 +70,19 @@ func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weaknes
 			Fix:      "Keep backups of the data directory, or set nats.url to a cluster of three servers.",
 		}), nil
 	}
-	return slices.Concat(weak, copies(single, behind), p.syncing(ctx)), nil
+	return slices.Concat(weak, copies(few, behind), p.syncing(ctx)), nil
 }
 
 // builtIn says whether the server is the one that mailflume brings along, in this process or in another.
 func (p *Publisher) builtIn() bool { return p.server != nil || p.config.Beside }
 
 // copies is about the streams that fewer than three servers have, and those of which not all copies are up to date.
-func copies(single, behind []string) (weak []Weakness) {
-	if len(single) > 0 {
+func copies(few, behind []string) (weak []Weakness) {
+	if len(few) > 0 {
 		weak = append(weak, Weakness{
 			Code: WeakCopies, Promise: "C2",
-			Sentence: "Fewer than three servers have " + strings.Join(single, ", ") + ": when one is down nothing is published, and when its disk is lost so may be what was acknowledged.",
-			Fix:      "In a cluster of three servers or more, run for each: nats stream edit " + single[0] + " --replicas=3.",
+			Sentence: "Fewer than three servers have " + strings.Join(few, ", ") + ": when one is down nothing is published, and when its disk is lost so may be what was acknowledged.",
+			Fix:      "In a cluster of three servers or more, run for each: nats stream edit " + few[0] + " --replicas=3.",
 		})
 	}
 	if len(behind) > 0 {

@@ -10,11 +10,11 @@ import (
 
 // Delivery is one event as a subscriber gets it.
 type Delivery struct {
-	Seq         uint64
+	Seq         uint64 // in the stream; 0 if NATS does not tell
 	Subject     string
 	ContentType string
-	ID          string
-	Position    string
+	ID          string // of the event, see Event
+	Position    string // of its folder, see Event
 	Data        []byte
 }
 

@@ -18,15 +18,16 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// chunkSize is what nats.go uses; a server with a smaller max_payload gets smaller ones.
-const chunkSize = 128 << 10
+// usualChunk is what nats.go uses, in bytes; a server with a smaller max_payload gets smaller ones.
+const usualChunk = 128 << 10
 
 // chunkRoom is what the headers of a chunk may take of max_payload.
 const chunkRoom = 1 << 10
 
-// Put stores the bytes of r, of which size and SHA-256 (lower-case hex) are known, as <mailbox>/<sum>, and returns the
-// reference for the event, which must be committed afterwards. A copy that is there already and outlives the event is
-// not written again. Memory is one chunk, whatever the size.
+// Put stores the bytes of r, of which the size in bytes and the SHA-256 in lower-case hex are known, as <mailbox>/<sum>, and
+// returns the reference for the event, which must be committed afterwards. A copy that is there already and outlives the event
+// is not written again, nor r read. Memory is one chunk, whatever the size. If r gives other bytes than announced the error is
+// ErrMismatch.
 //
 // It writes what nats.go's ObjectStore reads, but not with nats.go's Put, which can store a corrupt object and return
 // nil when a leader changes (v1.55.0: it reuses one message for all chunks, and its own retry sends the wrong one).
@@ -130,7 +131,7 @@ func (p *Publisher) putChunks(ctx context.Context, o *object, r io.Reader) error
 }
 
 // chunkSize is as large as nats.go's unless the server takes less.
-func (p *Publisher) chunkSize() int64 { return max(min(chunkSize, p.MaxPayload()-chunkRoom), 1) }
+func (p *Publisher) chunkSize() int64 { return max(min(usualChunk, p.MaxPayload()-chunkRoom), 1) }
 
 // putMeta makes the object visible: it replaces the meta message of an older copy, whose chunks stay for those who are
 // reading it, until the bucket's TTL.

@@ -53,7 +53,7 @@ func inBucket(t *testing.T, p *Publisher) uint64 {
 
 func TestPutIsReadByNATS(t *testing.T) {
 	p := newPublisher(t)
-	for _, n := range []int{0, 1, chunkSize - 1, chunkSize, chunkSize + 1, 3 << 20} {
+	for _, n := range []int{0, 1, usualChunk - 1, usualChunk, usualChunk + 1, 3 << 20} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			want := randomBytes(n)
 			// One byte or a few at a time: chunks are full all the same.
@@ -72,7 +72,7 @@ func TestPutIsReadByNATS(t *testing.T) {
 				t.Fatal(err)
 			}
 			info, err := store.GetInfo(t.Context(), ref.Name)
-			if err != nil || info.Chunks != uint32((n+chunkSize-1)/chunkSize) || info.Size != uint64(n) {
+			if err != nil || info.Chunks != uint32((n+usualChunk-1)/usualChunk) || info.Size != uint64(n) {
 				t.Errorf("info %+v, %v", info, err)
 			}
 		})
@@ -253,7 +253,7 @@ func TestPutReadsNoFurtherThanItHasStored(t *testing.T) {
 	b := randomBytes(2 << 20)
 	r, taken := bytes.NewReader(b), 0
 	_, err := p.Put(t.Context(), "m", sumOf(b), int64(len(b)), readerFunc(func(to []byte) (int, error) {
-		if stored := inBucket(t, p); int(stored) < taken/chunkSize {
+		if stored := inBucket(t, p); int(stored) < taken/usualChunk {
 			t.Errorf("%d bytes are read and %d chunks stored", taken, stored)
 		}
 		n, err := r.Read(to[:min(len(to), 10_000)])
