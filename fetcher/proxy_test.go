@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/accept"
 )
 
 // pipeline joins two connections until one ends.
@@ -108,12 +110,12 @@ func TestProxy(t *testing.T) {
 	const host = "imap.mail.test:993"
 	secure, pool := certificate(t, "imap.mail.test", time.Now().Add(time.Hour), 0)
 	f := newFake(t, 1)
-	target := "127.0.0.1:" + listen(t, func(conn net.Conn) { f.serve(tls.Server(conn, secure)) })
+	target := accept.Each(t, func(conn net.Conn) { f.serve(tls.Server(conn, secure)) })
 	var count atomic.Int32
-	open := "127.0.0.1:" + listen(t, httpProxy(host, "", target, false, &count))
-	locked := "127.0.0.1:" + listen(t, httpProxy(host, "user:s3cret", target, false, &count))
-	socks := "127.0.0.1:" + listen(t, socksProxy(host, "", target, &count))
-	lockedSOCKS := "127.0.0.1:" + listen(t, socksProxy(host, "user:s3cret", target, &count))
+	open := accept.Each(t, httpProxy(host, "", target, false, &count))
+	locked := accept.Each(t, httpProxy(host, "user:s3cret", target, false, &count))
+	socks := accept.Each(t, socksProxy(host, "", target, &count))
+	lockedSOCKS := accept.Each(t, socksProxy(host, "user:s3cret", target, &count))
 	for _, tt := range []struct{ name, variable, value, says string }{
 		{"CONNECT", "HTTPS_PROXY", "http://" + open, ""},
 		{"without a scheme", "https_proxy", open, ""},
@@ -174,9 +176,9 @@ func TestProxy(t *testing.T) {
 func TestProxyFirstWords(t *testing.T) {
 	noProxies(t)
 	f := newFake(t, 1)
-	target := "127.0.0.1:" + listen(t, f.serve)
+	target := accept.Each(t, f.serve)
 	var count atomic.Int32
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:"+listen(t, httpProxy("imap.mail.test:143", "", target, true, &count)))
+	t.Setenv("HTTPS_PROXY", "http://"+accept.Each(t, httpProxy("imap.mail.test:143", "", target, true, &count)))
 	conn, err := Dial(t.Context(), "tcp", "imap.mail.test:143")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mailflume/mailflume/internal/accept"
 )
 
 // certificate makes a CA that is its own server certificate.
@@ -38,23 +40,10 @@ func certificate(t *testing.T, name string, until time.Time, most uint16) (*tls.
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MaxVersion: most, MinVersion: tls.VersionTLS10}, pool
 }
 
-func listen(t *testing.T, serve func(net.Conn)) (port string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(conn)
-		}
-	}()
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
+// local serves every connection to a port of localhost, by the name of which a certificate can be.
+func local(t *testing.T, serve func(net.Conn)) (addr string) {
+	t.Helper()
+	return strings.Replace(accept.Each(t, serve), "127.0.0.1", "localhost", 1)
 }
 
 // tlsCases are servers as TLS finds them, and what their clients trust.
@@ -91,8 +80,8 @@ func TestTLS(t *testing.T) {
 	for _, tt := range tlsCases(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t, 1)
-			port := listen(t, func(conn net.Conn) { f.serve(tls.Server(conn, tt.server)) })
-			c := Config{Addr: "localhost:" + port, User: "u@example.com", RootCAs: tt.pool, Start: Start{All: true}}
+			addr := local(t, func(conn net.Conn) { f.serve(tls.Server(conn, tt.server)) })
+			c := Config{Addr: addr, User: "u@example.com", RootCAs: tt.pool, Start: Start{All: true}}
 			s, err := Open(t.Context(), c, secret{"x"})
 			if (err == nil) != tt.ok || !tt.ok && len(f.commands("")) > 0 {
 				t.Errorf("%v; the server heard %q", err, f.commands(""))
@@ -137,14 +126,14 @@ func TestSTARTTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t, 1)
 			var heard clearText
-			port := listen(t, func(conn net.Conn) {
+			addr := local(t, func(conn net.Conn) {
 				defer conn.Close()
 				if heard.converse(conn, tt.lines); tt.ok {
 					c := &fakeConn{Conn: tls.Server(conn, conf), f: f}
 					c.serveLines()
 				}
 			})
-			c := Config{Addr: "localhost:" + port, Security: STARTTLS, User: "u@example.com", RootCAs: pool, Start: Start{All: true}}
+			c := Config{Addr: addr, Security: STARTTLS, User: "u@example.com", RootCAs: pool, Start: Start{All: true}}
 			s, err := Open(t.Context(), c, secret{"x"})
 			if (err == nil) != tt.ok {
 				t.Error(err)
@@ -166,13 +155,13 @@ func TestSTARTTLS(t *testing.T) {
 	for _, tt := range tlsCases(t) {
 		t.Run("then "+tt.name, func(t *testing.T) {
 			f := newFake(t, 1)
-			port := listen(t, func(conn net.Conn) {
+			addr := local(t, func(conn net.Conn) {
 				defer conn.Close()
 				new(clearText).converse(conn, startTLSCases[0].lines)
 				c := &fakeConn{Conn: tls.Server(conn, tt.server), f: f}
 				c.serveLines()
 			})
-			c := Config{Addr: "localhost:" + port, Security: STARTTLS, User: "u@example.com", RootCAs: tt.pool}
+			c := Config{Addr: addr, Security: STARTTLS, User: "u@example.com", RootCAs: tt.pool}
 			s, err := Open(t.Context(), c, secret{"x"})
 			var insecure *TLSError
 			if (err == nil) != tt.ok || !tt.ok && (len(f.commands("")) > 0 || strings.HasPrefix(tt.name, "self") && !errors.As(err, &insecure)) {

@@ -22,6 +22,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/accept"
 )
 
 // credentials may be nowhere but on the wire to whom they are meant for, and in the files that hold them.
@@ -135,32 +137,18 @@ func guarded(t *testing.T, password string) *nats.Conn {
 // parrot is a mail server that says who wanted to log in with what.
 func parrot(t *testing.T, refusal string) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
+	return accept.Each(t, func(conn net.Conn) {
+		defer conn.Close()
+		fmt.Fprint(conn, "* OK ready\r\n")
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			switch tag, command, _ := strings.Cut(lines.Text(), " "); {
+			case strings.HasPrefix(command, "CAPABILITY"):
+				fmt.Fprintf(conn, "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n%s OK done\r\n", tag)
+			default:
+				fmt.Fprintf(conn, "%s %s\r\n", tag, refusal)
 			}
-			go func() {
-				defer conn.Close()
-				fmt.Fprint(conn, "* OK ready\r\n")
-				for lines := bufio.NewScanner(conn); lines.Scan(); {
-					switch tag, command, _ := strings.Cut(lines.Text(), " "); {
-					case strings.HasPrefix(command, "CAPABILITY"):
-						fmt.Fprintf(conn, "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n%s OK done\r\n", tag)
-					default:
-						fmt.Fprintf(conn, "%s %s\r\n", tag, refusal)
-					}
-				}
-			}()
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // canaryMails are a whole mail and one that cannot be parsed, each word of which can be told.

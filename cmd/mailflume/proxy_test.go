@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mailflume/mailflume/internal/accept"
 	"github.com/mailflume/mailflume/internal/sim"
 )
 
@@ -23,25 +24,6 @@ type tunnels struct {
 
 	mu    sync.Mutex
 	asked map[string]bool
-}
-
-func (p *tunnels) listen(t *testing.T) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() }) //nolint:errcheck // a test
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(conn)
-		}
-	}()
-	return l.Addr().String()
 }
 
 func (p *tunnels) serve(conn net.Conn) {
@@ -112,7 +94,7 @@ func TestThroughAProxy(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &tunnels{hosts: tt.hosts, asked: map[string]bool{}}
-			addr := p.listen(t)
+			addr := accept.Each(t, p.serve)
 			check := exec.CommandContext(t.Context(), "mailflume", "check", "--json", "-c", filepath.Join(r.dir, "mailflume.yaml"))
 			for _, v := range os.Environ() {
 				if name, _, _ := strings.Cut(v, "="); !strings.HasSuffix(strings.ToUpper(name), "_PROXY") {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/mailflume/mailflume/internal/accept"
 )
 
 // turnstile is a server that greets nobody before so many have come, and counts who is there.
@@ -24,22 +26,8 @@ type turnstile struct {
 
 func newTurnstile(t *testing.T, wants int) (s *turnstile, addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() }) //nolint:errcheck // a test
 	s = &turnstile{wants: wants, open: make(chan struct{})}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go s.serve(conn)
-		}
-	}()
-	return s, l.Addr().String()
+	return s, accept.Each(t, s.serve)
 }
 
 func (s *turnstile) serve(conn net.Conn) {
@@ -116,28 +104,17 @@ func TestCheckOfADeadServer(t *testing.T) {
 	}
 	var mu sync.Mutex
 	asked := 0
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	r.must(err)
-	t.Cleanup(func() { l.Close() }) //nolint:errcheck // a test
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close() //nolint:errcheck // a test
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					mu.Lock()
-					asked++
-					mu.Unlock()
-					fmt.Fprint(conn, "HTTP/1.1 504 No such host\r\n\r\n")
-				}
-			}()
+	proxy := accept.Each(t, func(conn net.Conn) {
+		defer conn.Close() //nolint:errcheck // a test
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			mu.Lock()
+			asked++
+			mu.Unlock()
+			fmt.Fprint(conn, "HTTP/1.1 504 No such host\r\n\r\n")
 		}
-	}()
+	})
 	check := exec.CommandContext(t.Context(), "mailflume", "check", "--json", "-c", r.write())
-	check.Env = append(os.Environ(), "ALL_PROXY=http://"+l.Addr().String(), "HTTPS_PROXY=", "NO_PROXY=")
+	check.Env = append(os.Environ(), "ALL_PROXY=http://"+proxy, "HTTPS_PROXY=", "NO_PROXY=")
 	out, _ := check.Output()
 	var found []diagnosis
 	if err := json.Unmarshal(out, &found); err != nil || len(found) != boxes {
