@@ -62,6 +62,9 @@ func (e *embedded) start(ctx context.Context) error {
 	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
 		host, _, _ := net.SplitHostPort(e.config.Listen) // it was listened on
 		e.config.Listen = net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		if err := noteAddress(e.config.Dir, e.config.Listen); err != nil {
+			e.log.Debug("where the built-in NATS server listens could not be noted", "error", err) // commands go by the configuration then
+		}
 	}
 	e.srv.Store(srv)
 	return nil

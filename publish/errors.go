@@ -29,8 +29,9 @@ var (
 
 // InUseError says that another process has the store directory of the built-in server.
 type InUseError struct {
-	Dir string
-	PID int // 0 if unknown
+	Dir    string
+	PID    int    // 0 if unknown
+	Listen string // where that process's server takes connections; empty if nowhere, or unknown
 }
 
 func (e *InUseError) Error() string {

@@ -33,7 +33,7 @@ func lockDir(dir string) (release func() error, err error) {
 	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &InUseError{Dir: dir, PID: holder(f)}
+			return nil, &InUseError{Dir: dir, PID: holder(f), Listen: listens(f)}
 		}
 		return nil, fmt.Errorf("lock the NATS store %s: %w: use a file system that has locks", dir, err)
 	}
@@ -55,15 +55,34 @@ func writePID(f *os.File) error {
 	return err
 }
 
+// noteAddress writes into the lock file of a directory that is ours where its server listens, for commands that find it in use.
+func noteAddress(dir, addr string) error {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"+addr+"\n"), 0)
+	return errors.Join(err, f.Close())
+}
+
 // holder reads the process id from a lock file, or 0.
 func holder(f *os.File) int {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
-	if err != nil {
-		return 0
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	pid, err := strconv.Atoi(noted(f, 0))
 	if err != nil {
 		return 0
 	}
 	return pid
+}
+
+// listens reads from a lock file where the server listens, or nothing.
+func listens(f *os.File) string { return noted(f, 1) }
+
+// noted returns a line of a lock file.
+func noted(f *os.File, line int) string {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 512))
+	lines := strings.Split(string(b), "\n")
+	if err != nil || line >= len(lines) {
+		return ""
+	}
+	return strings.TrimSpace(lines[line])
 }

@@ -18,11 +18,13 @@ import (
 
 func TestOpenTwiceOnOneDirectory(t *testing.T) {
 	dir := t.TempDir()
-	p := mustSetup(t, mustOpen(t, embeddedConfig(dir)))
+	c := embeddedConfig(dir)
+	c.Embedded.Listen = "127.0.0.1:0"
+	p := mustSetup(t, mustOpen(t, c))
 	_, err := Open(t.Context(), embeddedConfig(dir), quiet())
 	var inUse *InUseError
-	if !errors.As(err, &inUse) || inUse.Dir != dir || inUse.PID != os.Getpid() {
-		t.Fatalf("error is %v", err)
+	if !errors.As(err, &inUse) || inUse.Dir != dir || inUse.PID != os.Getpid() || "nats://"+inUse.Listen != p.Status().URL {
+		t.Fatalf("error is %v: %+v", err, inUse)
 	}
 	wantText(t, err, fmt.Sprint("process ", os.Getpid()), "nats.url")
 	mustCommit(t, p, Batch{Mailbox: "m", Events: evs("INBOX", 0, 3)}) // the first one is unharmed

@@ -186,12 +186,13 @@ func (d *demo) greet(path string, s *service) {
 	url := s.core.Load().publisher.Status().URL
 	fmt.Fprintf(d.errs, `Two simulated mailboxes, one at Gmail and one at Outlook, are being read.
 
-  configuration  %s
-  status page    %s
-  subscribe      nats --server %s consumer add MAIL workflow --pull --defaults
-                 nats --server %s consumer next MAIL workflow
+  configuration  %[1]s
+  status page    %[2]s
+  look at it     mailflume status -c %[1]s
+  subscribe      nats --server %[3]s consumer add MAIL workflow --pull --defaults
+                 nats --server %[3]s consumer next MAIL workflow
 
-`, path, s.pageAddr(), url, url)
+`, path, s.pageAddr(), url)
 }
 
 // deliver puts mail into the mailboxes in turn.

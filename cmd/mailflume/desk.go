@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -151,8 +153,8 @@ func (d *desk) visit(ctx context.Context) (*state.Replica, error) {
 	return r, nil
 }
 
-// openBeside connects to NATS. If the built-in server's directory is in use, a mailflume with this configuration is running
-// and its server listens where the configuration says.
+// openBeside connects to NATS. If the built-in server's directory is in use, a mailflume with this configuration is running,
+// and its server is asked.
 func openBeside(ctx context.Context, config *configs.Config) (*publish.Publisher, error) {
 	c, err := config.Publish()
 	if err != nil {
@@ -161,13 +163,21 @@ func openBeside(ctx context.Context, config *configs.Config) (*publish.Publisher
 	log := slog.New(slog.DiscardHandler)
 	p, err := publish.Open(ctx, c, log)
 	var held *publish.InUseError
-	if errors.As(err, &held) && c.Embedded.Listen != "none" {
-		c.URL, c.Beside = "nats://"+c.Embedded.Listen, true
-		if beside, besideErr := publish.Open(ctx, c, log); besideErr == nil {
-			return beside, nil
-		}
+	if !errors.As(err, &held) {
+		return p, err
 	}
-	return p, err
+	who := fmt.Sprintf("a mailflume is running here (process %d has %s)", held.PID, held.Dir)
+	listen := cmp.Or(held.Listen, c.Embedded.Listen) // that it noted is where it really listens
+	if _, port, err := net.SplitHostPort(listen); err != nil || port == "0" {
+		return nil, fmt.Errorf("%s, and its built-in NATS server takes no connections, so that nothing can be asked of it or done beside it\n"+
+			"  to do: set nats.embedded.listen to 127.0.0.1:4222 and restart it, or stop it first", who)
+	}
+	c.URL, c.Beside = "nats://"+listen, true
+	p, err = publish.Open(ctx, c, log)
+	if err != nil {
+		return nil, fmt.Errorf("%s, and its built-in NATS server cannot be used: %w", who, err)
+	}
+	return p, nil
 }
 
 // withAdvice adds what to do about an error to its text.

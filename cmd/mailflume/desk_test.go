@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/mailbox"
 )
 
 // Keys that are none are a mistake of the configuration, and every command that needs them says so.
@@ -87,5 +89,23 @@ func TestTokenStatusOfARefusedClient(t *testing.T) {
 	}
 	if code, out, _ := command(t.Context(), "token", "status", "--json", "-c", path); code != exitFailed || !strings.Contains(out, `"problemOf": "operator"`) {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// A command beside a running mailflume finds its built-in server wherever it listens, even at a port that nobody chose, and
+// where it listens nowhere the command says what to do.
+func TestBesideARunningOne(t *testing.T) {
+	for listen, says := range map[string]string{"127.0.0.1:0": "", "none": "set nats.embedded.listen to 127.0.0.1:4222"} {
+		t.Run(listen, func(t *testing.T) {
+			r := newRig(t)
+			r.more = fmt.Sprintf("nats: {embedded: {listen: %q}}\n", listen)
+			r.box(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+			s := r.serve()
+			eventually(t, "the mailbox is watched", func() bool { return s.statuses()[0].State == mailbox.StateWatching })
+			code, out, errs := command(t.Context(), "check", "-c", r.dir+"/mailflume.yaml")
+			if well := code == 0 && strings.Contains(out, "ok"); well != (says == "") || !strings.Contains(errs, says) || strings.Contains(errs, "stop it, give") {
+				t.Errorf("exit code %d: %s%s", code, out, errs)
+			}
+		})
 	}
 }
