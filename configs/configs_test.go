@@ -364,7 +364,7 @@ func TestClouds(t *testing.T) {
 			t.Errorf("%s: %+v %+v", cloud, c, m)
 		}
 		c, _ = parse(", endpoints: {token: 'http://127.0.0.1:8081/token'}, scopes: [one]", "")
-		if c.Endpoints.Token != "http://127.0.0.1:8081/token" || c.Endpoints.Authorize == "" || len(c.Scopes) != 1 || c.Scopes[0] != "one" {
+		if c.Endpoints.Token != "http://127.0.0.1:8081/token" || c.Endpoints.Authorize == "" || c.Endpoints.Revoke+c.Endpoints.TokenInfo != "" || len(c.Scopes) != 1 || c.Scopes[0] != "one" {
 			t.Errorf("%s: %+v", cloud, c)
 		}
 	}

@@ -162,7 +162,7 @@ var clientFields = []field{
 			{key: "authorize", kind: endpoint, show: "https://accounts.google.com/o/oauth2/v2/auth", doc: "Where a person consents."},
 			{key: "token", kind: endpoint, show: "https://oauth2.googleapis.com/token", doc: "Where grants are exchanged for access tokens."},
 			{key: "device", kind: endpoint, show: "https://login.example.com/oauth2/devicecode", doc: "Where device codes are issued."},
-			{key: "revoke", kind: endpoint, show: "https://oauth2.googleapis.com/revoke", doc: "Where grants are revoked."},
+			{key: "revoke", kind: endpoint, show: "https://oauth2.googleapis.com/revoke", doc: "Where grants are revoked. Default: Google's own, unless token is set."},
 			{key: "tokeninfo", kind: endpoint, show: "https://oauth2.googleapis.com/tokeninfo", doc: "For google: what says what an access token is good for; mailflume check asks it. Default: Google's own, unless token is set."},
 		},
 	},

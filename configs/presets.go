@@ -106,11 +106,11 @@ func (c *Client) complete() {
 	fill := strings.NewReplacer("{authority}", c.Authority, "{tenant}", c.Tenant, "{scope_host}", c.ScopeHost)
 	if c.Endpoints.Token == "" { // another server's tokens are nobody's business
 		c.Endpoints.TokenInfo = or(c.Endpoints.TokenInfo, p.tokenInfo)
+		c.Endpoints.Revoke = or(c.Endpoints.Revoke, p.revoke)
 	}
 	c.Endpoints.Authorize = or(c.Endpoints.Authorize, fill.Replace(p.authorize))
 	c.Endpoints.Token = or(c.Endpoints.Token, fill.Replace(p.token))
 	c.Endpoints.Device = or(c.Endpoints.Device, fill.Replace(p.device))
-	c.Endpoints.Revoke = or(c.Endpoints.Revoke, p.revoke)
 	if c.Scopes == nil && c.Grant == "app" && p.appScope != "" {
 		c.Scopes = []string{p.appScope}
 	}

@@ -65,6 +65,12 @@ func (a Account) check() error {
 // key tells clients apart: the names are the configuration's own affair and may change.
 func (c Client) key() string { return c.TokenURL + "\n" + c.ID }
 
+// asked is a for the explanation of what another endpoint of the client's answered.
+func (a Account) asked(endpoint string) Account {
+	a.Client.TokenURL = endpoint
+	return a
+}
+
 // host is where the client's token endpoint is.
 func (c Client) host() string {
 	u, err := url.Parse(c.TokenURL)

@@ -124,7 +124,7 @@ func classify(a Account, g *grant, f *failure, now time.Time) verdict {
 
 // noAnswer is for what is not an answer of a token endpoint at all: it came from the network, a proxy or a captive portal.
 func noAnswer(f *failure) (known fact, code string, lost bool) {
-	const reach = "Allow {host}:443 in the egress proxy, or set HTTPS_PROXY or the CA bundle. This is not a credential problem."
+	const reach = "Allow {address} in the egress proxy, or set HTTPS_PROXY or the CA bundle. This is not a credential problem."
 	switch {
 	case f.status == 0 && f.unsent:
 		return fact{who: nobody, problem: "Cannot reach the token endpoint {host}.", hint: reach}, "unreachable", false
@@ -155,8 +155,16 @@ func lookUp(f *failure) (fact, bool) {
 // filler returns a function that fills in the placeholders of a fact's texts.
 func filler(a Account, g *grant, f *failure) func(string) string {
 	host, tenant := a.Client.TokenURL, a.Client.tenant()
+	address := host
 	if u, err := url.Parse(a.Client.TokenURL); err == nil && u.Host != "" {
-		host = u.Host
+		host, address = u.Host, u.Host
+		switch {
+		case u.Port() != "":
+		case u.Scheme == "http":
+			address += ":80"
+		default:
+			address += ":443"
+		}
 	}
 	skew := ""
 	if f != nil && f.skew.Abs() > time.Minute {
@@ -171,7 +179,7 @@ func filler(a Account, g *grant, f *failure) func(string) string {
 		issued = g.RefreshAt.Format(time.DateOnly)
 	}
 	return strings.NewReplacer("{mailbox}", a.Mailbox, "{client}", a.Client.Name,
-		"{client_id}", a.Client.ID, "{host}", host, "{tenant}", tenant, "{skew}", skew, "{issued}", issued).Replace
+		"{client_id}", a.Client.ID, "{host}", host, "{address}", address, "{tenant}", tenant, "{skew}", skew, "{issued}", issued).Replace
 }
 
 // lacksScope tells what is missing if the provider granted none of the scopes that the client asks for. Users can untick

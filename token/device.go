@@ -65,7 +65,7 @@ func (m *Manager) BeginDevice(ctx context.Context, a Account, expect string) (*D
 		Interval   int    `json:"interval"`
 	}
 	if err != nil || rec.status != http.StatusOK || json.Unmarshal(rec.body, &got) != nil || got.DeviceCode == "" {
-		return nil, rec.refusal(ctx, err).explain(a, stamp(time.Now()))
+		return nil, rec.refusal(ctx, err).explain(a.asked(a.Client.DeviceURL), stamp(time.Now()))
 	}
 	d := &Device{
 		UserCode: clean(got.UserCode, nil), URL: clean(or(got.URI, got.URL), nil), manager: m, account: a, expect: expect,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,5 +138,28 @@ func TestNeedsPersonRetriesWhereAnAdministratorCanHelp(t *testing.T) {
 		}
 		h.provider.answer = nil
 		h.must(m, a, "")
+	})
+}
+
+// What another endpoint than the token endpoint does not answer is said of that one, with its own port.
+func TestTheEndpointThatWasAskedIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, none)
+		m, a := h.replica("s1"), account("alice", "rt-canary-0")
+		h.must(m, a, "")
+		h.provider.err = func(int) error { return &net.OpError{Op: "dial", Err: errors.New("connection refused")} }
+		for endpoint, address := range map[string]string{
+			"https://revoke.example.com/r": "revoke.example.com:443", "https://revoke.example.com:8443/r": "revoke.example.com:8443", "http://localhost/r": "localhost:80",
+		} {
+			a.Client.RevokeURL, a.Client.DeviceURL, a.Client.InfoURL = endpoint, endpoint, endpoint
+			_, err := m.Revoke(t.Context(), a)
+			_, deviceErr := m.BeginDevice(t.Context(), a, "")
+			_, _, infoErr := m.Inspect(t.Context(), a, "at-canary-1")
+			for _, err := range []error{err, deviceErr, infoErr} {
+				if e := wantError[*UnavailableError](t, err); !strings.Contains(e.Sentence, strings.TrimSuffix(strings.TrimSuffix(address, ":443"), ":80")) || !strings.Contains(e.Hint, "Allow "+address+" in") {
+					t.Errorf("%s: %s %s", endpoint, e.Sentence, e.Hint)
+				}
+			}
+		}
 	})
 }

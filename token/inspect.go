@@ -41,7 +41,7 @@ func (m *Manager) Inspect(ctx context.Context, a Account, access string) (c Clai
 		Email    string `json:"email"`
 	}
 	if err != nil || rec.status != http.StatusOK || json.Unmarshal(rec.body, &got) != nil || got.Audience == "" {
-		return Claims{}, true, rec.refusal(ctx, err).explain(a, stamp(time.Now()))
+		return Claims{}, true, rec.refusal(ctx, err).explain(a.asked(a.Client.InfoURL), stamp(time.Now()))
 	}
 	c = Claims{Audience: clean(got.Audience, nil), App: clean(got.App, nil), Scopes: strings.Fields(clean(got.Scope, nil)), Account: got.Email}
 	if at, err := strconv.ParseInt(got.Expires, 10, 64); err == nil && at > 0 && at < 1e11 {

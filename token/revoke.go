@@ -34,7 +34,7 @@ func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
 		case refresh.IsZero(), refresh.Equal(revoked):
 		case a.Client.RevokeURL == "":
 			r.None = false
-			r.Hint = "The provider has no way for a program to revoke a grant. Microsoft: the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
+			r.Hint = "Client " + a.Client.Name + " has no endpoint where a program can revoke a grant (endpoints.revoke), and Microsoft has none. There the owner removes the app at https://myapps.microsoft.com (work) or https://account.live.com/consent/Manage (personal), or an administrator revokes the sign-in sessions."
 		default:
 			if err := m.revokeAt(ctx, a, refresh); err != nil {
 				return err
@@ -97,5 +97,5 @@ func (m *Manager) revokeAt(ctx context.Context, a Account, refresh Secret) error
 	if f.status == http.StatusBadRequest && f.code == "invalid_token" {
 		return nil
 	}
-	return f.explain(a, stamp(time.Now()))
+	return f.explain(a.asked(a.Client.RevokeURL), stamp(time.Now()))
 }

@@ -161,12 +161,14 @@ func writeDemoConfig(dir string, world *sim.World) (path string, err error) {
 		}
 		host, port, _ := strings.Cut(addr, ":")
 		files["refresh-"+m.name] = account.RefreshToken("demo-client")
-		client, tokenPath, provider := "google", "/token", "gmail"
+		// Every endpoint is a simulated one: nothing leaves this machine.
+		client, provider := "google", "gmail"
+		at := fmt.Sprintf("endpoints: {token: %q, authorize: %q, revoke: %q, tokeninfo: %q}", base+"/token", base+"/o/oauth2/v2/auth", base+"/revoke", base+"/tokeninfo")
 		if m.provider == sim.Exchange {
-			client, tokenPath, provider = "microsoft", "/"+account.Tenant()+"/oauth2/v2.0/token", "outlook"
+			client, provider = "microsoft", "outlook"
+			at = fmt.Sprintf("authority: %q, tenant: %s", base, account.Tenant())
 		}
-		fmt.Fprintf(&clients, "  - {name: %s, provider: %s, id: demo-client, secret: file:client-secret, endpoints: {token: %q}}\n",
-			client, client, base+tokenPath)
+		fmt.Fprintf(&clients, "  - {name: %s, provider: %s, id: demo-client, secret: file:client-secret, %s}\n", client, client, at)
 		fmt.Fprintf(&boxes, "  - name: %s\n    address: %s\n    provider: %s\n    host: %s\n    port: %s\n    ca: ca.pem\n"+
 			"    login: {client: %s, refresh_token: file:refresh-%s}\n    start: all\n",
 			m.name, m.address, provider, host, port, client, m.name)
