@@ -101,7 +101,8 @@ func (k *check) run(ctx context.Context, config *configs.Config, chosen map[stri
 	}
 	if weak, err := d.publisher.Weaknesses(ctx, "KV_"+config.NATS.State); err == nil && !k.json {
 		for _, w := range weak {
-			fmt.Fprintf(k.out, "%-20s weak    %s\n%-20s   to do: %s\n", "NATS", w.Sentence, "", w.Fix)
+			paragraph(k.out, fmt.Sprintf(boxHead, "NATS", "weak"), w.Sentence)
+			advice(k.out, w.Fix)
 		}
 	}
 	if failed > 0 {
@@ -110,18 +111,21 @@ func (k *check) run(ctx context.Context, config *configs.Config, chosen map[stri
 	return nil
 }
 
-// print says how it went: a line for the mailbox, what to do, and the steps.
+// boxHead begins what is said of a mailbox.
+const boxHead = "%-20s %-7s "
+
+// print says how it went, for a terminal of 80 columns: the mailbox, what to do, and the steps.
 func (k *check) print(d diagnosis) {
+	name := clip(d.Mailbox, 20)
 	if d.OK {
-		k.line("%-20s ok      logged in at %s, reads %s", d.Mailbox, d.Host, strings.Join(d.Folders, ", "))
+		paragraph(k.out, fmt.Sprintf(boxHead, name, "ok"), fmt.Sprintf("logged in at %s, reads %s", d.Host, strings.Join(d.Folders, ", ")))
 	} else {
-		k.line("%-20s FAILED  %s", d.Mailbox, d.Sentence)
-		if d.Hint != "" {
-			k.line("%-20s   to do: %s", "", d.Hint)
-		}
+		paragraph(k.out, fmt.Sprintf(boxHead, name, "FAILED"), d.Sentence)
+		advice(k.out, d.Hint)
 	}
 	for _, w := range d.Warnings {
-		k.line("%-20s   %s: %s %s", "", label(w), w.Sentence, w.Hint)
+		paragraph(k.out, "  "+label(w)+": ", w.Sentence)
+		advice(k.out, w.Hint)
 	}
 	if d.OK && !k.verbose {
 		return
@@ -131,11 +135,6 @@ func (k *check) print(d diagnosis) {
 		if !s.OK {
 			state = "FAILED"
 		}
-		k.line("%-20s   %-15s %-7s %s", "", s.Name, state, s.Detail)
+		paragraph(k.out, fmt.Sprintf("  %-15s %-7s ", s.Name, state), s.Detail)
 	}
-}
-
-// line prints a line. A server wrote some of it, and must not steer the terminal.
-func (k *check) line(format string, args ...any) {
-	fmt.Fprintln(k.out, strings.Map(visible, fmt.Sprintf(format, args...)))
 }

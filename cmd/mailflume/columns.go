@@ -34,6 +34,14 @@ func paragraph(w io.Writer, label, text string) {
 	fmt.Fprintln(w, line)
 }
 
+// advice writes what to do, in one line however long: it may hold a command, and a terminal lets a line that it has broken
+// itself be copied as one.
+func advice(w io.Writer, text string) {
+	if text != "" {
+		fmt.Fprintln(w, "  to do: "+strings.Map(visible, text))
+	}
+}
+
 // visible leaves out what moves the cursor or turns the direction of a text.
 func visible(r rune) rune {
 	switch {

@@ -115,19 +115,25 @@ func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Stat
 		line = "cannot be renewed"
 	default:
 		if s.Expiry.After(now) {
-			line += fmt.Sprintf(", access token valid for %v", s.Expiry.Sub(now).Round(time.Minute))
+			line += ", access token valid for " + short(s.Expiry.Sub(now))
 		}
 		if age := s.RefreshAge(now); age > 0 {
 			line += ", refresh token of " + s.RefreshAt.Format(time.DateOnly)
 		}
 	}
-	fmt.Fprintf(out, "%-20s %s\n", m.Name, line)
-	problems := s.Warnings
-	if s.Problem != nil {
-		problems = append([]token.Problem{*s.Problem}, problems...)
+	paragraph(out, fmt.Sprintf("%-20s ", clip(m.Name, 20)), line)
+	said := func(label string, p token.Problem) {
+		paragraph(out, "  "+label, p.Sentence+" ["+p.Code+"]")
+		if p.Detail != "" {
+			paragraph(out, "  the provider says: ", p.Detail)
+		}
+		advice(out, p.Hint)
 	}
-	for _, p := range problems {
-		fmt.Fprintf(out, "%-20s   %s [%s]\n%-20s   to do: %s\n", "", p.Sentence, p.Code, "", p.Hint)
+	if s.Problem != nil {
+		said("", *s.Problem)
+	}
+	for _, w := range s.Warnings {
+		said(label(w)+": ", w)
 	}
 }
 
