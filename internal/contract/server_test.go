@@ -3,7 +3,6 @@ package contract_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,20 +57,9 @@ func documented(t *testing.T) *server.Server {
 // do what docs/consuming.md shows, and nothing that takes mail from others.
 func TestDocumentedServer(t *testing.T) {
 	s := documented(t)
-	p, err := publish.Open(t.Context(), publish.Config{
+	p := publisher(t, publish.Config{
 		URL: s.ClientURL(), Auth: publish.Auth{User: "mailflume", Password: "of-mailflume"}, Monitor: "http://" + s.MonitorAddr().String(),
-	}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
 	})
-	if err := p.Setup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	weak, err := p.Weaknesses(t.Context())
 	if err != nil {
 		t.Fatal(err)

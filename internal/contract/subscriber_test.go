@@ -62,10 +62,10 @@ func open(ctx context.Context, js jetstream.JetStream, ref event.Ref) (io.ReadCl
 	return store.Get(ctx, ref.Name)
 }
 
-// stream is a NATS server with what publish makes there, and a subscriber's connection to it.
-func stream(t *testing.T) (*publish.Publisher, jetstream.JetStream) {
+// publisher has prepared its stream, and lives as long as the test.
+func publisher(t *testing.T, c publish.Config) *publish.Publisher {
 	t.Helper()
-	p, err := publish.Open(t.Context(), publish.Config{Embedded: publish.Embedded{Dir: t.TempDir(), Listen: "127.0.0.1:0"}}, slog.New(slog.DiscardHandler))
+	p, err := publish.Open(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,13 @@ func stream(t *testing.T) (*publish.Publisher, jetstream.JetStream) {
 	if err := p.Setup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// stream is a NATS server with what publish makes there, and a subscriber's connection to it.
+func stream(t *testing.T) (*publish.Publisher, jetstream.JetStream) {
+	t.Helper()
+	p := publisher(t, publish.Config{Embedded: publish.Embedded{Dir: t.TempDir(), Listen: "127.0.0.1:0"}})
 	nc, err := nats.Connect(p.Status().URL)
 	if err != nil {
 		t.Fatal(err)
