@@ -129,6 +129,9 @@ func (r *round) lookAround(ctx context.Context, p *pass) error {
 		if !all && q != p && q.f != r.s.watched {
 			continue
 		}
+		if err := r.lookBetween(ctx); err != nil {
+			return err
+		}
 		if err := r.look(ctx, q); err != nil {
 			return err
 		}

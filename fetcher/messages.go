@@ -81,27 +81,34 @@ func (r *round) run(ctx context.Context) error {
 	return r.readPostponed(ctx)
 }
 
-// othersShare is for what part of the time the folders that are not watched are looked at while the one that is has news, if they
-// are many: what is announced does not wait for them, nor does the server have to open each of them for every message.
-const othersShare = 10
+// Where folders are many, to look at all of them takes long, and costs the server as much each time. So news of the one that is
+// watched do not wait for that: they are read at once, and again every watchedEvery while the others are looked at. These are not
+// looked at each time that there are news, but for one part in othersShare of the time.
+const (
+	othersShare  = 10
+	watchedEvery = 5 * time.Second
+)
 
-// lookAtAll reads what is new, in all folders or, if that was looked at just now, in the one that is watched.
+// lookAtAll reads what is new, in all folders or, if they were looked at just now, in the one that is watched.
 func (r *round) lookAtAll(ctx context.Context) error {
+	s := r.s
 	began := time.Now()
 	r.looked, r.watched = began, began
-	s := r.s
-	narrow := s.hasNews && began.Sub(s.looked) < min(othersShare*s.lookTook, s.cfg.Poll)
+	s.owing = s.hasNews && time.Until(s.othersDue()) > 0
 	s.hasNews = false
 	for _, p := range r.passes {
-		if narrow && p.f != s.watched && !p.pos.IsZero() {
+		if s.owing && p.f != s.watched && !p.pos.IsZero() {
 			r.missing = cmp.Or(r.missing, p.f.trouble)
 			continue
+		}
+		if err := r.lookBetween(ctx); err != nil {
+			return err
 		}
 		if err := r.look(ctx, p); err != nil {
 			return err
 		}
 	}
-	if narrow {
+	if s.owing {
 		r.looked = s.looked
 		return nil
 	}
@@ -109,6 +116,19 @@ func (r *round) lookAtAll(ctx context.Context) error {
 	s.lookTook = s.looked.Sub(began)
 	return nil
 }
+
+// lookBetween looks at the folder that is watched, if it is time.
+func (r *round) lookBetween(ctx context.Context) error {
+	if time.Since(r.watched) < watchedEvery {
+		return nil
+	}
+	r.watched = time.Now()
+	i := slices.IndexFunc(r.passes, func(p *pass) bool { return p.f == r.s.watched })
+	return r.look(ctx, r.passes[i])
+}
+
+// othersDue returns when the folders that are not watched may be looked at again.
+func (s *Session) othersDue() time.Time { return s.looked.Add(min(othersShare*s.lookTook, s.cfg.Poll)) }
 
 // readPostponed asks again for the messages at which FETCH fails, now that all else was read: they may end the session.
 func (r *round) readPostponed(ctx context.Context) error {

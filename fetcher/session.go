@@ -41,6 +41,7 @@ type Session struct {
 	hasNews    bool          // the last Wait ended because of news there
 	looked     time.Time     // when the last look at all folders ended
 	lookTook   time.Duration // and how long it took
+	owing      bool          // there were news since, and only the folder that is watched was looked at
 	slice      slice
 	behind     bool // the last pass has left backfill to read
 

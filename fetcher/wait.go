@@ -98,6 +98,9 @@ func (s *Session) nextLook() time.Duration {
 	if len(s.folders) > 1 && !s.looked.IsZero() {
 		d = min(d, s.cfg.Poll-time.Since(s.looked))
 	}
+	if s.owing {
+		d = min(d, time.Until(s.othersDue()))
+	}
 	if !s.until.IsZero() {
 		d = min(d, time.Until(s.until))
 	}
