@@ -22,7 +22,7 @@ var errStopped = errors.New("the loop over Messages was left early, which ends t
 // Messages makes one pass over the watched folders and yields what is new after the given Positions, by folder name; a
 // folder without one begins at Config.Start. First comes what is new in each folder, then what was there when it was first
 // seen, with looks for new mail in between. Within a folder both come in ascending order of UID, what shows late first. A message
-// at which FETCH has failed for lostAfter holds up the others no more: it comes last of all.
+// at which FETCH has failed for lostAfter holds up the others no more: it comes last of all, and not in each pass.
 //
 // Each Message carries the Position that holds once it is dealt with; a KindMark only moves it. The first of a folder that
 // was never read is a KindMark, to be kept before anything else, or mail that arrives before the next pass could be
@@ -75,7 +75,7 @@ func (r *round) run(ctx context.Context) error {
 	if err := r.lookAtAll(ctx); err != nil {
 		return err
 	}
-	if err := r.backfill(ctx); err != nil || r.s.behind {
+	if err := r.backfill(ctx); err != nil {
 		return err
 	}
 	return r.readPostponed(ctx)
@@ -130,10 +130,11 @@ func (r *round) lookBetween(ctx context.Context) error {
 // othersDue returns when the folders that are not watched may be looked at again.
 func (s *Session) othersDue() time.Time { return s.looked.Add(min(othersShare*s.lookTook, s.cfg.Poll)) }
 
-// readPostponed asks again for the messages at which FETCH fails, now that all else was read: they may end the session.
+// readPostponed asks again for the messages at which FETCH fails and whose turn it is, now that all else was read: they may end the
+// session.
 func (r *round) readPostponed(ctx context.Context) error {
 	for _, p := range r.passes {
-		later := p.pos.postponed(time.Now())
+		later := p.pos.due(time.Now())
 		if p.gone || len(later) == 0 {
 			continue
 		}

@@ -23,7 +23,7 @@ var fatal = map[string]func(c *fakeConn, tag string){
 }
 
 // TestFatalMessage: a message at whose FETCH the server fails does not hold up the others for long, in its folder or elsewhere,
-// and is given up in the end.
+// ends few of the sessions after that, and is given up in the end.
 func TestFatalMessage(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
@@ -55,6 +55,7 @@ func TestFatalMessage(t *testing.T) {
 				var kinds []string
 				began := time.Now()
 				var gone time.Duration
+				failed := 0
 				for passes := 1; gone == 0; passes++ {
 					r := readOnce(t, c, after)
 					after = r.after
@@ -69,7 +70,12 @@ func TestFatalMessage(t *testing.T) {
 					if passes == 5 && !slices.Equal(kinds, []string{"INBOX1 0", "INBOX3 0", "Other1 0", "Other2 0", "Other3 0"}) {
 						t.Fatalf("after %d passes: %v", passes, kinds)
 					}
-					if r.err == nil || passes > 200 {
+					if r.err != nil {
+						failed++
+					} else if passes <= 4 {
+						t.Fatalf("pass %d went well", passes)
+					}
+					if passes > 200 {
 						t.Fatalf("pass %d: %v", passes, r.err)
 					}
 					time.Sleep(5 * time.Minute)
@@ -77,9 +83,54 @@ func TestFatalMessage(t *testing.T) {
 				if last := kinds[len(kinds)-1]; last != "INBOX2 2" || len(kinds) != 6 || gone < cutAfter || gone > cutAfter+time.Hour {
 					t.Errorf("%v, given up after %v", kinds, gone)
 				}
+				if most := int(lostTries + cutAfter/lostAfter + 2); failed < cutTries || failed > most {
+					t.Errorf("it has ended %d sessions, want %d to %d", failed, cutTries, most)
+				}
 			})
 		})
 	}
+}
+
+// TestFatalMessageThatHeals: a message at which FETCH failed for a while is asked for again although there is backfill to read, for which
+// the day's bytes do not suffice.
+func TestFatalMessageThatHeals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		for uid := range uint32(400) {
+			f.add(uid + 1)
+		}
+		c := f.config()
+		c.Allowance = NewAllowance(20 << 10)
+		var after map[string]Position
+		r := readOnce(t, c, after)
+		f.change(func() { f.add(401) })
+		broken := true
+		f.on["UID FETCH"] = func(c *fakeConn, tag, args string) (fail bool) {
+			set, items, _ := strings.Cut(args, " ")
+			f.change(func() { fail = broken && strings.Contains(items, "BODY") && matches(set, 401, 401) })
+			if fail {
+				c.say("%s NO [SERVERBUG] Internal error occurred.", tag)
+			}
+			return fail
+		}
+		for range 8 {
+			if r = readOnce(t, c, r.after); slices.Contains(r.uids, 401) {
+				t.Fatal("it came")
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		f.change(func() { broken = false })
+		began := time.Now()
+		for !slices.Contains(r.uids, 401) {
+			if r = readOnce(t, c, r.after); r.err != nil || time.Since(began) > lostAfter {
+				t.Fatal(time.Since(began), r.err)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		if !r.after["INBOX"].Behind() {
+			t.Error("there was no backfill left")
+		}
+	})
 }
 
 // TestCutMessageComes: a message during which the connection broke is read in the next session, in its place.

@@ -260,23 +260,41 @@ func (p *Position) book(uid uint32, base uint16, now time.Time) (tries uint16, a
 	if l.tries > 0 && (l.tries >= cutBase) != (base == cutBase) || l.isDraft() {
 		l.tries, l.first = 0, now.Unix() // what it was before does not count
 	}
-	l.tries = base + min(l.tries&(cutBase-1)+1, 1000)
 	l.first = min(l.first, max(now.Unix(), 0)) // a clock that went back must not make it wait for a day
+	most := uint16(1000)
+	if base == cutBase {
+		most = min(most, lostTries+uint16(l.age(now)/lostAfter)) // see due
+	}
+	l.tries = base + min(l.tries&(cutBase-1)+1, most)
 	p.setLost(all)
-	return l.tries - base, time.Duration(now.Unix()-l.first) * time.Second
+	return l.tries - base, l.age(now)
+}
+
+func (l lost) age(now time.Time) time.Duration {
+	return time.Duration(now.Unix()-l.first) * time.Second
 }
 
 // postponed returns the lost messages at which FETCH has failed for so long that others go first, those first at which it did
 // so least often.
 func (p *Position) postponed(now time.Time) (uids []uint32) {
 	all := slices.DeleteFunc(p.lostOnes(), func(l lost) bool {
-		return l.isDraft() || l.tries < cutBase+lostTries || now.Unix()-l.first < int64(lostAfter/time.Second)
+		return l.isDraft() || l.tries < cutBase+lostTries || l.age(now) < lostAfter
 	})
 	slices.SortStableFunc(all, func(a, b lost) int { return int(a.tries) - int(b.tries) })
 	for _, l := range all {
 		uids = append(uids, l.uid)
 	}
 	return uids
+}
+
+// due returns those of the postponed messages whose turn it is: since FETCH may end the session, each has one within lostAfter.
+func (p *Position) due(now time.Time) []uint32 {
+	return slices.DeleteFunc(p.postponed(now), func(uid uint32) bool {
+		i, _ := p.findLost(uid)
+		l := p.lostOnes()[i]
+		turns := time.Duration(l.tries - cutBase - lostTries)
+		return turns <= cutAfter/lostAfter && l.age(now) < (turns+1)*lostAfter
+	})
 }
 
 // remember puts a UID on the list of lost ones, where no low mark passes it. It returns false if there is no room. A draft must
