@@ -214,18 +214,18 @@ func manyFolders(t *testing.T, n int, each time.Duration) *fake {
 // between.
 func TestNewsAmongManyFolders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := manyFolders(t, 60, 100*time.Millisecond)
+		f := manyFolders(t, 20, 300*time.Millisecond)
 		c := f.config()
 		c.Folders, c.Start = []string{"INBOX", "*"}, Start{}
 		s := mustOpen(t, c)
 		defer s.Close()
 		r := readAll(t.Context(), s, nil)
-		if r.err != nil || len(r.after) != 60 {
+		if r.err != nil || len(r.after) != 20 {
 			t.Fatal(r.err, len(r.after))
 		}
 		var shut *FolderError
 		began, others, full := time.Now(), time.Now(), 0
-		for uid := uint32(2); time.Since(began) < 20*time.Minute; uid++ {
+		for uid := uint32(2); time.Since(began) < 10*time.Minute; uid++ {
 			if uid%4 != 0 || time.Since(others) > DefaultPoll-time.Minute { // in between it is quiet for a while
 				time.AfterFunc(20*time.Second, func() { f.deliver(uid) })
 			}
@@ -238,7 +238,7 @@ func TestNewsAmongManyFolders(t *testing.T) {
 				t.Fatal("the folder that cannot be read is well: ", r.err)
 			}
 			d := time.Since(start)
-			if n := len(f.commands("EXAMINE")) - seen; n > 30 {
+			if n := len(f.commands("EXAMINE")) - seen; n > 10 {
 				if time.Since(others) > othersShare*7*time.Second+20*time.Second {
 					t.Fatalf("the others were left alone for %v", time.Since(others))
 				}
@@ -248,8 +248,8 @@ func TestNewsAmongManyFolders(t *testing.T) {
 				t.Fatalf("a look at one folder took %v and %d times EXAMINE", d, n)
 			}
 		}
-		if full < 10 || full > 22 {
-			t.Errorf("%d looks at all folders in 20 minutes", full)
+		if full < 5 || full > 11 {
+			t.Errorf("%d looks at all folders in 10 minutes", full)
 		}
 	})
 }
