@@ -153,6 +153,15 @@ func (s *subject) watching() bool { return s.w.Status().State == mailbox.StateWa
 // events returns what is on the stream.
 func (s *subject) events() []broker.Stored { return s.broker.Events(event.Token(s.id)) }
 
+// decoded returns what the events say.
+func (s *subject) decoded() (all []event.MessageEvent) {
+	s.t.Helper()
+	for _, e := range s.events() {
+		all = append(all, decode(s.t, e))
+	}
+	return all
+}
+
 // notices returns what was announced.
 func (s *subject) notices() []string { return s.broker.Notices(event.Token(s.id)) }
 

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,54 +70,70 @@ func (weak) Parse(raw []byte) parser.Mail {
 func poison(i int, what string) []byte { return append([]byte(what), message(i)...) }
 
 // wantDead fails unless exactly these messages are dead, with their raw bytes, and all others are not.
-func (r *rig) wantDead(dead map[uint32]bool) {
-	r.t.Helper()
-	for _, e := range r.stored() {
+func wantDead(t *testing.T, all []event.MessageEvent, dead map[uint32]bool) {
+	t.Helper()
+	for _, e := range all {
 		switch uid := e.Data.IMAP.UID; {
 		case dead[uid] != (e.Data.Dead != nil):
-			r.t.Errorf("UID %d: dead is %+v", uid, e.Data.Dead)
+			t.Errorf("UID %d: dead is %+v", uid, e.Data.Dead)
 		case dead[uid] && (e.Type != event.TypeDead || e.Data.Dead.Reason != event.ReasonUnparsable || e.Data.Raw == nil):
-			r.t.Errorf("UID %d: %s, %+v, raw %v", uid, e.Type, e.Data.Dead, e.Data.Raw)
+			t.Errorf("UID %d: %s, %+v, raw %v", uid, e.Type, e.Data.Dead, e.Data.Raw)
 		}
 	}
 }
 
-// A message that lets the parser panic, or keeps it busy for ever, is dead with its raw bytes, and the next one follows.
-func TestPoisonInThisProcess(t *testing.T) {
-	hangs = make(chan struct{})
+// A message that lets the parser panic is dead with its raw bytes, and the next one follows.
+func TestPanicInThisProcess(t *testing.T) {
 	r := newRig(t, sim.Exchange)
-	for i, what := range []string{"", poisonPanic, "", poisonHang, ""} {
-		raw := message(i)
-		if what != "" {
-			raw = poison(i, what)
-		}
-		r.account.Deliver("INBOX", raw, minute(i))
-	}
+	r.deliver("INBOX", 0, 1)
+	r.account.Deliver("INBOX", poison(1, poisonPanic), minute(1))
+	r.deliver("INBOX", 2, 1)
 	c := r.config()
-	c.Parse, c.Patience = weak{}, 50*time.Millisecond
+	c.Parse = weak{}
 	w := mailbox.NewWorker(c)
 	defer w.Close()
 	must(t, w.Drain(t.Context()))
 	r.wantExactly("INBOX")
-	r.wantDead(map[uint32]bool{2: true, 4: true})
-	if n := mailbox.Stuck(); n != 1 {
-		t.Errorf("%d messages are counted as stuck, want 1", n)
-	}
+	wantDead(t, r.stored(), map[uint32]bool{2: true})
+}
 
-	// Each costs a goroutine, so there is an end to it; the operator hears of it.
-	for i := 5; i < 10; i++ {
-		r.account.Deliver("INBOX", poison(i, poisonHang), minute(i))
-	}
-	v := mailbox.Classify(w.Drain(t.Context()))
-	if v.Class != mailbox.Operator || !strings.Contains(v.Hint, "Restart") {
-		t.Errorf("%+v", v)
-	}
-	if n := mailbox.Stuck(); n != 4 {
-		t.Errorf("%d messages are counted as stuck, want 4", n)
-	}
-	for close(hangs); mailbox.Stuck() > 0; {
-		runtime.Gosched()
-	}
+// A message that keeps the parser busy for ever is dead with its raw bytes, and the next one follows. Each costs a goroutine,
+// so there is an end to it; the operator hears of it.
+func TestHangInThisProcess(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		t := l.t
+		hangs = make(chan struct{})
+		s := l.add(sim.Exchange, "anna")
+		s.deliver(0, 2)
+		s.a.Deliver("INBOX", poison(2, poisonHang), time.Time{})
+		s.deliver(3, 1)
+		c := s.config()
+		c.Parse, c.Raw = weak{}, mailbox.RawAlways
+		w := mailbox.NewWorker(c)
+		defer w.Close()
+		must(t, w.Drain(t.Context()))
+		wantDead(t, s.decoded(), map[uint32]bool{3: true})
+		if n := len(s.events()); n != 4 || mailbox.Stuck() != 1 {
+			t.Errorf("%d events of 4 messages; %d are counted as stuck, want 1", n, mailbox.Stuck())
+		}
+
+		for i := 4; i < 9; i++ {
+			s.a.Deliver("INBOX", poison(i, poisonHang), time.Time{})
+		}
+		v := mailbox.Classify(w.Drain(t.Context()))
+		if v.Class != mailbox.Operator || !strings.Contains(v.Hint, "Restart") {
+			t.Errorf("%+v", v)
+		}
+		if n := mailbox.Stuck(); n != 4 {
+			t.Errorf("%d messages are counted as stuck, want 4", n)
+		}
+		s.once()
+		close(hangs)
+		synctest.Wait()
+		if n := mailbox.Stuck(); n != 0 {
+			t.Errorf("%d messages are counted as stuck that are not", n)
+		}
+	})
 }
 
 // Asked to stop, a worker does not wait for a message that hangs: nothing of it is on the stream, and whoever reads the mailbox
@@ -185,7 +200,7 @@ func TestPoisonThatEndsTheProcess(t *testing.T) {
 		crashes++
 	}
 	r.wantExactly("INBOX")
-	r.wantDead(dead)
+	wantDead(t, r.stored(), dead)
 	t.Logf("%d crashes for %d messages that end the process", crashes, len(dead))
 	if crashes > 2*len(dead) {
 		t.Errorf("%d crashes, want at most two for each of %d", crashes, len(dead))

@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -66,7 +68,8 @@ func newPublisher(t testing.TB) *Publisher {
 	return mustSetup(t, mustOpen(t, embeddedConfig(t.TempDir())))
 }
 
-// external is a NATS server that is not the Publisher's own. conf is in the syntax of nats-server.
+// external is a NATS server that is not the Publisher's own. conf is in the syntax of nats-server. One that is to be started
+// again needs a port of its own there: while it is away, anybody could be given one that the system chose.
 func external(t testing.TB, dir, conf string) *server.Server {
 	t.Helper()
 	opts := &server.Options{}
@@ -132,14 +135,38 @@ func mustRecover(t testing.TB, p *Publisher, mailbox string, folders ...string) 
 // ledgerOf reads the whole chain.
 func ledgerOf(t testing.TB, p *Publisher, mailbox string) []Entry {
 	t.Helper()
-	var out []Entry
-	for e, err := range p.Ledger(timeout(t, 30*time.Second), mailbox, mustRecover(t, p, mailbox).Seq) {
+	out, err := readLedger(t, p, mailbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// settledLedger reads the whole chain, as soon as servers that are still finding themselves let it.
+func settledLedger(t testing.TB, p *Publisher, mailbox string) (out []Entry) {
+	t.Helper()
+	eventually(t, time.Minute, "the chain can be read", func() (ok bool) {
+		var err error
+		if out, err = readLedger(t, p, mailbox); err != nil {
+			wantError(t, err, ErrUnavailable)
+		}
+		return err == nil
+	})
+	return out
+}
+
+func readLedger(t testing.TB, p *Publisher, mailbox string) (out []Entry, err error) {
+	c, err := p.Recover(timeout(t, 20*time.Second), mailbox, nil)
+	if err != nil {
+		return nil, err
+	}
+	for e, err := range p.Ledger(timeout(t, 30*time.Second), mailbox, c.Seq) {
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		out = append(out, e)
 	}
-	return out
+	return out, nil
 }
 
 // wantError checks what a failure is and that its text names what a person needs.
@@ -347,4 +374,12 @@ func connectPlain(t testing.TB, url string) *nats.Conn {
 	}
 	t.Cleanup(nc.Close)
 	return nc
+}
+
+// ownPort is a setting of external.
+func ownPort(t *testing.T) string {
+	t.Helper()
+	port, err := process.FreePort()
+	must(t, err)
+	return "port: " + port + "\n"
 }

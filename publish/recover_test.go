@@ -94,15 +94,19 @@ func TestRecoverDoesNotGoBackwards(t *testing.T) {
 
 // Retention and an operator's purge remove the checkpoint. That is an empty chain, not an error.
 func TestRecoverAfterRetention(t *testing.T) {
-	c := embeddedConfig(t.TempDir())
-	c.Stream.MaxAge = time.Second
-	p := mustSetup(t, mustOpen(t, c))
+	p := newPublisher(t)
 	tail := mustCommit(t, p, Batch{Mailbox: "m", Events: evs("INBOX", 0, 3)})
 	if c := mustRecover(t, p, "m"); c.Seq != tail {
 		t.Fatalf("chain %+v", c)
 	}
+	s, err := p.js.Stream(t.Context(), "MAIL")
+	must(t, err)
+	config := s.CachedInfo().Config
+	config.MaxAge, config.Duplicates = time.Second, time.Second
+	_, err = p.js.UpdateStream(t.Context(), config)
+	must(t, err)
 	eventually(t, 10*time.Second, "expired", func() bool { return mustRecover(t, p, "m", "INBOX").Seq == 0 })
-	_, err := p.Commit(t.Context(), Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 3, 1)})
+	_, err = p.Commit(t.Context(), Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 3, 1)})
 	wantError(t, err, ErrConflict)
 	if next := mustCommit(t, p, Batch{Mailbox: "m", After: 0, Events: evs("INBOX", 3, 2)}); next != tail+2 {
 		t.Errorf("tail %d", next)
@@ -111,13 +115,9 @@ func TestRecoverAfterRetention(t *testing.T) {
 	p = newPublisher(t)
 	mustCommit(t, p, Batch{Mailbox: "m", Events: evs("INBOX", 0, 3)})
 	mustCommit(t, p, Batch{Mailbox: "other", Events: evs("INBOX", 0, 3)})
-	s, err := p.js.Stream(t.Context(), "MAIL")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Purge(t.Context(), jetstream.WithPurgeSubject(chainFilter("m"))); err != nil {
-		t.Fatal(err)
-	}
+	s, err = p.js.Stream(t.Context(), "MAIL")
+	must(t, err)
+	must(t, s.Purge(t.Context(), jetstream.WithPurgeSubject(chainFilter("m"))))
 	if c := mustRecover(t, p, "m", "INBOX"); c.Seq != 0 {
 		t.Errorf("chain %+v", c)
 	}

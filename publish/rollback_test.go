@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/mailflume/mailflume/internal/process"
 )
 
 // A server that comes back without what it had acknowledged is at first taken for a former leader, since that is no reason
@@ -15,9 +13,7 @@ import (
 func TestAServerThatLostWhatItAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	now, old := filepath.Join(dir, "now"), filepath.Join(dir, "old")
-	port, err := process.FreePort()
-	must(t, err)
-	conf := "port: " + port + "\njetstream {sync_interval: always}"
+	conf := ownPort(t) + "jetstream {sync_interval: always}"
 	srv := external(t, now, conf)
 	p := mustSetup(t, mustOpen(t, Config{URL: srv.ClientURL()}))
 	p.doubt = 300 * time.Millisecond
@@ -25,16 +21,12 @@ func TestAServerThatLostWhatItAcknowledged(t *testing.T) {
 	restart := func(between func() error) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
+		eventually(t, 20*time.Second, "it knows that the server is gone", func() bool { return !p.nc.IsConnected() })
 		if err := between(); err != nil {
 			t.Fatal(err)
 		}
 		srv = external(t, now, conf)
-		for i := 0; !p.nc.IsConnected(); i++ {
-			if i > 1000 {
-				t.Fatal("no connection")
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		eventually(t, 20*time.Second, "it is connected again", p.nc.IsConnected)
 	}
 	restart(func() error { return os.CopyFS(old, os.DirFS(now)) })
 	mustCommit(t, p, Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 3, 2)})

@@ -75,7 +75,7 @@ func TestOpenOverTLS(t *testing.T) {
 	}
 	ours.sign("client", client())
 	theirs.sign("client", client())
-	conf := fmt.Sprintf("tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}", ours.file("server"), ours.keyOf("server"), ours.file("ours"))
+	conf := ownPort(t) + fmt.Sprintf("tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}", ours.file("server"), ours.keyOf("server"), ours.file("ours"))
 	dir := t.TempDir()
 	srv := external(t, dir, conf)
 	url := "tls://" + srv.Addr().String()
@@ -99,10 +99,10 @@ func TestOpenOverTLS(t *testing.T) {
 		})
 	}
 
-	port := srv.Addr().(*net.TCPAddr).Port
 	srv.Shutdown()
 	srv.WaitForShutdown()
-	external(t, dir, fmt.Sprintf("port: %d\n", port)+conf)
+	eventually(t, 20*time.Second, "it knows that the server is gone", func() bool { return !p.Status().Connected })
+	external(t, dir, conf)
 	eventually(t, 20*time.Second, "it is connected again", func() bool { return p.Status().Connected })
 	mustCommit(t, p, Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 3, 3)})
 }

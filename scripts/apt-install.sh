@@ -30,11 +30,11 @@ if [ ! -e "$policy" ]; then
 fi
 
 install() {
-	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q -o Acquire::Retries=3 --no-install-recommends "$@"
 }
 install "$@" >"$log" 2>&1 && exit 0
 # The list of packages may be missing, or too old.
-{ $as_root apt-get update -q && install "$@"; } >>"$log" 2>&1 && exit 0
+{ $as_root apt-get update -q -o Acquire::Retries=3 && install "$@"; } >>"$log" 2>&1 && exit 0
 tail -n 5 "$log" >&2
 echo "apt-install: $* could not be installed" >&2
 exit 1

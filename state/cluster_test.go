@@ -57,7 +57,7 @@ func newCluster(t *testing.T) ([]*server.Server, string) {
 		}
 		urls = append(urls, s.ClientURL())
 	}
-	eventually(t, 20*time.Second, "the cluster has a leader and all members", func() bool {
+	eventually(t, soon, "the cluster has a leader and all members", func() bool {
 		for _, s := range servers {
 			if s.JetStreamIsLeader() {
 				return len(s.JetStreamClusterPeers()) == len(servers)
@@ -111,7 +111,7 @@ func TestOnACluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 20*time.Second, "the bucket opens", func() bool {
+		eventually(t, soon, "the bucket opens", func() bool {
 			stores[i], err = Open(t.Context(), js, Config{Bucket: "state"})
 			return err == nil
 		})
@@ -157,7 +157,7 @@ func TestOnACluster(t *testing.T) {
 	for _, s := range stores {
 		members = append(members, join(t, s, &calls, lease, mailboxes))
 	}
-	eventually(t, 10*time.Second, "shared", func() bool { return calls.each(mailboxes) && len(members[0].Replicas()) == 3 })
+	eventually(t, soon, "shared", func() bool { return calls.each(mailboxes) && len(members[0].Replicas()) == 3 })
 	leader := stores[0].kv
 	status, err := leader.Status(t.Context())
 	if err != nil {
@@ -172,7 +172,7 @@ func TestOnACluster(t *testing.T) {
 	}
 	start := time.Now()
 	time.Sleep(lease)
-	eventually(t, 25*time.Second, "all are owned again with one server less", func() bool {
+	eventually(t, soon, "all are owned again with one server less", func() bool {
 		for _, m := range members {
 			if !m.Valid() {
 				return false

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	ports "github.com/mailflume/mailflume/internal/process"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// broker is an embedded nats-server.
+// broker is an embedded nats-server. It has a port that nobody else is given while it is away.
 type broker struct {
 	t    *testing.T
 	opts server.Options
@@ -35,8 +38,16 @@ type broker struct {
 
 func newBroker(t *testing.T) *broker {
 	t.Helper()
+	text, err := ports.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &broker{t: t, opts: server.Options{
-		StoreDir: t.TempDir(), JetStream: true, Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
+		StoreDir: t.TempDir(), JetStream: true, Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true,
 	}}
 	b.start()
 	t.Cleanup(b.stop)
@@ -55,7 +66,6 @@ func (b *broker) start() {
 		b.t.Fatal("the server does not start")
 	}
 	b.srv = srv
-	b.opts.Port = srv.Addr().(*net.TCPAddr).Port // the same after a restart
 }
 
 func (b *broker) stop() {

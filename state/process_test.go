@@ -178,15 +178,19 @@ func TestAKilledStrangerIsTakenOverAfterItsLease(t *testing.T) {
 	b := newBroker(t)
 	var calls book
 	mailboxes := names(20)
-	r := join(t, b.store(b.url()), &calls, lease, mailboxes)
+	s := b.store(b.url())
+	r := join(t, s, &calls, lease, mailboxes)
 	c := spawn(t, b.url(), &calls, lease, len(mailboxes), "another machine")
-	eventually(t, 5*time.Second, "both own some", func() bool { return calls.each(mailboxes) && c.id() != "" })
+	eventually(t, soon, "both own some", func() bool { return calls.each(mailboxes) && c.id() != "" })
 	dead := c.id()
 	c.kill(t)
-	start := time.Now()
-	eventually(t, 2*lease, "taken over", func() bool { return calls.each(mailboxes, r.ID()) })
-	took := time.Since(start)
-	t.Logf("taken over after %v, with a lease of %v", took, lease)
+	beat, err := s.kv.Get(t.Context(), key(tableSessions, dead)) // its last
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, soon, "taken over", func() bool { return calls.each(mailboxes, r.ID()) })
+	took := time.Since(beat.Created())
+	t.Logf("taken over %v after its last heartbeat, with a lease of %v", took, lease)
 	if took < lease {
 		t.Error("taken over before anybody could know")
 	}
@@ -202,14 +206,14 @@ func TestAKilledReplicaResumesAtOnceOnTheSameHost(t *testing.T) {
 	var calls book
 	mailboxes := names(20)
 	for range 3 {
-		c := spawn(t, b.url(), &calls, DefaultLease, len(mailboxes), "")
-		eventually(t, 5*time.Second, "owned", func() bool { return c.id() != "" && calls.each(mailboxes, c.id()) })
+		c := spawn(t, b.url(), &calls, long, len(mailboxes), "")
+		eventually(t, atOnce, "owned", func() bool { return c.id() != "" && calls.each(mailboxes, c.id()) })
 		c.kill(t)
 	}
 	start := time.Now()
-	c := spawn(t, b.url(), &calls, DefaultLease, len(mailboxes), "")
-	eventually(t, 3*time.Second, "owned again", func() bool { return c.id() != "" && calls.each(mailboxes, c.id()) })
-	t.Logf("resumed %v after the process was started again, with a lease of %v", time.Since(start), DefaultLease)
+	c := spawn(t, b.url(), &calls, long, len(mailboxes), "")
+	eventually(t, atOnce, "owned again", func() bool { return c.id() != "" && calls.each(mailboxes, c.id()) })
+	t.Logf("resumed %v after the process was started again, with a lease of %v", time.Since(start), long)
 	c.quit()
 	calls.check(t)
 }
@@ -218,16 +222,16 @@ func TestAKilledReplicaResumesAtOnceBesideOthers(t *testing.T) {
 	b := newBroker(t)
 	var calls book
 	mailboxes := names(30)
-	stay := join(t, b.store(b.url()), &calls, DefaultLease, mailboxes, func(r *Replica) { r.self.Boot = "another machine" })
-	c := spawn(t, b.url(), &calls, DefaultLease, len(mailboxes), "")
-	eventually(t, 5*time.Second, "both own some", func() bool { return c.id() != "" && calls.each(mailboxes) })
+	stay := join(t, b.store(b.url()), &calls, long, mailboxes, func(r *Replica) { r.self.Boot = "another machine" })
+	c := spawn(t, b.url(), &calls, long, len(mailboxes), "")
+	eventually(t, soon, "both own some", func() bool { return c.id() != "" && calls.each(mailboxes) })
 	dead := c.id()
 	c.kill(t)
 	start := time.Now()
-	c = spawn(t, b.url(), &calls, DefaultLease, len(mailboxes), "")
-	eventually(t, 3*time.Second, "all owned again", func() bool { return c.id() != "" && calls.each(mailboxes, stay.ID(), c.id()) })
-	t.Logf("resumed %v after the process was started again, with a lease of %v", time.Since(start), DefaultLease)
-	eventually(t, time.Second, "the dead session is known", func() bool { return !stay.Alive(dead) })
+	c = spawn(t, b.url(), &calls, long, len(mailboxes), "")
+	eventually(t, atOnce, "all owned again", func() bool { return c.id() != "" && calls.each(mailboxes, stay.ID(), c.id()) })
+	t.Logf("resumed %v after the process was started again, with a lease of %v", time.Since(start), long)
+	eventually(t, atOnce, "the dead session is known", func() bool { return !stay.Alive(dead) })
 	stay.leave()
 	c.quit()
 	calls.check(t)
@@ -237,22 +241,28 @@ func TestAPausedReplicaComesBackUnderAnotherID(t *testing.T) {
 	b := newBroker(t)
 	var calls book
 	mailboxes := names(20)
-	r := join(t, b.store(b.url()), &calls, lease, mailboxes)
+	s := b.store(b.url())
+	r := join(t, s, &calls, lease, mailboxes)
 	c := spawn(t, b.url(), &calls, lease, len(mailboxes), "")
-	eventually(t, 5*time.Second, "both own some", func() bool { return calls.each(mailboxes) && c.id() != "" && contains(calls.running(), c.id()) })
+	eventually(t, soon, "both own some", func() bool { return calls.each(mailboxes) && c.id() != "" && contains(calls.running(), c.id()) })
 	paused := c.id()
 	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	took := eventually(t, 3*lease, "taken over", func() bool { return !r.Alive(paused) && count(r.Owners(), r.ID()) == len(mailboxes) })
-	t.Logf("taken over %v after the pause began", took)
+	beat, err := s.kv.Get(t.Context(), key(tableSessions, paused)) // its last, but for one that is under way
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, soon, "taken over", func() bool { return !r.Alive(paused) && count(r.Owners(), r.ID()) == len(mailboxes) })
+	took := time.Since(beat.Created())
+	t.Logf("taken over %v after its last heartbeat", took)
 	if took < lease {
 		t.Error("taken over while its session was valid: it is on this machine and alive")
 	}
 	if err := c.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 3*lease, "it is back under another id", func() bool {
+	eventually(t, soon, "it is back under another id", func() bool {
 		return c.id() != paused && calls.each(mailboxes) && contains(calls.running(), c.id()) && !contains(calls.running(), paused)
 	})
 	r.leave()
@@ -287,7 +297,7 @@ func TestProofOfDeath(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Second, "a process that nobody has waited for is dead", func() bool { return self.provesDead(other) })
+	eventually(t, soon, "a process that nobody has waited for is dead", func() bool { return self.provesDead(other) })
 	_ = cmd.Wait()
 	prove("a process that is gone", other, true)
 	for what, change := range map[string]func(p *process){
@@ -397,13 +407,13 @@ func TestAliveLooksUpWhatItDoesNotKnow(t *testing.T) {
 	s := b.store(b.url())
 	var calls book
 	a := join(t, s, &calls, lease, nil)
-	eventually(t, time.Second, "valid", a.Valid)
+	eventually(t, soon, "valid", a.Valid)
 	if !a.Alive("never heard of") {
 		t.Error("a session that was not looked up is said to be dead")
 	}
-	eventually(t, time.Second, "it is found that there is no such session", func() bool { return !a.Alive("never heard of") })
+	eventually(t, soon, "it is found that there is no such session", func() bool { return !a.Alive("never heard of") })
 	other := join(t, s, &calls, lease, nil)
-	eventually(t, time.Second, "the other is valid", other.Valid)
+	eventually(t, soon, "the other is valid", other.Valid)
 	for range 20 {
 		if !a.Alive(other.ID()) || !other.Alive(a.ID()) {
 			t.Fatal("a live session is said to be dead")

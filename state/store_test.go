@@ -175,7 +175,7 @@ func TestAWriteWithoutAnAnswerIsAmbiguous(t *testing.T) {
 		t.Errorf("Set: %v", err)
 	}
 	p.thaw()
-	eventually(t, 5*time.Second, "the write arrives after all", func() bool {
+	eventually(t, soon, "the write arrives after all", func() bool {
 		value, _, _, err := s.Get(t.Context(), "k")
 		return err == nil && string(value) == "2"
 	})

@@ -13,7 +13,7 @@ func TestAVisitorTakesNoMailbox(t *testing.T) {
 	var calls book
 	mailboxes := names(30)
 	a := join(t, b.store(b.url()), &calls, lease, mailboxes)
-	eventually(t, 2*time.Second, "one replica owns everything", func() bool { return calls.each(mailboxes) })
+	eventually(t, soon, "one replica owns everything", func() bool { return calls.each(mailboxes) })
 	before := calls.count()
 
 	v := NewReplica(b.store(b.url()), ReplicaConfig{Lease: lease, Visitor: true}, slog.New(slog.DiscardHandler))
@@ -22,7 +22,7 @@ func TestAVisitorTakesNoMailbox(t *testing.T) {
 	go func() {
 		left <- v.Run(ctx, mailboxes, func(context.Context, string) { t.Error("the visitor was given a mailbox") })
 	}()
-	eventually(t, 2*time.Second, "the visitor is seen", func() bool { return v.Valid() && len(a.Replicas()) == 2 })
+	eventually(t, soon, "the visitor is seen", func() bool { return v.Valid() && len(a.Replicas()) == 2 })
 	id := v.ID()
 	if !a.Alive(id) || v.Remaining() <= 0 {
 		t.Errorf("alive %v, remaining %v", a.Alive(id), v.Remaining())
@@ -36,7 +36,7 @@ func TestAVisitorTakesNoMailbox(t *testing.T) {
 	if err := <-left; err != nil {
 		t.Error(err)
 	}
-	eventually(t, 2*time.Second, "the visitor is gone", func() bool { return !a.Alive(id) })
+	eventually(t, soon, "the visitor is gone", func() bool { return !a.Alive(id) })
 	a.leave()
 	calls.check(t)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/mailflume/mailflume/internal/sim"
@@ -33,7 +33,8 @@ func newChromium(t *testing.T) *chromium {
 	if os.Getenv("BROWSER") == "" {
 		t.Skip("needs Chromium: make browser")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1180, 820))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1180, 820),
+		chromedp.WSURLReadTimeout(time.Minute)) // it may start from a cold disk
 	ctx, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
@@ -80,14 +81,21 @@ func ask[T any](c *chromium, question chromedp.Action[T]) T {
 	return answer
 }
 
+// evaluate asks the page as its user. The answer comes in one piece: the page does not change meanwhile. In an error
+// between two pages it is asked again.
+func evaluate[T any](c *chromium, expression string) (T, error) {
+	ctx, stop := context.WithTimeout(c.ctx, within)
+	defer stop()
+	asUser := func(p *runtime.EvaluateParams) { p.UserGesture = new(true) }
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, asUser))
+}
+
 // reads waits until the page says all of these.
 func (c *chromium) reads(all ...string) {
 	c.t.Helper()
 	text := ""
 	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		ctx, stop := context.WithTimeout(c.ctx, time.Second)
-		got, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS("body")))
-		stop()
+		got, err := evaluate[string](c, "document.body.innerText")
 		if err != nil {
 			continue // between two pages
 		}
@@ -103,24 +111,37 @@ func (c *chromium) reads(all ...string) {
 	c.t.Fatalf("the page does not say all of %q:\n%s", all, text)
 }
 
-// picture looks at the page on a large and on a small screen, neither of which may have to be moved sideways. If BROWSER
-// names a folder, it keeps what the page looks like there, by day and by night.
+// picture looks at the page on a small and on a large screen, neither of which may have to be moved sideways. If BROWSER
+// names a folder, it keeps what the page looks like there, by day and by night. It leaves the page on the large screen.
 func (c *chromium) picture(name string) {
 	c.t.Helper()
-	for _, width := range []int64{1280, 390} {
+	for _, width := range []int64{390, 1280} {
 		c.do(chromedp.EmulateViewport(width, 820))
-		metrics, err := chromedp.Call(c.ctx, page.GetLayoutMetrics, cdp.Empty{})
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if got := metrics.CSSContentSize.Width; got > float64(width) {
-			c.t.Errorf("%s is %v wide on a screen of %d", name, got, width)
+		if got := c.laidOut(width); got > width {
+			c.t.Errorf("%s is %d wide on a screen of %d", name, got, width)
 		}
 		for _, scheme := range []string{"light", "dark"} {
 			c.keep(fmt.Sprintf("%s-%d-%s.png", name, width, scheme), scheme)
 		}
 	}
-	c.do(chromedp.EmulateReset())
+}
+
+// laidOut waits until the page is laid out on a screen so wide, and returns its own width.
+func (c *chromium) laidOut(width int64) int64 {
+	c.t.Helper()
+	type layout struct {
+		Complete     bool
+		Screen, Page int64
+	}
+	var page layout
+	eventually(c.t, fmt.Sprintf("the page is laid out on a screen of %d", width), func() bool {
+		var err error
+		page, err = evaluate[layout](c, `({
+			Complete: document.readyState == "complete", Screen: innerWidth, Page: document.documentElement.scrollWidth,
+		})`)
+		return err == nil && page.Complete && page.Screen == width
+	})
+	return page.Page
 }
 
 func (c *chromium) keep(file, scheme string) {
@@ -138,19 +159,61 @@ func (c *chromium) keep(file, scheme string) {
 	}
 }
 
-// click clicks on what is there, or will be: a page may be on its way out while it is being looked at.
+// press presses what a selector finds, if it can be reached: with a mouse, for which its middle must not be covered, and by
+// keyboard. The page does it by itself, at once: an event that is sent to a place on the screen is lost where the page is
+// not drawn yet, or is being laid out anew.
+const press = `(selector => {
+	if (document.readyState != "complete") return {Problem: "the page is not complete"}
+	const it = document.querySelector(selector)
+	if (!it) return {Problem: "it is not there"}
+	it.scrollIntoView({block: "center", behavior: "instant"})
+	const box = it.getClientRects()[0]
+	const top = box && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)
+	if (!top || !it.contains(top)) return {Problem: "a mouse does not reach it"}
+	it.focus()
+	if (document.activeElement != it) return {Problem: "the keyboard does not reach it"}
+	window.pressed = true
+	it.click()
+	return {Page: location.href, Link: it.tagName == "A"}
+})(%q)`
+
+// click clicks on what is there, or will be, and waits until another page has come. A button is pressed once. A link is
+// followed again if the page renewed itself just then.
 func (c *chromium) click(selector string) {
 	c.t.Helper()
-	var err error
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		ctx, stop := context.WithTimeout(c.ctx, 3*time.Second)
-		err = chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
-		stop()
-		if err == nil {
-			return
+	type pressed struct {
+		Problem string // why nothing was pressed
+		Page    string
+		Link    bool
+	}
+	problem := ""
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		done, err := evaluate[pressed](c, fmt.Sprintf(press, selector))
+		switch {
+		case err != nil: // a page that renews itself is between two; no page with a button does
+			problem = err.Error()
+		case done.Problem != "":
+			problem = done.Problem
+		default:
+			if at := c.left(selector); !done.Link || at != done.Page {
+				return
+			}
+			problem = "it leads nowhere"
 		}
 	}
-	c.t.Fatalf("click on %s: %v", selector, err)
+	c.t.Fatalf("click on %s: %s", selector, problem)
+}
+
+// left waits until the page on which something was pressed is gone, and returns where the next one is.
+func (c *chromium) left(selector string) string {
+	c.t.Helper()
+	at := ""
+	eventually(c.t, "another page after the click on "+selector, func() bool {
+		var err error
+		at, err = evaluate[string](c, `window.pressed ? "" : location.href`)
+		return err == nil && at != ""
+	})
+	return at
 }
 
 // In a real browser without scripts, from the list to the provider's consent screen and back.

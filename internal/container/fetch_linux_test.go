@@ -40,8 +40,8 @@ func TestFetchWithNothingWritable(t *testing.T) {
 	}
 	t.Logf("%d events %v after the start", before, time.Since(replicas[0].Began).Round(time.Millisecond))
 	for n, p := range replicas {
+		awaitHealth(ctx, t, i, pages[n]) // by then it has become what it is to be
 		confined(t, p)
-		awaitHealth(ctx, t, i, pages[n])
 	}
 	deliver(ctx, t, w, after)
 	if err := w.Await(ctx, replicas[1], before+after); err != nil {

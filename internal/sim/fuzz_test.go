@@ -31,7 +31,7 @@ func FuzzSession(f *testing.F) {
 			c.conn.Write(input) // fails when the server has hung up
 			c.conn.Close()
 			for began := time.Now(); a.Stats().Connections > 0; {
-				if time.Since(began) > 5*time.Second {
+				if time.Since(began) > time.Minute { // a busy machine is not what is tested
 					panic("the session goes on")
 				}
 				time.Sleep(50 * time.Microsecond)
