@@ -64,6 +64,17 @@ func (g *Group) Change(workers []*Worker) {
 	}
 }
 
+// Restart ends the session that a mailbox has, in order, and has its worker begin anew: what it logged in with must not be used
+// any more.
+func (g *Group) Restart(mailbox string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p := g.posts[mailbox]; p != nil {
+		g.posts[mailbox] = &post{worker: p.worker, relieve: make(chan struct{})}
+		close(p.relieve)
+	}
+}
+
 // Run runs the worker of each mailbox for as long as this replica owns it, until ctx ends.
 func (g *Group) Run(ctx context.Context, owner Owner) error {
 	g.mu.Lock()

@@ -18,6 +18,9 @@ type Revocation struct {
 	Hint       string // what is left to do by hand
 }
 
+// CodeRevoked is the Problem.Code of a grant that Revoke has given up.
+const CodeRevoked = "revoked_here"
+
 // Revoke gives the mailbox's grant up: at the provider, where it has an endpoint for that, and then here. If the provider
 // cannot be reached nothing is changed, so that it can be tried again. A renewal under way is waited for, and the refresh
 // token that is revoked is the one that is there when the record is written. The record stays, without tokens, so that the
@@ -46,7 +49,7 @@ func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
 		*next = grant{
 			Revision: next.Revision, stored: next.stored, Attempt: next.Attempt, Imported: next.Imported, State: NeedsPerson, Kind: OfOwner,
 			Client: a.Client.Name, Problem: &Problem{
-				Code: "revoked_here", At: now, Sentence: "The grant of " + a.Mailbox + " was given up with mailflume token revoke.",
+				Code: CodeRevoked, At: now, Sentence: "The grant of " + a.Mailbox + " was given up with mailflume token revoke.",
 				Hint: "To read the mailbox again: mailflume connect " + a.Mailbox,
 			},
 		}

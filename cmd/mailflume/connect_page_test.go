@@ -259,6 +259,34 @@ func TestRevokedAndConnectedAgain(t *testing.T) {
 	t.Logf("said after %v, watched again %v after the sign-in began", said.Round(time.Millisecond), time.Since(at).Round(time.Millisecond))
 }
 
+// A grant that is given up is not used any more from then on: the session that it opened ends, and all is said of why.
+func TestRevokeEndsTheSession(t *testing.T) {
+	r := newRig(t)
+	port, err := process.FreePort()
+	r.must(err)
+	r.more = fmt.Sprintf("nats: {embedded: {listen: \"127.0.0.1:%s\"}}\n", port)
+	gmail := r.listen(sim.Gmail)
+	box, other := r.box(sim.Gmail, "box", gmail, "google", ""), r.box(sim.Gmail, "other", gmail, "google", "")
+	s := r.serve()
+	watched := func(i int) bool {
+		st := s.statuses()
+		return len(st) == 2 && st[i].State == mailbox.StateWatching
+	}
+	eventually(t, "both are watched", func() bool { return watched(0) && watched(1) })
+	config := r.dir + "/mailflume.yaml"
+	if code, out, errs := command(t.Context(), "token", "revoke", "box", "-c", config); code != 0 {
+		t.Fatalf("exit code %d, %s, %s", code, out, errs)
+	}
+	eventually(t, "its connection is closed", func() bool { return box.Stats().Connections == 0 })
+	eventually(t, "status says why", func() bool {
+		code, out, _ := command(t.Context(), "status", "-c", config)
+		return code == exitFailed && strings.Contains(out, "was given up with mailflume token revoke") && strings.Contains(out, "mailflume connect box")
+	})
+	if !watched(1) || other.Stats().Logins != 1 {
+		t.Error("the other mailbox was disturbed")
+	}
+}
+
 // pair starts two replicas behind one address: of mailflume.yaml, with the NATS server in it, and of second.yaml.
 func (r *rig) pair(public string) (first, second *served) {
 	r.t.Helper()

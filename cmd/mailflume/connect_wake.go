@@ -9,8 +9,8 @@ import (
 	"github.com/mailflume/mailflume/token"
 )
 
-// watchGrants has a mailbox tried at once when somebody has connected it, here, on another replica or by a command, and
-// keeps what the metrics say of its grant in step. It ends with ctx.
+// watchGrants has a mailbox tried at once when somebody has connected it, here, on another replica or by a command, ends its
+// session when somebody has given its grant up, and keeps what the metrics say of its grant in step. It ends with ctx.
 func (c *core) watchGrants(ctx context.Context) {
 	taken := make(map[string]time.Time)
 	_ = mailbox.Retry(ctx, c.foresight.service.log, "watch the grants", func(ctx context.Context) error { // it ends with ctx alone
@@ -28,6 +28,9 @@ func (c *core) watchGrants(ctx context.Context) {
 				s.Warnings = account.Forecast(s, time.Now())
 			}
 			c.foresight.heard(s)
+			if s.Problem != nil && s.Problem.Code == token.CodeRevoked && f.workers[i].Status().State != mailbox.StateParked {
+				c.group.Restart(id)
+			}
 			// A renewal is no news to a worker that waits: it may be its own, and be refused again.
 			if s.State != token.NeedsPerson && !s.ConnectedAt.Equal(taken[id]) {
 				taken[id] = s.ConnectedAt
