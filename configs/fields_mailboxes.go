@@ -29,7 +29,7 @@ var mailboxFields = []field{
 			{key: "client", kind: name, show: "google", active: true, doc: "The name of one of the clients."},
 			{
 				key: "refresh_token", kind: ref, show: "file:secrets/sales-refresh-token",
-				doc: "A grant to begin with, in place of mailflume connect. Later ones are kept, sealed, in NATS.",
+				doc: "A grant to begin with, in place of mailflume connect. Later ones are kept, sealed, in NATS. Another one put here later is tried, and used once the provider has accepted it.",
 			},
 			{
 				key: "token_command", list: true, kind: text, show: "[/usr/local/bin/mail-token, sales]",

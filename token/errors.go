@@ -15,6 +15,9 @@ type Problem struct {
 	At       time.Time `json:"at"`                 // when it was met first
 }
 
+// Trace is what the provider's support asks for; empty if the provider gave nothing.
+func (p Problem) Trace() string { return p.TraceID }
+
 func (p Problem) text() string {
 	s := p.Sentence
 	if p.Code != "" {

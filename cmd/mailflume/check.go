@@ -114,6 +114,9 @@ func (k *check) run(ctx context.Context, config *configs.Config, chosen map[stri
 // boxHead begins what is said of a mailbox.
 const boxHead = "%-20s %-7s "
 
+// traceLabel stands before what the provider's support asks for.
+const traceLabel = "  trace id, for the provider's support: "
+
 // print says how it went, for a terminal of 80 columns: the mailbox, what to do, and the steps.
 func (k *check) print(d diagnosis) {
 	name := clip(d.Mailbox, 20)
@@ -122,6 +125,7 @@ func (k *check) print(d diagnosis) {
 	} else {
 		paragraph(k.out, fmt.Sprintf(boxHead, name, "FAILED"), d.Sentence)
 		advice(k.out, d.Hint)
+		paragraph(k.out, traceLabel, d.TraceID)
 	}
 	for _, w := range d.Warnings {
 		paragraph(k.out, "  "+label(w)+": ", w.Sentence)

@@ -178,7 +178,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	for name, want := range map[string][]string{
 		"first":        {"ok", "INBOX"},
 		"switched-off": {"FAILED", "not enabled for IMAP", "to do:", "Gmail"},
-		"revoked":      {"FAILED", "to do:"},
+		"revoked":      {"FAILED", "to do:", "  trace id, for the provider's support: "},
 		"wrong-secret": {"FAILED", "google2", "secret", "to do:"},
 		"no-folder":    {"FAILED", `"Invoices"`, "to do:"},
 		"unreachable":  {"FAILED", "127.0.0.1:1", "to do:"},

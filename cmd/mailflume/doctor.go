@@ -23,6 +23,7 @@ type diagnosis struct {
 	Class    string          `json:"class,omitempty"` // who must act: person, operator, or passes
 	Sentence string          `json:"sentence,omitempty"`
 	Hint     string          `json:"hint,omitempty"`
+	TraceID  string          `json:"traceId,omitempty"` // for the provider's support
 	Folders  []string        `json:"folders,omitempty"`
 	Steps    []step          `json:"steps"`
 	Warnings []token.Problem `json:"warnings,omitempty"`
@@ -82,6 +83,13 @@ func (d *desk) diagnose(ctx context.Context, m configs.Mailbox, id string) diagn
 		v.Hint = fmt.Sprintf("see whether %s answers at port %d from here: host and port of the mailbox, network, firewall", m.Host, m.Port)
 	}
 	found.Class, found.Sentence, found.Hint = string(v.Class), v.Sentence, v.Hint
+	var traced interface {
+		error
+		Trace() string
+	}
+	if errors.As(err, &traced) {
+		found.TraceID = traced.Trace()
+	}
 	return found
 }
 

@@ -124,9 +124,8 @@ func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Stat
 	paragraph(out, fmt.Sprintf("%-20s ", clip(m.Name, 20)), line)
 	said := func(label string, p token.Problem) {
 		paragraph(out, "  "+label, p.Sentence+" ["+p.Code+"]")
-		if p.Detail != "" {
-			paragraph(out, "  the provider says: ", p.Detail)
-		}
+		paragraph(out, "  the provider says: ", p.Detail)
+		paragraph(out, traceLabel, p.TraceID)
 		advice(out, p.Hint)
 	}
 	if s.Problem != nil {
