@@ -3,7 +3,6 @@ package crashtest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 
@@ -13,6 +12,23 @@ import (
 	"github.com/mailflume/mailflume/internal/chaos"
 )
 
+// stream waits for the stream. A question that was asked of a server which has just ended is never answered: it is asked again.
+func (w *world) stream(ctx context.Context) jetstream.Stream {
+	w.t.Helper()
+	for {
+		asking, cancel := context.WithTimeout(ctx, time.Second)
+		stream, err := w.js.Stream(asking, "MAIL")
+		cancel()
+		if err == nil {
+			return stream
+		}
+		if ctx.Err() != nil {
+			w.t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // judge compares the stream with what was delivered. Nothing is running any more but a NATS server.
 func (w *world) judge() chaos.Verdict {
 	w.t.Helper()
@@ -21,12 +37,7 @@ func (w *world) judge() chaos.Verdict {
 	if w.setting.builtIn {
 		w.startBroker()
 	}
-	var stream jetstream.Stream
-	for err := errors.New("not yet"); err != nil; time.Sleep(5 * time.Millisecond) {
-		if stream, err = w.js.Stream(ctx, "MAIL"); err != nil && ctx.Err() != nil {
-			w.t.Fatal(err)
-		}
-	}
+	stream := w.stream(ctx)
 	info, err := stream.Info(ctx)
 	w.must(err)
 	var events []chaos.Published
