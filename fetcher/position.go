@@ -261,11 +261,11 @@ func (p *Position) book(uid uint32, base uint16, now time.Time) (tries uint16, a
 		l.tries, l.first = 0, now.Unix() // what it was before does not count
 	}
 	l.first = min(l.first, max(now.Unix(), 0)) // a clock that went back must not make it wait for a day
-	most := uint16(1000)
+	most := time.Duration(1000)
 	if base == cutBase {
-		most = min(most, lostTries+uint16(l.age(now)/lostAfter)) // see due
+		most = min(most, lostTries+l.age(now)/lostAfter) // see due
 	}
-	l.tries = base + min(l.tries&(cutBase-1)+1, most)
+	l.tries = base + min(l.tries&(cutBase-1)+1, uint16(most))
 	p.setLost(all)
 	return l.tries - base, l.age(now)
 }
