@@ -140,8 +140,8 @@ func (s *session) copy(c *command) { s.transfer(c, false) }
 
 func (s *session) move(c *command) { s.transfer(c, true) }
 
-// transfer answers COPY and MOVE. Exchange's tagged texts of COPY and APPEND are not documented, nor is the answer of
-// either server to a change in a folder that is open for reading only.
+// transfer answers COPY and MOVE. The answer of either server to a change in a folder that is open for reading only is not
+// documented.
 func (s *session) transfer(c *command, away bool) {
 	places, ok := s.target(c, 2)
 	if !ok {
@@ -170,7 +170,7 @@ func (s *session) transfer(c *command, away bool) {
 	code := fmt.Sprintf("[COPYUID %d %s %s]", validity, ranges(from), ranges(into))
 	if away {
 		switch odd := s.account.quirk().CopyUID; {
-		case s.d.metadataCodes || len(from) == 0:
+		case s.d.codesTagged || len(from) == 0:
 		case odd != "":
 			s.say(odd)
 		default:
@@ -181,12 +181,8 @@ func (s *session) transfer(c *command, away bool) {
 			s.say(fmt.Sprintf("* %d EXISTS", len(s.view)))
 		}
 	}
-	if s.d.metadataCodes && len(from) > 0 {
-		s.tag(c, "OK "+code+" (Success)")
-		return
-	}
-	if len(from) > 0 && !away {
-		s.tag(c, "OK "+code+" COPY completed.")
+	if len(from) > 0 && (!away || s.d.codesTagged) {
+		s.tag(c, fill(s.d.copied, "code", code))
 		return
 	}
 	s.ok(c)
@@ -256,11 +252,7 @@ func (s *session) append(c *command) {
 	if s.selected == f {
 		s.update(true)
 	}
-	text := "OK [APPENDUID %d %d] APPEND completed."
-	if s.d.metadataCodes {
-		text = "OK [APPENDUID %d %d] (Success)"
-	}
-	s.tag(c, fmt.Sprintf(text, validity, e.uid))
+	s.tag(c, fill(s.d.appended, "code", fmt.Sprintf("[APPENDUID %d %d]", validity, e.uid)))
 }
 
 // createFolder answers CREATE.
@@ -277,7 +269,7 @@ func (s *session) createFolder(c *command) {
 	}
 	s.account.mu.Unlock()
 	if taken {
-		s.tag(c, "NO [ALREADYEXISTS] "+c.args[0].text+" exists already.") // the text is not documented
+		s.tag(c, fill(s.d.taken, "folder", c.args[0].text))
 		return
 	}
 	s.ok(c)

@@ -41,11 +41,14 @@ type dialect struct {
 	esearch       bool
 	searchKeyword bool
 	listReturn    bool
-	metadataCodes bool // COPYUID and APPENDUID in the tagged answer
+	codesTagged   bool // COPYUID of MOVE stands in the tagged answer
 	existsAtEnd   bool // EXPUNGE and MOVE end with EXISTS
 	autoExpunge   bool
 
 	ok         map[string]string // the tagged OK by verb; "" for the others
+	copied     string            // the tagged OK of COPY with its code; of MOVE too if that stands there
+	appended   string
+	taken      string // CREATE of a folder that is there
 	noFolder   string
 	badVerb    string
 	badSyntax  string

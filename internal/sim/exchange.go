@@ -2,8 +2,16 @@ package sim
 
 import (
 	"encoding/base64"
+	"fmt"
 	"time"
 	"unicode/utf16"
+)
+
+// The ends of a login that Exchange can answer with, for RefuseLogin. What stands between the quotes of ExchangeWrongServer is not
+// documented.
+const (
+	ExchangeAuthFailed  = "NO AUTHENTICATE failed."
+	ExchangeWrongServer = `OK [Error="Microsoft.Exchange.Data.Storage.WrongServerException: Cross Server access is not allowed" AuthResultFromPopImapEnd=0 Proxy=] AUTHENTICATE completed.`
 )
 
 // exchangeHost is the server name that Exchange's greeting carries, in base64 of UTF-16LE.
@@ -53,7 +61,10 @@ var exchange = dialect{
 		"SELECT":  "OK [READ-WRITE] SELECT completed.",
 		"EXAMINE": "OK [READ-ONLY] EXAMINE completed.", // by analogy with SELECT
 	},
-	noFolder:   "NO {folder} doesn't exist.", // not documented
+	copied:     "OK {code} COPY completed.",                   // not documented
+	appended:   "OK {code} APPEND completed.",                 // not documented
+	taken:      "NO [ALREADYEXISTS] {folder} exists already.", // the text is not documented
+	noFolder:   "NO {folder} doesn't exist.",                  // not documented
 	badVerb:    "BAD Command Error. 12",
 	badSyntax:  "BAD Command Error. 12",
 	badArg:     "BAD Command Argument Error. 11",
@@ -92,6 +103,38 @@ var exchange = dialect{
 		{name: "Tasks", attrs: `\HasNoChildren`},
 	},
 	before: alphabetical(false),
+}
+
+// Throttled is Exchange's answer to a client that asks too much, with its hint.
+func Throttled(hint time.Duration) Fault {
+	return Fault{Answer: fmt.Sprintf("BAD Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds())}
+}
+
+// ThrottledNo is the same as a NO, and the end of the connection.
+func ThrottledNo(hint time.Duration) Fault {
+	return Fault{Answer: fmt.Sprintf("NO Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds()), Drop: true}
+}
+
+// SomeGone is a FETCH of Exchange that hands out so many messages and says that the others are no more.
+func SomeGone(messages int) Fault {
+	return Fault{Command: "FETCH", Messages: messages, Done: "NO Some of the requested messages no longer exist."}
+}
+
+// NotConnected is Exchange's login that succeeds and is worth nothing.
+func NotConnected() Fault { return Fault{Command: "AUTHENTICATE", NotConnected: true} }
+
+// Unavailable is Exchange's answer while a mailbox server cannot be reached.
+func Unavailable() Fault { return Fault{Answer: "NO Server Unavailable. 15"} }
+
+// BareUnavailable is the same as a line without a tag, followed by the end of the connection.
+func BareUnavailable() Fault { return Fault{Before: []string{"Server Unavailable. 15"}, Drop: true} }
+
+// Unrenderable returns what Exchange sends in place of an item that it cannot turn into a message.
+func Unrenderable(uid uint32) []byte {
+	return fmt.Appendf(nil, "From: \"Microsoft Exchange Server\" <>\r\n"+
+		"Subject: Retrieval using the IMAP4 protocol failed for the following message: %d\r\n"+
+		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=\"us-ascii\"\r\n\r\n"+
+		"The server couldn't retrieve the following message. The message hasn't been deleted.\r\n", uid)
 }
 
 // ExchangeStructures are what Exchange was seen to say for BODYSTRUCTURE, for Quirks.Structure: a disposition that is no

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -118,30 +117,6 @@ func (a *Account) Throttle(d time.Duration) {
 	a.Inject(f)
 }
 
-// Throttled is Exchange's answer to a client that asks too much, with its hint.
-func Throttled(hint time.Duration) Fault {
-	return Fault{Answer: fmt.Sprintf("BAD Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds())}
-}
-
-// ThrottledNo is the same as a NO, and the end of the connection.
-func ThrottledNo(hint time.Duration) Fault {
-	return Fault{Answer: fmt.Sprintf("NO Request is throttled. Suggested Backoff Time: %d milliseconds", hint.Milliseconds()), Drop: true}
-}
-
-// SomeGone is a FETCH of Exchange that hands out so many messages and says that the others are no more.
-func SomeGone(messages int) Fault {
-	return Fault{Command: "FETCH", Messages: messages, Done: "NO Some of the requested messages no longer exist."}
-}
-
-// NotConnected is Exchange's login that succeeds and is worth nothing.
-func NotConnected() Fault { return Fault{Command: "AUTHENTICATE", NotConnected: true} }
-
-// Unavailable is Exchange's answer while a mailbox server cannot be reached.
-func Unavailable() Fault { return Fault{Answer: "NO Server Unavailable. 15"} }
-
-// BareUnavailable is the same as a line without a tag, followed by the end of the connection.
-func BareUnavailable() Fault { return Fault{Before: []string{"Server Unavailable. 15"}, Drop: true} }
-
 // SessionExpired is the end of a session whose token has expired, in place of the answer to a command.
 func SessionExpired(p Provider) Fault {
 	bye := gmail.byeExpired
@@ -149,16 +124,6 @@ func SessionExpired(p Provider) Fault {
 		bye = exchange.byeExpired
 	}
 	return Fault{Before: []string{bye}, Drop: true}
-}
-
-// Overquota is Gmail's end of a session that has downloaded too much: in FETCH, after so many messages.
-func Overquota(messages int) Fault {
-	return Fault{Command: "FETCH", Messages: messages, Before: []string{gmail.byeOverquota}, Drop: true}
-}
-
-// SoftThrottled is Gmail's remark that it is slowing the account down.
-func SoftThrottled(latency time.Duration) Fault {
-	return Fault{Delay: latency, Done: "OK Success [THROTTLED]"}
 }
 
 // CutLiteral ends the connection in the middle of a message.
@@ -175,25 +140,6 @@ func SilentIdle() Fault { return Fault{Command: "IDLE", Silent: true} }
 
 // IdleDies is an IDLE whose connection goes away without a word.
 func IdleDies(after time.Duration) Fault { return Fault{Command: "IDLE", IdleFor: after} }
-
-// The refusals of a login that a provider can answer with, as the tagged answer to AUTHENTICATE. RefuseLogin makes a
-// Fault of one. Not documented: the second sentence of GmailDisabledDomain, what stands between the quotes of
-// ExchangeWrongServer, and whether the real GmailTemporary exists outside of a test file.
-const (
-	GmailBandwidth       = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)"
-	GmailTooMany         = "NO [ALERT] Too many simultaneous connections. (Failure)"
-	GmailDisabledUser    = "NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page and enable your account for IMAP access. (Failure)"
-	GmailDisabledDomain  = "NO [ALERT] IMAP access is disabled for your domain. Please contact your domain administrator for questions about this feature. (Failure)"
-	GmailLookupFailed    = "NO Lookup failed {id}"
-	GmailTemporary       = "NO [UNAVAILABLE] Temporary System Error (Failure)"
-	GmailSystemError     = "NO System Error (Failure)"
-	GmailInvalid         = "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)"
-	ExchangeAuthFailed   = "NO AUTHENTICATE failed."
-	ExchangeWrongServer  = `OK [Error="Microsoft.Exchange.Data.Storage.WrongServerException: Cross Server access is not allowed" AuthResultFromPopImapEnd=0 Proxy=] AUTHENTICATE completed.`
-	gmailWebLogin        = "NO [ALERT] Please log in via your web browser: https://support.google.com/mail/accounts/answer/78754 (Failure)"
-	gmailWebAlert        = "* NO [WEBALERT https://accounts.google.com/signin/continue?sarp=1&scc=1&plt=AKgnsb] Web login required."
-	GmailAppPasswordOnly = "NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)"
-)
 
 // RefuseLogin makes AUTHENTICATE answer with the text.
 func RefuseLogin(text string) Fault {

@@ -2,6 +2,22 @@ package sim
 
 import "time"
 
+// The refusals of a login that Gmail can answer with, as the tagged answer to AUTHENTICATE; RefuseLogin makes a Fault of one. Not
+// documented: the second sentence of GmailDisabledDomain, and whether the real GmailTemporary exists outside of a test file.
+const (
+	GmailBandwidth       = "NO [ALERT] Account exceeded command or bandwidth limits. (Failure)"
+	GmailTooMany         = "NO [ALERT] Too many simultaneous connections. (Failure)"
+	GmailDisabledUser    = "NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page and enable your account for IMAP access. (Failure)"
+	GmailDisabledDomain  = "NO [ALERT] IMAP access is disabled for your domain. Please contact your domain administrator for questions about this feature. (Failure)"
+	GmailLookupFailed    = "NO Lookup failed {id}"
+	GmailTemporary       = "NO [UNAVAILABLE] Temporary System Error (Failure)"
+	GmailSystemError     = "NO System Error (Failure)"
+	GmailInvalid         = "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)"
+	GmailAppPasswordOnly = "NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)"
+	gmailWebLogin        = "NO [ALERT] Please log in via your web browser: https://support.google.com/mail/accounts/answer/78754 (Failure)"
+	gmailWebAlert        = "* NO [WEBALERT https://accounts.google.com/signin/continue?sarp=1&scc=1&plt=AKgnsb] Web login required."
+)
+
 const gmailCaps = "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 "
 
 // gmail is what Gmail's IMAP server says. Lines with the remark "not documented" are our choice.
@@ -47,7 +63,7 @@ var gmail = dialect{
 	esearch:       true,
 	searchKeyword: true,
 	listReturn:    true,
-	metadataCodes: true,
+	codesTagged:   true,
 	existsAtEnd:   true,
 	autoExpunge:   true,
 
@@ -61,6 +77,9 @@ var gmail = dialect{
 		"IDLE":       "OK IDLE terminated (Success)",
 		"LOGOUT":     "OK 73 good day (Success)",
 	},
+	copied:    "OK {code} (Success)",
+	appended:  "OK {code} (Success)",
+	taken:     "NO [ALREADYEXISTS] {folder} exists already.", // the text is not documented
 	noFolder:  "NO [NONEXISTENT] Unknown Mailbox: {folder} (now in authenticated state) (Failure)",
 	badVerb:   "BAD Could not parse command", // reported for FETCH ALL; for the others not documented
 	badSyntax: "BAD Could not parse command",
@@ -89,6 +108,16 @@ var gmail = dialect{
 		{name: "[Gmail]/Trash", attrs: `\HasNoChildren \Trash`},
 	},
 	before: alphabetical(true),
+}
+
+// Overquota is Gmail's end of a session that has downloaded too much: in FETCH, after so many messages.
+func Overquota(messages int) Fault {
+	return Fault{Command: "FETCH", Messages: messages, Before: []string{gmail.byeOverquota}, Drop: true}
+}
+
+// SoftThrottled is Gmail's remark that it is slowing the account down.
+func SoftThrottled(latency time.Duration) Fault {
+	return Fault{Delay: latency, Done: "OK Success [THROTTLED]"}
 }
 
 // GmailStructure is what Gmail says, for Quirks.Structure, of parts inside each other that share a boundary.

@@ -113,3 +113,20 @@ func TestLastWordsArrive(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// TestFlagsAreTold: what others do to flags is told in IDLE and with an answer, what a client does itself is not.
+func TestFlagsAreTold(t *testing.T) {
+	w := world(t)
+	a := w.AddAccount(sim.Exchange, "anna@contoso.test")
+	for range 3 {
+		a.Deliver("INBOX", []byte("Subject: x\r\n\r\nx\r\n"), time.Time{})
+	}
+	c := login(t, w, a)
+	c.send("a SELECT INBOX")
+	c.until("a")
+	c.play("C: b UID STORE 1 +FLAGS.SILENT (\\Seen)\nS: b OK STORE completed.\nC: c NOOP\nS: c OK NOOP completed.")
+	a.SetFlags("INBOX", 2, `\Draft`)
+	c.play("C: d NOOP\nS: * 2 FETCH (FLAGS (\\Draft))\nS: d OK NOOP completed.\nC: e IDLE\nS: + IDLE accepted, awaiting DONE command.")
+	a.SetFlags("INBOX", 2)
+	c.play("S: * 2 FETCH (FLAGS ())\nC: DONE\nS: e OK IDLE completed.\nC: f NOOP\nS: f OK NOOP completed.")
+}

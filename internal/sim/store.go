@@ -301,11 +301,3 @@ func (a *Account) MessageID(name string, uid uint32) uint64 {
 	}
 	return 0
 }
-
-// Unrenderable returns what Exchange sends in place of an item that it cannot turn into a message.
-func Unrenderable(uid uint32) []byte {
-	return fmt.Appendf(nil, "From: \"Microsoft Exchange Server\" <>\r\n"+
-		"Subject: Retrieval using the IMAP4 protocol failed for the following message: %d\r\n"+
-		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=\"us-ascii\"\r\n\r\n"+
-		"The server couldn't retrieve the following message. The message hasn't been deleted.\r\n", uid)
-}
