@@ -20,20 +20,20 @@ func TestStatus(t *testing.T) {
 	r.more = "nats: {embedded: {listen: \"127.0.0.1:" + port + "\"}}\nreplica: {name: worker-1}\n"
 	good := r.box(sim.Gmail, "sales", r.listen(sim.Gmail), "google", "")
 	r.box(sim.Gmail, "refused", r.listen(sim.Gmail), "google2", "")
-	good.Deliver("INBOX", []byte("From: a@b.example\r\n\r\nx\r\n"), time.Now())
+	good.Deliver("INBOX", []byte("From: a@b.example\r\n\r\nx\r\n"), time.Now().Add(-time.Hour))
 	s := r.serve()
 	eventually(t, "one is watched, the other refused", func() bool {
 		st := s.statuses()
 		return len(st) == 2 && st[0].State == mailbox.StateWatching && st[1].State == mailbox.StateParked
 	})
-	good.Deliver("INBOX", []byte("From: late@b.example\r\n\r\nx\r\n"), time.Now().Add(-47*time.Minute))
+	good.Deliver("INBOX", []byte("From: c@b.example\r\n\r\nx\r\n"), time.Now())
 	config := r.dir + "/mailflume.yaml"
 	var found situation
 	eventually(t, "it is known to all", func() bool {
 		code, out, errs := command(t.Context(), "status", "--json", "-c", config)
 		found = situation{}
 		r.must(json.Unmarshal([]byte(out), &found))
-		known := found.Mailboxes[0].State == "watching" && found.Mailboxes[1].State == "parked"
+		known := found.Mailboxes[0].State == "watching" && found.Mailboxes[0].Lag != nil && found.Mailboxes[1].State == "parked"
 		if known && (code != 1 || !strings.Contains(errs, "1 of 2 mailboxes need attention")) {
 			t.Fatalf("exit %d: %s", code, errs)
 		}
@@ -43,6 +43,9 @@ func TestStatus(t *testing.T) {
 	if sales.Owner != "worker-1" || sales.LastMessage.IsZero() || len(sales.Folders) != 1 || sales.Folders[0].Name != "INBOX" || sales.Folders[0].UID == 0 {
 		t.Errorf("%+v", sales)
 	}
+	if refused.Lag != nil || *sales.Lag < 0 || *sales.Lag > within {
+		t.Errorf("lags %v and %v", sales.Lag, refused.Lag)
+	}
 	if refused.Who != "operator" || refused.Sentence == "" || refused.Hint == "" || refused.Since.IsZero() {
 		t.Errorf("%+v", refused)
 	}
@@ -50,7 +53,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 	_, out, _ := command(t.Context(), "status", "-c", config)
-	for _, want := range []string{"sales ", "watching", "worker-1", "INBOX: up to UID ", "needs attention, ", "to do: ", "WHAT THE BROKER"} {
+	for _, want := range []string{" LAG\n", " " + short(*sales.Lag) + "\n", "sales ", "watching", "worker-1", "INBOX: up to UID ", "needs attention, ", "to do: ", "WHAT THE BROKER"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
