@@ -55,6 +55,7 @@ type patient struct {
 	account token.Account // if oauth
 	oauth   bool
 	wire    wire // to the mail server
+	greeted bool // it has said a word
 	source  fetcher.TokenSource
 	access  string // never shown
 	claims  *token.Claims
@@ -95,18 +96,32 @@ func (d *desk) diagnose(ctx context.Context, m configs.Mailbox, id string) diagn
 
 func (p *patient) examine(ctx context.Context) error {
 	defer p.wire.close()
-	steps := []struct {
-		name string
-		take func(context.Context) (detail string, err error)
-	}{
-		{"DNS", p.resolve},
-		{"TCP", p.dial},
-		{"TLS", p.secure},
-		{"greeting", p.greet},
-		{"token endpoint", p.reachEndpoint},
-		{"token", p.getToken},
-		{"token claims", p.readClaims},
+	if err := p.servers.dead(address(p.mailbox)); err != nil {
+		p.note("server", "not asked again: no other mailbox has got through to it", err)
+		return err
 	}
+	err := p.take(ctx, []examination{{"DNS", p.resolve}, {"TCP", p.dial}, {"TLS", p.secure}, {"greeting", p.greet}})
+	if ctx.Err() == nil {
+		p.servers.tried(address(p.mailbox), p.greeted, err)
+	}
+	if err != nil {
+		return err
+	}
+	err = p.take(ctx, []examination{{"token endpoint", p.reachEndpoint}, {"token", p.getToken}, {"token claims", p.readClaims}})
+	if err != nil {
+		return err
+	}
+	return p.logIn(ctx)
+}
+
+// examination is a step to take, and how.
+type examination struct {
+	name string
+	take func(context.Context) (detail string, err error)
+}
+
+// take takes steps, up to the first that fails.
+func (p *patient) take(ctx context.Context, steps []examination) error {
 	for _, s := range steps {
 		detail, err := s.take(ctx)
 		if detail == "" && err == nil {
@@ -116,7 +131,7 @@ func (p *patient) examine(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.logIn(ctx)
+	return nil
 }
 
 // note adds a step.

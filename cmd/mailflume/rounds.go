@@ -62,14 +62,14 @@ func (s slots) of(name string, n int) chan struct{} {
 
 func address(m configs.Mailbox) string { return net.JoinHostPort(m.Host, strconv.Itoa(m.Port)) }
 
-// deadAfter is how many connections to a server must have failed, and none been made, before it is taken for dead.
+// deadAfter is how many mailboxes must have failed to reach a server, and none have got through, before it is taken for dead.
 const deadAfter = 3
 
-// servers remembers which of them nobody could connect to, so that a dead one costs its mailboxes the wait for a few
+// servers remembers which of them nobody got through to, so that a dead one costs its mailboxes the wait for a few
 // connections, and not for one each.
 type servers struct {
 	mu     sync.Mutex
-	failed map[string]int // by address; below zero once somebody got through
+	failed map[string]int // by address; below zero once one has greeted somebody
 	last   map[string]error
 }
 
@@ -86,15 +86,15 @@ func (s *servers) dead(addr string) error {
 	return s.last[addr]
 }
 
-// tried notes how a connection to a server went.
-func (s *servers) tried(addr string, err error) {
+// tried notes how it went to reach a server: whether it said a word, and else why not.
+func (s *servers) tried(addr string, greeted bool, err error) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case err == nil:
+	case greeted:
 		s.failed[addr] = -1
 	case s.failed[addr] >= 0:
 		s.failed[addr]++

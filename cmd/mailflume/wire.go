@@ -50,12 +50,7 @@ func (p *patient) dial(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lineWithin)
 	defer cancel()
 	addr := address(p.mailbox)
-	var conn net.Conn
-	err := p.servers.dead(addr)
-	if err == nil {
-		conn, err = fetcher.Dial(ctx, "tcp", addr)
-		p.servers.tried(addr, err)
-	}
+	conn, err := fetcher.Dial(ctx, "tcp", addr)
 	var proxy *fetcher.ProxyError
 	if errors.As(err, &proxy) && proxy.Hint != "" {
 		return "", &symptom{mailbox.Operator, "Cannot connect to " + addr + ": " + proxy.Error(), proxy.Hint}
@@ -116,8 +111,9 @@ func (p *patient) greet(context.Context) (string, error) {
 	}
 	text, err := bufio.NewReaderSize(p.wire.conn, 4096).ReadSlice('\n')
 	p.wire.close() // the login makes a connection of its own
+	p.greeted = err == nil && strings.HasPrefix(string(text), "* ")
 	switch said := string(text); {
-	case err != nil || !strings.HasPrefix(said, "* "):
+	case !p.greeted:
 		return "", &symptom{
 			mailbox.Passing, fmt.Sprintf("What answers at %s, port %d, is no IMAP server, or one that does not let us in now", p.mailbox.Host, p.mailbox.Port),
 			"Check host, port and security of the mailbox.",
