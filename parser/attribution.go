@@ -141,31 +141,53 @@ func verbIn(lines textLines, first, last int) bool {
 
 // hasVerb says whether a verb stands before the name, as some languages have it.
 func hasVerb(line string) bool {
-	low := strings.ToLower(line)
-	for _, verb := range []string{" schrieb ", " schreef ", " skrev ", " napisał", " wrote ", " kirjoitti ", " написал", " escribió ", " a écrit ", " ha scritto ", " escreveu ", " пишет "} {
-		if strings.Contains(low, verb) {
+	for {
+		_, rest, more := strings.Cut(line, " ")
+		if !more {
+			return false
+		}
+		if startsWith(verbWords, rest) {
 			return true
 		}
+		line = rest
 	}
-	return false
 }
 
 // hasDate says whether a year or the time of a day stands in a line.
-func hasDate(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if !isDigit(s[i]) {
-			continue
+func hasDate(s string) bool { return hasClock(s) || hasYear(s, "20") || hasYear(s, "19") }
+
+// hasClock says whether a colon stands between the hour, of one digit or two, and two more digits.
+func hasClock(s string) bool {
+	for from := 0; ; {
+		next := strings.IndexByte(s[from:], ':')
+		if next < 0 {
+			return false
 		}
-		n := digits(s[i:])
-		if n == 4 && (s[i:i+2] == "19" || s[i:i+2] == "20") {
+		colon := from + next
+		from = colon + 1
+		hour := 0
+		for hour < colon && isDigit(s[colon-1-hour]) {
+			hour++
+		}
+		if (hour == 1 || hour == 2) && digits(s[from:]) == 2 {
 			return true
 		}
-		if rest := s[i+n:]; n <= 2 && len(rest) > 2 && rest[0] == ':' && digits(rest[1:]) == 2 {
-			return true
-		}
-		i += n
 	}
-	return false
+}
+
+// hasYear says whether a year of a century stands in a line.
+func hasYear(s, century string) bool {
+	for from := 0; ; {
+		next := strings.Index(s[from:], century)
+		if next < 0 {
+			return false
+		}
+		from += next
+		if (from == 0 || !isDigit(s[from-1])) && digits(s[from:]) == 4 {
+			return true
+		}
+		from++
+	}
 }
 
 // hasAddress says whether an address stands in a line.

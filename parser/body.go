@@ -6,9 +6,9 @@ import (
 	"github.com/mailflume/mailflume/event"
 )
 
-// structure makes the EmailBodyPart of a part and of the parts in it (RFC 8621, section 4.1.4).
-func (b *builder) structure(p *part) event.EmailBodyPart {
-	out := event.EmailBodyPart{Type: p.media.value}
+// structure fills in the EmailBodyPart of a part and of the parts in it (RFC 8621, section 4.1.4).
+func (b *builder) structure(p *part, out *event.EmailBodyPart) {
+	out.Type = p.media.value
 	if value, ok := p.header.first("Content-Language"); ok {
 		for _, tag := range strings.Split(validText(value), ",") {
 			if tag = strings.TrimSpace(tag); tag != "" {
@@ -26,11 +26,11 @@ func (b *builder) structure(p *part) event.EmailBodyPart {
 		if cid := contentID(p); cid != "" {
 			out.CID = ptr(cid)
 		}
-		out.SubParts = make([]event.EmailBodyPart, 0, len(p.parts))
-		for _, sub := range p.parts {
-			out.SubParts = append(out.SubParts, b.structure(sub))
+		out.SubParts = make([]event.EmailBodyPart, len(p.parts))
+		for i, sub := range p.parts {
+			b.structure(sub, &out.SubParts[i])
 		}
-		return out
+		return
 	}
 	leaf := &b.mail.leaves[p.leaf]
 	out.PartID, out.BlobID, out.Size = &leaf.PartID, &leaf.SHA256, leaf.Size
@@ -49,7 +49,6 @@ func (b *builder) structure(p *part) event.EmailBodyPart {
 			out.Charset = &leaf.Charset
 		}
 	}
-	return out
 }
 
 func ptr(s string) *string { return &s }
@@ -125,12 +124,22 @@ func isInline(p *event.EmailBodyPart, index int, multipartType string) bool {
 	return index == 0 || multipartType != "related" && (isMedia(p.Type) || p.Name == nil)
 }
 
-// bodies fills in the lists, and the flat text and HTML made from them.
-func (b *builder) bodies(root event.EmailBodyPart) {
-	l := bodyLists{[]event.EmailBodyPart{}, []event.EmailBodyPart{}, []event.EmailBodyPart{}} // empty, never null
-	l.split([]event.EmailBodyPart{root}, "mixed", false, true, true)
-	m := &b.mail.Mail
-	e := &m.Email
+// lists fills in the structure, and the lists made from it.
+func (b *builder) lists(root *part) bodyLists {
+	own := 0 // leaves of the message itself
+	for i := range b.mail.leaves {
+		if b.mail.leaves[i].Within == "" {
+			own++
+		}
+	}
+	// Nearly all mail has one text to show, in each of two lists, and the other leaves are attached.
+	const most = 8
+	room := make([]event.EmailBodyPart, 3+min(max(own-1, 0), most))
+	b.structure(root, &room[0])
+	l := bodyLists{text: room[1:1:2], html: room[2:2:3], attachments: room[3:3]} // empty, never null
+	l.split(room[:1], "mixed", false, true, true)
+	e := &b.mail.Email
+	e.BodyStructure = &room[0]
 	e.TextBody = l.text
 	e.HTMLBody = l.html
 	e.Attachments = l.attachments
@@ -142,6 +151,14 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 		p := &l.attachments[i]
 		e.HasAttachment = e.HasAttachment || p.Disposition != nil && *p.Disposition == "attachment" || p.CID == nil
 	}
+	return l
+}
+
+// bodies fills in the structure, the lists, and the flat text and HTML made from them.
+func (b *builder) bodies(root *part) {
+	l := b.lists(root)
+	m := &b.mail.Mail
+	e := &m.Email
 	var texts, replies, htmls []string
 	for i := range l.text {
 		p := &l.text[i]
@@ -174,7 +191,12 @@ func (b *builder) bodies(root event.EmailBodyPart) {
 	}
 	m.Text = withoutNUL(joinTexts(texts))
 	m.HTML = withoutNUL(joinTexts(htmls))
-	m.ReplyText = replyText(withoutNUL(joinTexts(replies)))
+	b.textLines = splitLines(m.Text, b.room.lines)
+	if reply := withoutNUL(joinTexts(replies)); reply == m.Text {
+		m.ReplyText = replyLines(b.textLines)
+	} else {
+		m.ReplyText = replyText(reply)
+	}
 	e.Preview = preview(m.Text)
 }
 
@@ -196,14 +218,15 @@ func joinTexts(texts []string) string {
 // attachments lists every leaf of the message itself whose bytes the body values do not hold whole, so that what is
 // stored and what is inline make up the message. That is the JMAP list, media in the body, and text that was cut off.
 func (b *builder) attachments(root *part) {
-	attached := make(map[string]bool)
-	for _, p := range b.mail.Email.Attachments {
-		attached[*p.PartID] = true
+	attached := b.mail.Email.Attachments // in the order of the leaves
+	if len(attached) > 0 {
+		b.mail.Attachments = make([]event.Attachment, 0, len(attached))
 	}
 	for i := range b.mail.leaves {
 		l := &b.mail.leaves[i]
-		value, isText := b.mail.Email.BodyValues[l.PartID]
-		if l.Within != "" || !attached[l.PartID] && isText && !value.IsTruncated {
+		if len(attached) > 0 && attached[0].PartID == &l.PartID {
+			attached = attached[1:]
+		} else if value, isText := b.mail.Email.BodyValues[l.PartID]; l.Within != "" || isText && !value.IsTruncated {
 			continue
 		}
 		b.mail.Attachments = append(b.mail.Attachments, event.Attachment{

@@ -86,28 +86,27 @@ func (h header) recipients(groups []header) []header {
 			continue
 		}
 		if seen[which] {
-			groups = append(groups, header{h.raw, h.fields[start:i], h.names})
+			groups = append(groups, header{h.raw, h.fields[start:i], h.names, h.twice})
 			start = i
 			clear(seen[:])
 		}
 		seen[which] = true
 	}
-	return append(groups, header{h.raw, h.fields[start:], h.names})
+	return append(groups, header{h.raw, h.fields[start:], h.names, h.twice})
 }
 
 // recipientFields name the recipient in a report.
 var recipientFields = [...]string{"Original-Recipient", "Final-Recipient"}
 
 // groupsInText reads the groups of a report that stands in a text, because it lost its parts on the way.
-func groupsInText(text string) []header {
-	if !strings.Contains(text, "ecipient:") {
+func groupsInText(lines textLines) []header {
+	if !strings.Contains(lines.text, "cipient:") {
 		return nil
 	}
-	lines := splitLines(text, nil)
 	for i := range lines.count() {
-		name, kind := fieldName(lines.at(i))
-		if kind == nameStrict && slices.ContainsFunc(recipientFields[:], func(known string) bool { return is(name, known) }) {
-			return fieldGroups([]byte(text[lines.spans[i].start:]), true)
+		name, ok := strictName(lines.at(i))
+		if ok && slices.ContainsFunc(recipientFields[:], func(known string) bool { return is(name, known) }) {
+			return fieldGroups([]byte(lines.text[lines.spans[i].start:]), true)
 		}
 	}
 	return nil
@@ -133,8 +132,7 @@ func scanHeader(text []byte, pos int) (header, int) {
 }
 
 // bounce reads a report of a message that was not delivered, or returns nil.
-func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
-	var b event.Bounce
+func bounce(root *part, r reports, m *event.Mail, text textLines) *event.Bounce {
 	bounced := lower(root.media.str("report-type")) == "delivery-status" || looksBounced(root.header, m)
 	told := false // the report says what happened, whatever it is
 	groups := r.status.blocks()
@@ -142,8 +140,9 @@ func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
 		if !bounced {
 			return nil
 		}
-		groups = groupsInText(cutText(m.Text, reportWindow))
+		groups = groupsInText(text.upTo(reportWindow))
 	}
+	var recipients []event.BouncedRecipient
 	for _, h := range groups {
 		one, action, ok := bouncedRecipient(h)
 		if !ok {
@@ -151,23 +150,27 @@ func bounce(root *part, r reports, m *event.Mail) *event.Bounce {
 		}
 		told = true
 		if action != "delivered" && action != "relayed" && action != "expanded" {
-			b.Recipients = append(b.Recipients, one)
+			recipients = append(recipients, one)
 		}
 	}
-	if len(b.Recipients) == 0 {
+	if len(recipients) == 0 {
 		if told || !bounced {
 			return nil
 		}
-		b.Recipients = []event.BouncedRecipient{{}}
+		recipients = make([]event.BouncedRecipient, 1)
 	}
-	completeBounce(&b, root, r, m)
-	return &b
+	b := &event.Bounce{Recipients: recipients}
+	completeBounce(b, root, r, m, text)
+	return b
 }
 
 // bouncedRecipient reads the fields of one recipient (RFC 3464, section 2.3).
 func bouncedRecipient(h header) (r event.BouncedRecipient, action string, ok bool) {
 	field := func(name string) string {
-		value, _ := h.first(name)
+		value, ok := h.first(name)
+		if !ok {
+			return ""
+		}
 		return printable(validText(value))
 	}
 	for _, name := range []string{"Original-Recipient", "Final-Recipient", "X-Actual-Recipient"} {
@@ -182,14 +185,22 @@ func bouncedRecipient(h header) (r event.BouncedRecipient, action string, ok boo
 	if r.Recipient == "" && action == "" && status == "" {
 		return r, "", false
 	}
-	_, diagnostic, typed := strings.Cut(field("Diagnostic-Code"), ";")
-	if !typed {
-		diagnostic = field("Diagnostic-Code")
+	diagnostic := field("Diagnostic-Code")
+	if _, text, typed := strings.Cut(diagnostic, ";"); typed {
+		diagnostic = text
 	}
-	r.Reason = cutText(strings.Join(strings.Fields(diagnostic), " "), maxReason)
+	r.Reason = cutText(singleSpaced(diagnostic), maxReason)
 	r.Status = preciseStatus(repliedStatus(r.Reason), preciseStatus(status, findStatus(r.Reason)))
 	r.Action = action
 	return r, action, true
+}
+
+// singleSpaced makes one space of white space.
+func singleSpaced(s string) string {
+	if s = strings.TrimSpace(s); plainRun(s) == len(s) {
+		return s
+	}
+	return strings.Join(strings.Fields(s), " ")
 }
 
 // maxReason is the longest reason in bytes.
@@ -209,11 +220,11 @@ func reportedAddress(value string) string {
 }
 
 // completeBounce looks in the text and in the original message for what the report does not say in fields.
-func completeBounce(b *event.Bounce, root *part, r reports, m *event.Mail) {
+func completeBounce(b *event.Bounce, root *part, r reports, m *event.Mail, text textLines) {
 	var notice textLines
 	var original string
 	if one := b.Recipients[0]; r.original == nil || len(b.Recipients) == 1 && (one.Recipient == "" || vague(one.Status) > 0 || one.Reason == "") {
-		notice, original = splitNotice(cutText(m.Text, reportWindow))
+		notice, original = splitNotice(text.upTo(reportWindow))
 	}
 	if one := &b.Recipients[0]; one.Recipient == "" && one.Status == "" {
 		if several := noticeRecipients(notice); len(several) > 1 {

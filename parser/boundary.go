@@ -109,6 +109,9 @@ func dashesAt(raw []byte, pos int) int {
 		if raw[pos] == '-' && pos > 1 && raw[pos-2] == '\n' {
 			return pos - 1
 		}
+		for pos < len(raw) && raw[pos] == '-' {
+			pos++
+		}
 	}
 }
 

@@ -12,19 +12,22 @@ import (
 
 // builders are kept for the next message: without what belongs to the last one, but with the room it took.
 var builders = sync.Pool{New: func() any {
-	const parts, text = 16, 8 << 10 // what nearly all mail has
-	return &builder{room: room{parts: make([]part, 0, parts), text: make([]byte, 0, text)}}
+	const parts, fields, text = 32, 256, 8 << 10 // what nearly all mail has
+	return &builder{room: room{parts: make([]part, 0, parts), fields: make([]field, 0, fields), text: make([]byte, 0, text)}}
 }}
 
 // room is memory that nothing in a Mail refers to.
 type room struct {
-	parts []part
-	text  []byte // of the part that is being decoded
+	parts  []part
+	fields []field    // of the headers of all parts
+	text   []byte     // of the part that is being decoded
+	lines  []lineSpan // of the text
 }
 
 // builder makes a Mail of a message.
 type builder struct {
 	room    room
+	walk    walk
 	options Options
 	limits  Limits
 	raw     []byte
@@ -34,21 +37,28 @@ type builder struct {
 	hint    string // the charset of the first text that names one
 	text    int    // bytes of body values so far
 
+	textLines textLines                   // of mail.Text
 	forms     map[string]textForm         // of texts that are not read as they stand, by part id
 	contained struct{ text, html string } // in a winmail.dat
 }
 
 // reset forgets the message.
 func (b *builder) reset() {
-	const most = 256 << 10
+	const mostText, mostLines = 256 << 10, 10_000
 	clear(b.room.parts)
-	if cap(b.room.text) > most {
-		b.room.text = nil
+	kept := room{parts: b.room.parts[:0], fields: b.room.fields[:0]}
+	if cap(b.room.text) <= mostText {
+		kept.text = b.room.text
 	}
-	*b = builder{room: room{parts: b.room.parts[:0], text: b.room.text}}
+	if cap(b.textLines.spans) <= mostLines {
+		kept.lines = b.textLines.spans
+	}
+	*b = builder{}
+	b.room = kept
 }
 
-func (b *builder) build() Mail {
+// build makes the Mail of the message.
+func (b *builder) build() {
 	m := &b.mail
 	m.Mail = empty(b.raw)
 	raw, bareCR := unixLines(b.raw)
@@ -56,10 +66,11 @@ func (b *builder) build() Mail {
 		b.defects.add(DefectHeaderBareCR, "")
 	}
 	b.lines = raw
-	w := newWalk(raw, b.limits, &b.defects)
+	w := &b.walk
+	w.start(raw, b.limits, &b.defects)
 	w.room = &b.room
 	root, _ := w.entity(0, place{id: "1", kind: "text/plain"})
-	m.header = root.header
+	m.raw, m.limits = b.raw, b.limits
 	if !root.header.isMail() {
 		m.reason = "The bytes have no header field that mail has."
 		b.defects.add(DefectHeaderNone, "")
@@ -69,14 +80,11 @@ func (b *builder) build() Mail {
 	root.leaves(b.leaf)
 	m.byID = index(m.leaves)
 	b.fields(root.header)
-	structure := b.structure(root)
-	m.Email.BodyStructure = &structure
-	b.bodies(structure)
+	b.bodies(root)
 	b.attachments(root)
-	m.Class = classify(root, &m.Mail)
+	m.Class = classify(root, &m.Mail, b.textLines)
 	m.Auth = authentication(root.header, b.options.AuthServIDs)
 	m.Defects = append(m.Defects, b.defects.list...)
-	return *m
 }
 
 // charsetHint returns the charset of the first text part that names one which is more than ASCII.
@@ -89,11 +97,14 @@ func charsetHint(root *part) string {
 			}
 		}
 	})
-	return cmpOr(hint, wordHint(root.header))
+	if hint == "" {
+		hint = wordHint(&root.header)
+	}
+	return hint
 }
 
 // wordHint returns the charset of the first encoded word of the subject or the sender, if it is more than ASCII.
-func wordHint(h header) string {
+func wordHint(h *header) string {
 	const longest = 80
 	for _, f := range h.fields {
 		if !h.named(f, "Subject") && !h.named(f, "From") {
@@ -271,21 +282,23 @@ func newlines(b []byte) string {
 	}
 	var out strings.Builder
 	out.Grow(len(b))
-	for len(b) > 0 {
-		end := bytes.IndexByte(b, '\n')
-		if end < 0 {
+	for {
+		start := bytes.IndexByte(b, '\r')
+		if start < 0 {
 			out.Write(b)
-			break
+			return out.String()
 		}
-		line := b[:end]
-		for len(line) > 0 && line[len(line)-1] == '\r' {
-			line = line[:len(line)-1]
+		end := start
+		for end < len(b) && b[end] == '\r' {
+			end++
 		}
-		out.Write(line)
-		out.WriteByte('\n')
-		b = b[end+1:]
+		if end < len(b) && b[end] == '\n' {
+			out.Write(b[:start])
+		} else {
+			out.Write(b[:end])
+		}
+		b = b[end:]
 	}
-	return out.String()
 }
 
 // withoutNUL takes out what many databases do not store.

@@ -29,17 +29,21 @@ func trimRight[T string | []byte](b T) T {
 	return b
 }
 
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
+// unhex returns the value of a hexadecimal digit, or -1.
+func unhex(c byte) int { return int(hexValue[c]) }
+
+var hexValue = func() (table [256]int8) {
+	for c := range table {
+		table[c] = -1
 	}
-	return -1
-}
+	for value, digit := range []byte("0123456789abcdef") {
+		table[digit] = int8(value)
+		if digit >= 'a' {
+			table[digit-'a'+'A'] = int8(value)
+		}
+	}
+	return table
+}()
 
 // lower is strings.ToLower for ASCII: it does not touch, and so cannot break, other bytes.
 func lower(s string) string {

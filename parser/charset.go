@@ -104,6 +104,9 @@ const (
 
 // findCharset looks a label up the way real mail writes it.
 func findCharset(label string) charset {
+	if label == "" || label == "utf-8" || label == "us-ascii" {
+		return charset{kind: charsetUTF8}
+	}
 	label = cleanLabel(label)
 	cs := listed(label)
 	if cs.kind == charsetUnknown {
@@ -146,7 +149,11 @@ func listed(label string) charset {
 // cleanLabel takes off what does not belong to a label: quotes, comments, a language tag (RFC 2231, section 5), another
 // "charset=", and the escape that quoted-printable makes of an equals sign.
 func cleanLabel(label string) string {
-	if known, ok := commonWords[label]; ok || label == "" {
+	switch label {
+	case "", "utf-8", "us-ascii", "iso-8859-1":
+		return label
+	}
+	if known, ok := commonWords[label]; ok {
 		return known
 	}
 	if _, ok := charsetAliases[label]; ok {

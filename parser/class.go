@@ -9,7 +9,7 @@ import (
 )
 
 // classify says what kind of message it is, from its header, its parts and its text.
-func classify(root *part, m *event.Mail) event.Class {
+func classify(root *part, m *event.Mail, text textLines) event.Class {
 	h := root.header
 	var c event.Class
 	r := findReports(root)
@@ -21,7 +21,7 @@ func classify(root *part, m *event.Mail) event.Class {
 	c.Placeholder = isPlaceholder(h, m)
 	c.Calendar = invitation(root)
 	if c.Complaint = complaint(r); c.Complaint == nil {
-		c.Bounce = bounce(root, r, m)
+		c.Bounce = bounce(root, r, m, text)
 	}
 	return c
 }

@@ -2,7 +2,6 @@ package parser
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"hash"
 	"io"
 	"strings"
@@ -157,8 +156,11 @@ func hexSum(h hash.Hash) string {
 }
 
 func hexOf(sum [sha256.Size]byte) string {
+	const digits = "0123456789abcdef"
 	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], sum[:])
+	for i, b := range sum {
+		text[2*i], text[2*i+1] = digits[b>>4], digits[b&15]
+	}
 	return string(text[:])
 }
 

@@ -2,6 +2,7 @@ package parser
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 
@@ -110,9 +111,6 @@ func decodeTable(b []byte, cs charset) text {
 	if cs.kr {
 		b = unshift(b)
 	}
-	if table, ok := cs.enc.(*charmap.Charmap); ok && table.DecodeByte('a') == 'a' && isASCII(b) {
-		return text{value: string(b)}
-	}
 	if table, ok := cs.enc.(*charmap.Charmap); ok {
 		return decodeBytes(b, table)
 	}
@@ -126,11 +124,22 @@ func decodeTable(b []byte, cs charset) text {
 
 // decodeBytes decodes a charset of one byte a character.
 func decodeBytes(b []byte, table *charmap.Charmap) text {
+	hasASCII := table.DecodeByte('a') == 'a' // all but EBCDIC
+	if hasASCII && isASCII(b) {
+		return text{value: string(b)}
+	}
 	var t text
 	var out strings.Builder
 	out.Grow(len(b) + len(b)/8)
-	for _, c := range b {
-		r := table.DecodeByte(c)
+	for i := 0; i < len(b); i++ {
+		if hasASCII {
+			n := asciiRun(b[i:])
+			out.Write(b[i : i+n])
+			if i += n; i == len(b) {
+				break
+			}
+		}
+		r := table.DecodeByte(b[i])
 		if r == utf8.RuneError {
 			t.defect = DefectCharsetBroken
 		}
@@ -193,13 +202,19 @@ func unshift(b []byte) []byte {
 	return out
 }
 
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return false
-		}
+func isASCII(b []byte) bool { return asciiRun(b) == len(b) }
+
+// asciiRun returns how many bytes of ASCII b starts with. It looks at eight at a time.
+func asciiRun(b []byte) int {
+	const eight, highBits = 8, 0x8080808080808080
+	n := 0
+	for n+eight <= len(b) && binary.LittleEndian.Uint64(b[n:])&highBits == 0 {
+		n += eight
 	}
-	return true
+	for n < len(b) && b[n] < utf8.RuneSelf {
+		n++
+	}
+	return n
 }
 
 // escapesJapanese says whether unlabelled bytes switch to JIS X 0208 as ISO-2022-JP does.

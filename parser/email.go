@@ -2,7 +2,6 @@ package parser
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -12,13 +11,6 @@ import (
 
 // single are the fields that may stand once (RFC 5322, section 3.6).
 var single = [...]string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
-
-var singleNames = func() (names nameSet) {
-	for _, name := range single {
-		names.add(nameBit(name))
-	}
-	return names
-}()
 
 // fields fills in what the header of the message says (RFC 8621, section 4.1.2 and 4.1.3).
 func (b *builder) fields(h header) {
@@ -39,7 +31,11 @@ func (b *builder) fields(h header) {
 		e.Subject = &subject
 	}
 	if value, ok := h.last("Date"); ok {
-		t, odd, ok := parseDate(validText(value))
+		t, ok := properDate(string(value))
+		odd := false
+		if !ok {
+			t, odd, ok = parseDate(validText(value))
+		}
 		switch {
 		case !ok:
 			b.defects.add(DefectDateUnreadable, "")
@@ -54,20 +50,9 @@ func (b *builder) fields(h header) {
 
 // duplicates notes the fields that may stand once and stand twice.
 func (b *builder) duplicates(h header) {
-	var found [len(single)]int
-	for _, f := range h.fields {
-		if !singleNames.has(nameBit(h.name(f))) {
-			continue
-		}
-		for i, name := range single {
-			if h.named(f, name) {
-				found[i]++
-			}
-		}
-	}
-	for i, n := range found {
-		if n > 1 {
-			b.defects.addDetail(DefectHeaderDuplicate, "", single[i])
+	for _, name := range single {
+		if h.twice.has(nameBit(name)) && h.count(name) > 1 {
+			b.defects.addDetail(DefectHeaderDuplicate, "", name)
 		}
 	}
 }
@@ -96,7 +81,7 @@ func (b *builder) rawFields(h header) []event.EmailHeader {
 
 // validText makes bytes valid UTF-8 as RFC 8621, section 4.1.2.1, says it for the raw form of a field.
 func validText(b []byte) string {
-	if !slices.ContainsFunc(b, func(c byte) bool { return c == 0 || c >= utf8.RuneSelf }) {
+	if isASCII(b) && bytes.IndexByte(b, 0) < 0 {
 		return string(b)
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(string(b), "\ufffd"), "\x00", "")
@@ -150,12 +135,12 @@ func preview(s string) string {
 			out[end] = ' '
 			end, n, space = end+1, n+1, false
 		}
-		letters := 1
-		for size < len(s) && n+letters < maxPreview && s[size] > ' ' && s[size] < utf8.RuneSelf {
-			size, letters = size+1, letters+1
-		}
 		if n == maxPreview {
 			break
+		}
+		letters := 1
+		if run := plainRun(s[:min(len(s), maxPreview-n)]); run > 0 {
+			size, letters = run, run
 		}
 		end += copy(out[end:], s[:size])
 		n += letters

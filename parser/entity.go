@@ -13,10 +13,10 @@ func (p *part) classify(kind string, limits Limits, note notes) (types int) {
 		note.add(DefectTypeDuplicate)
 	}
 	if ok {
-		p.media = parseMedia(value, limits.Params)
+		p.media = readMedia(value, limits.Params, p.typeRoom[:])
 	}
 	if value, ok := p.header.first("Content-Disposition"); ok {
-		p.disposition = parseMedia(value, limits.Params)
+		p.disposition = readMedia(value, limits.Params, p.dispositionRoom[:])
 	}
 	if p.media.more || p.disposition.more {
 		note.add(DefectLimitParams)
@@ -71,17 +71,17 @@ func (p *part) readTransfer(note notes) {
 
 // validType says whether s is type/subtype, both tokens.
 func validType(s string) bool {
-	kind, sub, ok := strings.Cut(s, "/")
 	const longest = 255
-	if !ok || kind == "" || sub == "" || len(s) > longest {
+	slash := strings.IndexByte(s, '/')
+	if slash <= 0 || slash == len(s)-1 || len(s) > longest {
 		return false
 	}
 	for i := range len(s) {
-		if s[i] != '/' && !isToken(s[i]) {
+		if i != slash && !isToken(s[i]) {
 			return false
 		}
 	}
-	return strings.IndexByte(sub, '/') < 0
+	return true
 }
 
 // fileName returns the name of the part as its header says it, decoded, or "". differ says that the two places for a name
@@ -104,8 +104,8 @@ func (p *part) fileName(w words) (name string, differ bool) {
 
 // name returns a parameter that is a file name, decoded, or "".
 func (m *media) name(which string, w words) string {
-	param, ok := m.get(which)
-	if !ok || len(bytes.TrimSpace(param.value)) == 0 {
+	param := m.get(which)
+	if param == nil || len(bytes.TrimSpace(param.value)) == 0 {
 		return ""
 	}
 	if !param.extended {

@@ -18,6 +18,7 @@ type header struct {
 	raw    []byte
 	fields []field
 	names  nameSet // most names that are asked for are not there
+	twice  nameSet // those that may stand more than once
 }
 
 // nameSet holds a bit for each name that may be in it.
@@ -44,8 +45,8 @@ func (h *header) first(name string) ([]byte, bool) {
 	if !h.names.has(nameBit(name)) {
 		return nil, false
 	}
-	for _, f := range h.fields {
-		if h.named(f, name) {
+	for i := range h.fields {
+		if f := h.fields[i]; h.named(f, name) {
 			return unfold(h.value(f)), true
 		}
 	}
@@ -147,30 +148,49 @@ const (
 	nameStrict
 )
 
+// longestFieldName is how long a field name can be, with its colon.
+const longestFieldName = 1000
+
+// strictName returns the proper name, with its colon right behind it, that a line starts with. It reads no further than the
+// name.
+func strictName[T string | []byte](line T) (name T, ok bool) {
+	line = line[:min(len(line), longestFieldName)]
+	end := 0
+	for end < len(line) && nameBytes[line[end]] {
+		end++
+	}
+	return line[:end], end > 0 && end < len(line) && line[end] == ':'
+}
+
+// nameBytes are the bytes that may stand in a field name (RFC 5322, section 3.6.8).
+var nameBytes = func() (set byteSet) {
+	for c := byte('!'); c < 0x7f; c++ {
+		set[c] = c != ':'
+	}
+	return set
+}()
+
 // fieldName looks at the start of a line for a field name. It reads no further than the colon, and no further than a name
 // can be long.
 func fieldName[T string | []byte](line T) (name T, kind nameKind) {
-	const longest = 1000
-	line = line[:min(len(line), longest)]
-	end := 0 // of what is a proper name
-	for end < len(line) && line[end] > ' ' && line[end] < 0x7f && line[end] != ':' {
-		end++
+	name, ok := strictName(line)
+	if ok {
+		return name, nameStrict
 	}
-	if end > 0 && end < len(line) && line[end] == ':' {
-		return line[:end], nameStrict
-	}
-	colon := end
+	line = line[:min(len(line), longestFieldName)]
+	proper := len(name)
+	colon := proper
 	for colon < len(line) && line[colon] != ':' {
 		colon++
 	}
 	if colon == len(line) {
-		return name, nameNone
+		return line[:0], nameNone
 	}
 	name = trimRight(line[:colon])
 	switch len(name) {
 	case 0:
 		return name, nameNone
-	case end:
+	case proper:
 		return name, nameSpaced
 	}
 	return name, nameOdd

@@ -27,6 +27,10 @@ var fieldRoom = sync.Pool{New: func() any { f := make([]field, 0, 64); return &f
 
 // scan returns the header and where the body starts.
 func (s *headerScan) scan() (h header, body int) {
+	const usual = 64
+	if s.walk != nil && s.walk.room != nil && cap(s.walk.room.fields)-len(s.walk.room.fields) >= usual {
+		return s.scanInto(&s.walk.room.fields)
+	}
 	room := fieldRoom.Get().(*[]field)
 	s.header = header{raw: s.raw, fields: (*room)[:0]}
 	body = s.lines()
@@ -42,6 +46,19 @@ func (s *headerScan) scan() (h header, body int) {
 	return h, body
 }
 
+// scanInto is scan with the fields where there is room for them, as far as it goes.
+func (s *headerScan) scanInto(room *[]field) (h header, body int) {
+	used := len(*room)
+	s.header = header{raw: s.raw, fields: (*room)[used:]}
+	body = s.lines()
+	if end := used + len(s.header.fields); end <= cap(*room) {
+		*room = (*room)[:end]
+	}
+	h = s.header
+	h.fields = slices.Clip(h.fields)
+	return h, body
+}
+
 // lines reads the fields and returns where the body starts.
 func (s *headerScan) lines() int {
 	if !s.part {
@@ -49,14 +66,20 @@ func (s *headerScan) lines() int {
 	}
 	for s.pos < len(s.raw) {
 		line, next := lineAt(s.raw, s.pos)
+		dashed := len(line) > 1 && line[0] == '-' && line[1] == '-'
+		if name, ok := strictName(line); ok && !dashed {
+			s.add(s.pos, s.pos+len(name), s.pos+len(line))
+			s.pos = next
+			continue
+		}
 		switch {
 		case blank(line):
 			if !s.fold(line, next) {
 				return next
 			}
-		case bytes.HasPrefix(line, []byte("--")) && s.delimits(line):
+		case dashed && s.delimits(line):
 			return s.pos
-		case bytes.HasPrefix(line, []byte("--")) && s.ownBoundary(line):
+		case dashed && s.ownBoundary(line):
 			s.notes.add(DefectHeaderNoBlank)
 			return s.pos
 		case folded(line) && len(s.header.fields) > 0:
@@ -143,8 +166,8 @@ func (s *headerScan) mailFieldFollows(next int) bool {
 			break
 		}
 		line, after := lineAt(s.raw, next)
-		name, kind := fieldName(line)
-		if kind != nameStrict {
+		name, ok := strictName(line)
+		if !ok {
 			break
 		}
 		if isMailField(name) {
@@ -172,7 +195,7 @@ func (s *headerScan) take(line []byte, next int) bool {
 	switch kind {
 	case nameStrict:
 		if at == s.pos {
-			s.add(name, at, line)
+			s.add(at, at+len(name), at+len(line))
 			return true
 		}
 	case nameSpaced:
@@ -198,7 +221,7 @@ func (s *headerScan) take(line []byte, next int) bool {
 		return false
 	}
 	s.notes.add(DefectHeaderName)
-	s.add(name, at, line)
+	s.add(at, at+len(name), at+len(line))
 	return true
 }
 
@@ -258,21 +281,26 @@ func (s *headerScan) join(line []byte) bool {
 	return true
 }
 
-// add keeps a field whose line starts at the given place.
-func (s *headerScan) add(name []byte, at int, line []byte) {
-	s.open = len(s.header.fields) < s.limits.HeaderFields && s.bytes < s.limits.HeaderBytes
+// add keeps a field: where its name starts and ends, and its line.
+func (s *headerScan) add(at, nameEnd, end int) {
+	h := &s.header
+	s.open = len(h.fields) < s.limits.HeaderFields && s.bytes < s.limits.HeaderBytes
 	if !s.open {
 		s.notes.add(DefectLimitHeader)
 		return
 	}
-	start := at + len(name) + 1
+	start := nameEnd + 1
 	for s.raw[start-1] != ':' {
 		start++
 	}
-	s.header.names.add(nameBit(name))
-	s.header.fields = append(s.header.fields, field{at: at, nameEnd: at + len(name), start: start, end: start})
+	bit := nameBit(s.raw[at:nameEnd])
+	if h.names.has(bit) {
+		h.twice.add(bit)
+	}
+	h.names.add(bit)
+	h.fields = append(h.fields, field{at: at, nameEnd: nameEnd, start: start, end: start})
 	s.end = start
-	s.extend(at + len(line))
+	s.extend(end)
 }
 
 // extend lets the value of the last field reach up to end.

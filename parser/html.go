@@ -148,6 +148,11 @@ func (w *htmlWriter) text(s string) {
 			s = s[n:]
 			continue
 		}
+		if end := plainRun(s); end > 0 {
+			w.plain(s[:end])
+			s = s[end:]
+			continue
+		}
 		end := 1
 		for end < len(s) && htmlSpace(s[end:]) == 0 {
 			end++
@@ -170,7 +175,31 @@ func htmlSpace(s string) int {
 	return 0
 }
 
-// word writes letters, after the breaks and the space that are due.
+// plainRun returns the length of the ASCII words that a text starts with, one space between each: what can be written as it
+// stands.
+func plainRun(s string) int {
+	for i := 0; ; i++ {
+		word := i
+		for i < len(s) && s[i] > ' ' && s[i] < utf8.RuneSelf {
+			i++
+		}
+		if i == word {
+			return max(word-1, 0) // without the space before it
+		}
+		if i == len(s) || s[i] != ' ' {
+			return i
+		}
+	}
+}
+
+// plain writes letters that are all visible, after the breaks and the space that are due.
+func (w *htmlWriter) plain(s string) {
+	w.due()
+	w.out.WriteString(s)
+	w.space, w.written = false, true
+}
+
+// word writes letters without those that nobody sees.
 func (w *htmlWriter) word(s string) {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf || s[i] == 0 {
@@ -178,12 +207,9 @@ func (w *htmlWriter) word(s string) {
 			break
 		}
 	}
-	if s == "" {
-		return
+	if s != "" {
+		w.plain(s)
 	}
-	w.due()
-	w.out.WriteString(s)
-	w.space, w.written = false, true
 }
 
 // visible takes out what nobody sees: soft hyphens, and spaces without a width that only hide from filters. Persian and the

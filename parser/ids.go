@@ -2,7 +2,6 @@ package parser
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"unicode"
 )
@@ -15,11 +14,11 @@ func messageIDs(value []byte) (ids []string, odd bool) {
 		if open < 0 {
 			break
 		}
-		closing := bytes.IndexAny(value[open+1:], "<>")
-		end := open + 1 + closing
-		if closing < 0 {
-			odd, end = true, len(value)
+		end := open + 1
+		for end < len(value) && value[end] != '>' && value[end] != '<' {
+			end++
 		}
+		odd = odd || end == len(value)
 		if id := cleanID(value[open+1 : end]); id != "" {
 			if ids == nil {
 				const many = 100
@@ -55,7 +54,7 @@ func messageIDs(value []byte) (ids []string, odd bool) {
 
 // cleanID takes white space and control characters out of an id.
 func cleanID(id []byte) string {
-	if !slices.ContainsFunc(id, func(c byte) bool { return c <= ' ' || c >= 0x7f }) {
+	if isVisible(id) {
 		return string(id)
 	}
 	return strings.Map(func(r rune) rune {
@@ -64,4 +63,14 @@ func cleanID(id []byte) string {
 		}
 		return r
 	}, strings.ToValidUTF8(string(id), "\ufffd"))
+}
+
+// isVisible says whether all bytes are letters, digits or signs of ASCII.
+func isVisible(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }

@@ -34,7 +34,11 @@ func splitLines(s string, room []lineSpan) textLines {
 				line = strings.TrimLeftFunc(line, unicode.IsSpace)
 				from = end - len(line)
 			}
-			line = strings.TrimSpace(line)
+		}
+		if line != "" {
+			if c := line[len(line)-1]; c <= ' ' || c >= utf8.RuneSelf {
+				line = strings.TrimRightFunc(line, unicode.IsSpace)
+			}
 		}
 		lines.spans = append(lines.spans, lineSpan{int32(start), int32(end), int32(from), int32(from + len(line))})
 		start = end + 1
@@ -44,6 +48,14 @@ func splitLines(s string, room []lineSpan) textLines {
 
 // slice returns some of the lines.
 func (l textLines) slice(first, end int) textLines { return textLines{l.text, l.spans[first:end]} }
+
+// upTo returns the lines of the first n bytes of the text.
+func (l textLines) upTo(n int) textLines {
+	if len(l.text) <= n {
+		return l
+	}
+	return splitLines(cutText(l.text, n), nil)
+}
 
 func (l textLines) count() int { return len(l.spans) }
 

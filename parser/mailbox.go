@@ -2,9 +2,7 @@ package parser
 
 import (
 	"bytes"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/mailflume/mailflume/event"
 )
@@ -91,7 +89,7 @@ func (s *addressScan) bareWords(fields [][]byte, name string) bool {
 
 // spaced returns the words of a phrase, or nothing if it is one.
 func spaced(phrase []byte) [][]byte {
-	if !slices.ContainsFunc(phrase, func(c byte) bool { return c <= ' ' || c >= utf8.RuneSelf }) {
+	if isVisible(phrase) {
 		return nil
 	}
 	return bytes.Fields(phrase)
@@ -105,6 +103,9 @@ func isAddressWord(word []byte) bool {
 
 // email cleans an address: no white space outside quotes, no comments, no mailto, no brackets around it.
 func (s *addressScan) email(b []byte) string {
+	if isPlainAddress(b) {
+		return string(b)
+	}
 	b = trim(b)
 	for len(b) > 0 && (b[0] == '<' || b[0] == '>') {
 		b = trim(b[1:])
@@ -126,13 +127,23 @@ func (s *addressScan) email(b []byte) string {
 		return s.words.decode(b)
 	}
 	address := s.words.decode(b)
-	if strings.ContainsAny(address, " \t") && !strings.Contains(address, `"`) {
+	if strings.IndexByte(address, ' ') >= 0 && !strings.Contains(address, `"`) {
 		s.odd = true
 		if strings.Contains(address, "@") {
 			address = strings.Join(strings.Fields(address), "")
 		}
 	}
 	return address
+}
+
+// isPlainAddress says whether an address is to be read as it stands.
+func isPlainAddress(b []byte) bool {
+	for _, c := range b {
+		if c != '@' && !isToken(c) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *addressScan) add(name, email string) {

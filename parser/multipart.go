@@ -23,6 +23,9 @@ type part struct {
 	leaf        int    // its place among the leaves of the message
 	parts       []*part
 	root        *part
+
+	typeRoom        [3]param // of media, as many as nearly all parts have
+	dispositionRoom [1]param
 }
 
 // walk takes a message apart in one pass: a line that starts with "--" is compared with the boundaries of all multiparts
@@ -31,17 +34,28 @@ type walk struct {
 	raw     []byte
 	limits  Limits
 	defects *defects
+	parts   int
 	count   *int  // parts so far, shared with the walks of encoded messages
-	room    *room // for parts; nil if there is none
+	room    *room // for parts and their headers; nil if there is none
 	unwraps int
 	guesses int
-	open    []openBoundary // of the multiparts that are open, innermost last
-	lengths uint64         // a bit for each length that one of them has, modulo 64
-	spaced  int            // how many of them end in white space that counts
+	open    []openBoundary  // of the multiparts that are open, innermost last
+	few     [4]openBoundary // where they are as long as they are few
+	lengths uint64          // a bit for each length that one of them has, modulo 64
+	spaced  int             // how many of them end in white space that counts
 }
 
 func newWalk(raw []byte, limits Limits, d *defects) *walk {
-	return &walk{raw: raw, limits: limits, defects: d, count: new(int)}
+	w := new(walk)
+	w.start(raw, limits, d)
+	return w
+}
+
+// start prepares for a message.
+func (w *walk) start(raw []byte, limits Limits, d *defects) {
+	*w = walk{raw: raw, limits: limits, defects: d}
+	w.count = &w.parts
+	w.open = w.few[:0]
 }
 
 func (w *walk) newPart() *part {
@@ -138,8 +152,10 @@ func (at place) defectID() string {
 
 // multipart reads the parts of p, whose body starts at the given place.
 func (w *walk) multipart(p *part, body int, at place) delimiter {
-	param, _ := p.media.get("boundary")
-	boundary := w.boundary(string(bytes.TrimLeft(param.value, " \t")), body)
+	boundary := ""
+	if param := p.media.get("boundary"); param != nil {
+		boundary = w.boundary(string(bytes.TrimLeft(param.value, " \t")), body)
+	}
 	guessed := false
 	if boundary == "" {
 		w.defects.add(DefectBoundaryNone, at.defectID())
@@ -208,6 +224,10 @@ func (w *walk) children(p *part, body int, boundary string, at place) delimiter 
 		child, next := w.entity(d.after, place{
 			id: id, within: at.within, kind: kind, depth: at.depth + 1, inside: at.inside, part: true,
 		})
+		if p.parts == nil {
+			const usual = 4
+			p.parts = make([]*part, 0, usual)
+		}
 		p.parts = append(p.parts, child)
 		d = next
 	}
@@ -256,7 +276,8 @@ func (w *walk) message(p *part, body int, at place) delimiter {
 		p.body = w.raw[min(body, d.before):d.before]
 		if w.unwraps < w.limits.Unwraps && *w.count < w.limits.Parts {
 			decoded, _ := decodeAll(p.transfer, p.body)
-			sub := &walk{raw: decoded, limits: w.limits, defects: w.defects, count: w.count, unwraps: w.unwraps + 1}
+			sub := newWalk(decoded, w.limits, w.defects)
+			sub.count, sub.room, sub.unwraps = w.count, w.room, w.unwraps+1
 			p.root, _ = sub.entity(0, inner)
 		}
 		return d
@@ -278,6 +299,6 @@ func (w *walk) fieldAt(pos int) bool {
 		pos++
 	}
 	line, _ := lineAt(w.raw, pos)
-	_, kind := fieldName(line)
-	return kind == nameStrict
+	_, ok := strictName(line)
+	return ok
 }

@@ -16,12 +16,15 @@ const maxName = 120
 // characters, composed (NFC), not hidden, not one of the names that Windows reserves, at most maxName bytes with its
 // extension kept.
 func safeName(name, partID, kind string) string {
+	if name == "" {
+		return unnamed(partID, kind)
+	}
 	name = baseName(strings.ToValidUTF8(name, ""))
 	name = norm.NFC.String(strings.Map(safeRune, name))
 	name = strings.TrimRight(strings.TrimSpace(name), ". ")
 	name = strings.TrimLeft(name, ". ")
 	if name == "" {
-		return "part-" + strings.ReplaceAll(shortTail(partID), ".", "-") + extensions[kind]
+		return unnamed(partID, kind)
 	}
 	stem, _, _ := strings.Cut(name, ".")
 	if reserved[strings.ToLower(strings.TrimSpace(stem))] {
@@ -35,6 +38,11 @@ func safeName(name, partID, kind string) string {
 		name = strings.TrimRight(cutText(name[:len(name)-len(ext)], maxName-len(ext)), ". ") + ext
 	}
 	return name
+}
+
+// unnamed is the name of a part that has none.
+func unnamed(partID, kind string) string {
+	return "part-" + strings.ReplaceAll(shortTail(partID), ".", "-") + extensions[kind]
 }
 
 // baseName is what stands behind the last slash or backslash.

@@ -7,23 +7,23 @@ import (
 	"github.com/mailflume/mailflume/event"
 )
 
-// splitNotice splits the text of a bounce into what the server says and the message it returns, which starts at the first
-// header block in the text.
-func splitNotice(text string) (notice textLines, original string) {
+// splitNotice splits the text of a bounce into what the server says and the header of the message it returns, which is the
+// first header block in the text.
+func splitNotice(lines textLines) (notice textLines, original string) {
 	const window, enough = 8, 3
-	lines := splitLines(text, nil)
 	for i := range lines.count() {
 		if !startsMessage(lines.trimmed(i)) {
 			continue
 		}
 		found := 0
 		for next := i; next < min(lines.count(), i+window); next++ {
-			if name, kind := fieldName(lines.trimmed(next)); kind == nameStrict && isMailField(name) {
+			if name, ok := strictName(lines.trimmed(next)); ok && isMailField(name) {
 				found++
 			}
 		}
 		if found >= enough {
-			return lines.slice(0, i), unindent(text[lines.spans[i].start:])
+			block, _, _ := strings.Cut(lines.text[lines.spans[i].start:], "\n\n")
+			return lines.slice(0, i), unindent(block)
 		}
 	}
 	return lines, ""
@@ -36,8 +36,8 @@ var returnedFields = [...]string{
 
 // startsMessage says whether a line is one of returnedFields.
 func startsMessage(line string) bool {
-	name, kind := fieldName(line)
-	return kind == nameStrict && slices.ContainsFunc(returnedFields[:], func(known string) bool { return is(name, known) })
+	name, ok := strictName(line)
+	return ok && slices.ContainsFunc(returnedFields[:], func(known string) bool { return is(name, known) })
 }
 
 // unindent takes off the indent that the first line has.
@@ -209,9 +209,15 @@ func vague(status string) int {
 
 // hasReplyCode says whether a line holds an SMTP reply that refuses something: "550 no such user".
 func hasReplyCode(line string) bool {
-	for i := range len(line) {
-		if c := line[i]; (c == '4' || c == '5') && startsReply(line, i) {
-			return true
+	for _, class := range []byte("45") {
+		for i := 0; ; i++ {
+			next := strings.IndexByte(line[i:], class)
+			if next < 0 {
+				break
+			}
+			if i += next; startsReply(line, i) {
+				return true
+			}
 		}
 	}
 	return false
@@ -229,20 +235,24 @@ func addressIn(line string) (address string, whole bool) {
 	if at <= 0 || len(line) > maxReason {
 		return "", false
 	}
-	const ends = " \t<>()[]{}\"',;:|=*"
-	start := strings.LastIndexAny(line[:at], ends) + 1
-	end := len(line)
-	if i := strings.IndexAny(line[at:], ends); i >= 0 {
-		end = at + i
+	start, end := at, at
+	for start > 0 && !aroundAddress[line[start-1]] {
+		start--
+	}
+	for end < len(line) && !aroundAddress[line[end]] {
+		end++
 	}
 	address = strings.TrimRight(line[start:end], ".")
 	local, domain, _ := strings.Cut(address, "@")
 	if local == "" || !strings.Contains(domain, ".") {
 		return "", false
 	}
-	around := strings.Trim(line[:start]+line[end:], ends)
-	return address, around == "" || line[0] == '<' && start == 1
+	alone := trimSet(line[:start], &aroundAddress) == "" && trimSet(line[end:], &aroundAddress) == ""
+	return address, alone || line[0] == '<' && start == 1
 }
+
+// aroundAddress are the bytes that end an address.
+var aroundAddress = bytesOf(" \t<>()[]{}\"',;:|=*")
 
 func isDaemon(address string) bool {
 	local, _, _ := strings.Cut(lower(address), "@")

@@ -23,23 +23,20 @@ type media struct {
 	twice  bool // a parameter stands twice
 }
 
-// get returns a parameter, the RFC 2231 form before the plain one.
-func (m *media) get(name string) (param, bool) {
+// get returns a parameter, the RFC 2231 form before the plain one, or nil.
+func (m *media) get(name string) *param {
 	var plain *param
 	for i := range m.params {
 		p := &m.params[i]
 		switch {
 		case p.name != name:
 		case p.extended:
-			return *p, true
+			return p
 		case plain == nil:
 			plain = p
 		}
 	}
-	if plain == nil {
-		return param{}, false
-	}
-	return *plain, true
+	return plain
 }
 
 // word returns the lower case of a word. The words that nearly all mail uses take no memory.
@@ -64,7 +61,10 @@ var commonWords = func() map[string]string {
 }()
 
 func (m *media) str(name string) string {
-	p, _ := m.get(name)
+	p := m.get(name)
+	if p == nil {
+		return ""
+	}
 	value := bytes.TrimSpace(p.value)
 	if known, ok := commonWords[string(value)]; ok && known == string(value) {
 		return known
@@ -72,20 +72,26 @@ func (m *media) str(name string) string {
 	return string(value)
 }
 
-// parseMedia reads an unfolded value. It never loses a parameter because of what stands beside it.
-func parseMedia(value []byte, limit int) media {
+// parseMedia reads an unfolded value.
+func parseMedia(value []byte, limit int) media { return readMedia(value, limit, nil) }
+
+// readMedia is parseMedia with the parameters where there is room for them, as far as it goes. It never loses a parameter
+// because of what stands beside it.
+func readMedia(value []byte, limit int, room []param) media {
 	var m media
 	s := paramScan{text: value}
 	head := s.head()
 	if bytes.IndexByte(head, '/') >= 0 && bytes.IndexByte(head, ' ') >= 0 { // "text / html"
 		head = bytes.ReplaceAll(bytes.ReplaceAll(head, []byte(" /"), []byte{'/'}), []byte("/ "), []byte{'/'})
 	}
-	if !validHead(head) {
+	if validHead(head) {
+		m.value = word(head)
+	} else {
 		s.repair = true
-		head = cleanHead(head)
+		m.value = strings.ToValidUTF8(word(cleanHead(head)), "\ufffd")
 	}
-	m.value = strings.ToValidUTF8(word(head), "\ufffd")
-	if n := bytes.Count(value, []byte{'='}); n > 0 {
+	m.params = room[:0:len(room)]
+	if n := bytes.Count(value, []byte{'='}); n > len(room) {
 		m.params = make([]param, 0, min(n, limit))
 	}
 	var segments []segment
@@ -213,13 +219,23 @@ func (s *paramScan) next() (name, value []byte, ok bool) {
 			}
 			continue
 		}
-		if space := bytes.LastIndexAny(name, " \t"); space >= 0 { // "foo charset": a word too much
+		if last := lastWord(name); len(last) < len(name) { // "foo charset": a word too much
 			s.repair = true
-			name = name[space+1:]
+			name = last
 		}
 		s.pos++
 		return name, s.value(), true
 	}
+}
+
+// lastWord returns what stands behind the last space or tab.
+func lastWord(b []byte) []byte {
+	for i := len(b); i > 0; i-- {
+		if c := b[i-1]; c == ' ' || c == '\t' {
+			return b[i:]
+		}
+	}
+	return b
 }
 
 // value reads what stands behind "=".

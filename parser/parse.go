@@ -39,7 +39,8 @@ type Mail struct {
 	event.Mail
 	leaves []Leaf
 	byID   map[string]int // nil if they are few
-	header header
+	raw    []byte
+	limits Limits
 	reason string
 }
 
@@ -57,7 +58,8 @@ func (o Options) Parse(raw []byte) (m Mail) {
 	}()
 	b := builders.Get().(*builder)
 	b.options, b.limits, b.raw = o, o.Limits.withDefaults(), raw
-	m = b.build()
+	b.build()
+	m = b.mail
 	b.reset()
 	builders.Put(b)
 	return m
@@ -80,7 +82,12 @@ func (m Mail) Leaf(partID string) (Leaf, bool) {
 }
 
 // Header returns the header of the message as go-message reads and writes it.
-func (m Mail) Header() mail.Header { return m.header.message() }
+func (m Mail) Header() mail.Header {
+	raw, _ := unixLines(m.raw)
+	scan := headerScan{raw: raw, limits: m.limits}
+	h, _ := scan.scan()
+	return h.message()
+}
 
 // Unparsable says whether the bytes are no message that can be made sense of, and why, in a sentence for a person that has
 // no text from the message in it. That is rare: it takes bytes without a single header field that mail has, or a failure
@@ -103,7 +110,7 @@ func isMailField[T string | []byte](name T) bool {
 	return slices.ContainsFunc(mailFields, func(known string) bool { return is(name, known) })
 }
 
-func (h header) isMail() bool {
+func (h *header) isMail() bool {
 	return slices.ContainsFunc(h.fields, func(f field) bool { return isMailField(h.name(f)) })
 }
 

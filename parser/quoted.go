@@ -17,7 +17,7 @@ func (d *quotedDecoder) next(dst []byte) ([]byte, bool) {
 	line, lineBreak := d.raw[d.pos:], []byte(nil)
 	if end := bytes.IndexByte(line, '\n'); end >= 0 {
 		line, lineBreak = line[:end], line[end:end+1]
-		if bytes.HasSuffix(line, []byte{'\r'}) {
+		if end > 0 && line[end-1] == '\r' {
 			line, lineBreak = line[:end-1], d.raw[d.pos+end-1:d.pos+end+1]
 		}
 	}
@@ -43,16 +43,18 @@ func (d *quotedDecoder) escapes(dst, line []byte) []byte {
 		}
 		dst = append(dst, line[:equals]...)
 		line = line[equals:]
-		if len(line) >= 3 {
+		for len(line) >= 3 && line[0] == '=' {
 			hi, lo := unhex(line[1]), unhex(line[2])
-			if hi >= 0 && lo >= 0 {
-				dst = append(dst, byte(hi<<4|lo))
-				line = line[3:]
-				continue
+			if hi < 0 || lo < 0 {
+				break
 			}
+			dst = append(dst, byte(hi<<4|lo))
+			line = line[3:]
 		}
-		d.repair = true
-		dst = append(dst, '=')
-		line = line[1:]
+		if len(line) > 0 && line[0] == '=' {
+			d.repair = true
+			dst = append(dst, '=')
+			line = line[1:]
+		}
 	}
 }

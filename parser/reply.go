@@ -2,25 +2,16 @@ package parser
 
 import (
 	"strings"
-	"sync"
 	"unicode/utf8"
 )
 
-var lineRoom = sync.Pool{New: func() any { return new([]lineSpan) }}
-
 // replyText returns what the author wrote: the text without the quoted message and the signature. It is a heuristic; when
 // nothing would be left, it returns the whole text.
-func replyText(s string) string {
-	room := lineRoom.Get().(*[]lineSpan)
-	lines := splitLines(s, *room)
-	defer func() {
-		const most = 10_000
-		if cap(lines.spans) <= most {
-			*room = lines.spans
-		}
-		lineRoom.Put(room)
-	}()
-	kept := keeper{text: s}
+func replyText(s string) string { return replyLines(splitLines(s, nil)) }
+
+// replyLines is replyText of a text in lines.
+func replyLines(lines textLines) string {
+	kept := keeper{text: lines.text}
 	wroteOn := 0 // the author wrote something at this line
 	marked := 0  // the next line that an introduction can end with
 	for i := 0; i < lines.count(); i++ {
@@ -51,7 +42,7 @@ func replyText(s string) string {
 	if out := strings.TrimSpace(withoutNoise(kept.result())); out != "" {
 		return out
 	}
-	return strings.TrimSpace(s)
+	return strings.TrimSpace(lines.text)
 }
 
 // keeper puts lines of a text together again. As long as they stand side by side in it, nothing is copied.
@@ -173,7 +164,7 @@ func separator(lines textLines, i int, line string) bool {
 	if len(words) < 5 || len(line)-len(words) < 4 {
 		return false
 	}
-	return originalWords[strings.ToLower(words)] || headerFields(lines, i+1) >= 2
+	return originalWords[strings.ToLower(words)] || headerFields(lines, i+1, 2)
 }
 
 // headerBlock says whether a block "From: .. Sent: .. To: .." starts at line i, as Outlook puts it before the message
@@ -181,9 +172,9 @@ func separator(lines textLines, i int, line string) bool {
 func headerBlock(lines textLines, i int, line string) bool {
 	switch quotedField(line) {
 	case quotedFrom, quotedOpening:
-		return headerFields(lines, i+1) >= 2
+		return headerFields(lines, i+1, 2)
 	case quotedOther:
-		return namesSender(lines, i) && headerFields(lines, i+1) >= 3
+		return namesSender(lines, i) && headerFields(lines, i+1, 3)
 	}
 	return false
 }
@@ -200,16 +191,15 @@ func namesSender(lines textLines, i int) bool {
 	return date && from
 }
 
-// headerFields counts the fields of a message in the next lines.
-func headerFields(lines textLines, i int) int {
+// headerFields says whether there are that many fields of a message in the next lines.
+func headerFields(lines textLines, i, enough int) bool {
 	const window = 7
-	found := 0
-	for end := min(lines.count(), i+window); i < end; i++ {
+	for end := min(lines.count(), i+window); i < end && enough > 0; i++ {
 		if field := quotedField(lines.trimmed(i)); field == quotedFrom || field == quotedOther {
-			found++
+			enough--
 		}
 	}
-	return found
+	return enough == 0
 }
 
 // quotedField says which field of a quoted message a line is.
@@ -281,7 +271,7 @@ func trimSet(s string, set *byteSet) string {
 }
 
 // endsWith says whether a line ends with one of the words, which are in the case in which they are written.
-func endsWith(words *wordList, line string) bool {
+func endsWith(words *wordEnds, line string) bool {
 	for _, word := range words[line[len(line)-1]] {
 		if strings.HasSuffix(line, word) {
 			return true
@@ -291,20 +281,25 @@ func endsWith(words *wordList, line string) bool {
 }
 
 // startsWith says whether a line starts with one of the words, whatever its case.
-func startsWith(words *wordList, line string) bool {
-	if line == "" {
+func startsWith(words *wordStarts, line string) bool {
+	if len(line) < 2 {
 		return false
 	}
-	c := line[0]
-	if c >= 'A' && c <= 'Z' {
-		c += 'a' - 'A'
+	for _, word := range words.ascii[pair(line)] {
+		if begins(line, word) {
+			return true
+		}
 	}
-	for _, word := range words[c] {
-		if len(line) >= len(word) && strings.EqualFold(line[:len(word)], word) {
+	for _, word := range words.other[line[0]] {
+		if begins(line, word) {
 			return true
 		}
 	}
 	return false
+}
+
+func begins(line, word string) bool {
+	return len(line) >= len(word) && strings.EqualFold(line[:len(word)], word)
 }
 
 // fromDevice says whether a line is what a phone puts below a message, and no sentence that starts like it.

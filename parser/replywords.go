@@ -69,6 +69,10 @@ var (
 		"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at ", "à la date du", "dne ", "a ", "ons", "tor",
 		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ", "pada ", "στις ", "în ", "на ", "בתאריך ", "في ")
 
+	// Between the date and the name.
+	verbWords = byFirst(
+		"schrieb ", "schreef ", "skrev ", "napisał", "wrote ", "kirjoitti ", "написал", "escribió ", "a écrit ", "ha scritto ", "escreveu ", "пишет ")
+
 	// Behind them.
 	wroteWords = byLast(
 		"wrote", "writes", "schrieb", "schrieben", "geschrieben", "a écrit", "escribió", "escribio", "ha scritto", "escreveu", "schreef", "skrev", "skrev følgende",
@@ -106,23 +110,35 @@ var quotedNames = func() map[string]quotedKind {
 	return kinds
 }()
 
-// wordList holds words by their first byte. One that is no ASCII letter can have two cases, so it stands under both.
-type wordList [256][]string
+// wordStarts holds words by what they start with.
+type wordStarts struct {
+	ascii [256][]string // by pair, if the first two bytes are ASCII
+	other [256][]string // by the first byte; one that is no ASCII letter can have two cases, so it stands under both
+}
 
-func byFirst(words ...string) *wordList {
-	list := new(wordList)
+// pair puts the first two bytes of a word in one, whatever their case. Few pairs share one.
+func pair(word string) byte { return (word[0]|0x20)<<3 ^ (word[1] | 0x20) }
+
+func byFirst(words ...string) *wordStarts {
+	list := new(wordStarts)
 	for _, word := range words {
-		list[word[0]] = append(list[word[0]], word)
-		if upper := strings.ToUpper(word); upper[0] != word[0] && upper[0] >= utf8.RuneSelf {
-			list[upper[0]] = append(list[upper[0]], word)
+		if max(word[0], word[1]) < utf8.RuneSelf {
+			list.ascii[pair(word)] = append(list.ascii[pair(word)], word)
+			continue
+		}
+		list.other[word[0]] = append(list.other[word[0]], word)
+		if upper := strings.ToUpper(word); upper[0] != word[0] {
+			list.other[upper[0]] = append(list.other[upper[0]], word)
 		}
 	}
 	return list
 }
 
-// byLast is byFirst for the ends of words, which stand in lower case.
-func byLast(words ...string) *wordList {
-	list := new(wordList)
+// wordEnds holds words by their last byte, in the case in which they are written.
+type wordEnds [256][]string
+
+func byLast(words ...string) *wordEnds {
+	list := new(wordEnds)
 	for _, word := range words {
 		last := word[len(word)-1]
 		list[last] = append(list[last], word)
