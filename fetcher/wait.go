@@ -198,7 +198,7 @@ func (s *Session) idle(ctx context.Context, d time.Duration) error {
 }
 
 func (s *Session) announced() {
-	s.hasNews = true
+	s.hasNews = s.selected == s.watched // else it is of the folder that was looked at last
 	s.repolls, s.wokeAt = lagPolls, time.Now()
 	s.fruitless++
 }
