@@ -105,7 +105,7 @@ func decode(k *Keyring, mailbox string, value []byte) (*grant, error) {
 	if err := dec.Decode(&r); err != nil || r.V != recordVersion || dec.More() {
 		return nil, &SealError{
 			Mailbox: mailbox, Reason: "it is not a record that this version knows",
-			Hint: "The record was damaged, or written by a newer version of this program; use that version, or delete the grant and connect the mailbox again.",
+			Hint: "The record was damaged, or written by a newer version of this program; use that version, or " + forget,
 		}
 	}
 	g := new(grant)

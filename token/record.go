@@ -115,6 +115,6 @@ func rolledBack(mailbox, why string) error {
 	return &SealError{
 		Mailbox: mailbox,
 		Reason:  "it was rolled back: " + why,
-		Hint:    "Somebody wrote an older record over the newer one. If a backup of all of NATS was restored on purpose, restart the program; else delete the grant and connect the mailbox again.",
+		Hint:    "Somebody wrote an older record over the newer one. If a backup of all of NATS was restored on purpose, restart the program; else " + forget,
 	}
 }

@@ -139,7 +139,7 @@ func (k *Keyring) open(value string, ad []byte) (Secret, error) {
 	if version != sealVersion || !ok {
 		return Secret{}, &SealError{
 			Reason: "the sealed value is not of a form that this version knows",
-			Hint:   "The record was damaged, or written by a newer version of this program; use that version, or connect the mailbox again.",
+			Hint:   "The record was damaged, or written by a newer version of this program; use that version, or " + forget,
 		}
 	}
 	box, err := base64.RawStdEncoding.Strict().DecodeString(text)
@@ -154,7 +154,7 @@ func (k *Keyring) open(value string, ad []byte) (Secret, error) {
 		return Secret{}, &SealError{
 			KeyID:  id,
 			Reason: fmt.Sprintf("it is sealed with the key %q, and the keys that were given are %q", id, k.IDs()),
-			Hint:   fmt.Sprintf("Put the line of the key %q back into the key file, below the new one, or connect the mailbox again.", id),
+			Hint:   fmt.Sprintf("Put the line of the key %q back into the key file, below the new one. If it is lost: ", id) + forget,
 		}
 	}
 	plain, err := key.aead.Open(nil, nil, box, ad)
@@ -173,11 +173,14 @@ func (k *Keyring) find(id string) (sealKey, bool) {
 	return sealKey{}, false
 }
 
+// forget is what is left to do about a grant that nobody can open any more.
+const forget = "mailflume token forget NAME --lost, and then connect the mailbox again."
+
 func damaged(id string) *SealError {
 	return &SealError{
 		KeyID:  id,
 		Reason: fmt.Sprintf("the key %q does not open it: either that line of the key file holds other bytes than when it was sealed, or the record was altered, or moved here from another mailbox", id),
-		Hint:   fmt.Sprintf("Restore the key file that holds the original key %q. If it is lost, or the record was tampered with, delete the grant and connect the mailbox again.", id),
+		Hint:   fmt.Sprintf("Restore the key file that holds the original key %q. If it is lost, or the record was tampered with: ", id) + forget,
 	}
 }
 

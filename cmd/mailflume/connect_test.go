@@ -115,7 +115,7 @@ func TestConnect(t *testing.T) {
 			if code, out, errs := command(t.Context(), "check", "-c", path); code != 0 {
 				t.Errorf("after: %d, %s, %s", code, out, errs)
 			}
-			if code, out, errs := command(t.Context(), "token", "status", "-c", path); code != 0 || !strings.Contains(out, "idle, access token valid") {
+			if code, out, errs := command(t.Context(), "token", "status", "-c", path); code != 0 || !strings.Contains(out, "in order, access token valid") {
 				t.Errorf("status: %d, %s, %s", code, out, errs)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
 )
 
 // Keys that are none are a mistake of the configuration, and every command that needs them says so.
@@ -108,4 +109,32 @@ func TestBesideARunningOne(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When the key that sealed the grants is lost, what is said to do about it can be done: the grant is removed, and the mailbox
+// is read again. One that can be opened is not removed, and none without being told that the key is lost.
+func TestTheKeyIsLost(t *testing.T) {
+	r := newRig(t)
+	r.box(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	r.file("key", token.NewKey())
+	r.more += "sealing_key: file:key\n"
+	path := r.write()
+	step := func(code int, says string, args ...string) {
+		t.Helper()
+		got, out, errs := command(t.Context(), append(args, "-c", path)...)
+		if text := strings.Join(strings.Fields(out+errs), " "); got != code || !strings.Contains(text, says) {
+			t.Fatalf("%v: exit code %d, want %d and %q\n%s%s", args, got, code, says, out, errs)
+		}
+	}
+	step(0, "ok", "check")
+	step(exitFailed, "can be opened: it is left alone", "token", "forget", "box", "--lost")
+	r.file("key", token.NewKey())
+	step(exitFailed, "mailflume token forget NAME --lost", "check")
+	step(exitUsage, "--lost", "token", "forget", "box")
+	step(exitFailed, "cannot be opened", "token", "revoke", "box")
+	step(exitUsage, "no mailbox", "token", "forget", "other", "--lost")
+	step(0, "The grant of box was removed. to do: nothing, if the configured", "token", "forget", "box", "--lost")
+	step(0, "ok", "check")
+	step(0, "in order", "token", "status")
+	step(exitFailed, "can be opened: it is left alone", "token", "forget", "box", "--lost")
 }

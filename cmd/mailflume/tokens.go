@@ -20,13 +20,13 @@ import (
 func newToken() *cobra.Command {
 	c := &cobra.Command{
 		Use:                        "token",
-		Short:                      "Show, import and revoke the mailboxes' grants",
+		Short:                      "Show, import, revoke and forget the mailboxes' grants",
 		DisableFlagsInUseLine:      true,
 		SuggestionsMinimumDistance: 2,
 		Args:                       noCommand,
 		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newTokenStatus(), newTokenImport(), newTokenRevoke())
+	c.AddCommand(newTokenStatus(), newTokenImport(), newTokenRevoke(), newTokenForget())
 	return c
 }
 
@@ -101,7 +101,7 @@ func (d *desk) tokenStatus(ctx context.Context, names []string, asJSON bool, out
 
 func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Status) {
 	now := time.Now()
-	line := string(s.State)
+	line := map[token.State]string{token.Idle: "in order", token.Refreshing: "being renewed"}[s.State]
 	switch {
 	case s.State == token.Absent && a.Mints():
 		line = "no token yet; client " + a.Client.Name + " gets one by itself"
@@ -113,6 +113,8 @@ func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Stat
 		line = "needs somebody"
 	case s.Broken() && !s.Expiry.After(now):
 		line = "cannot be renewed"
+	case s.Problem != nil && !s.Expiry.After(now):
+		line = "cannot be renewed at the moment; it is tried again by itself"
 	default:
 		if s.Expiry.After(now) {
 			line += ", access token valid for " + short(s.Expiry.Sub(now))
