@@ -16,6 +16,11 @@
 //
 // That is a state of the record, so no replica asks the provider again. It ends when another refresh token is configured
 // (it is looked for at each call), or, for causes that an administrator removes without a new sign-in, by one try an hour.
+//
+// # When another refresh token is configured
+//
+// It is tried beside the stored grant, under the same lock, and takes its place when the provider has accepted it. Until then,
+// and if it is refused, the stored grant is used. A hash of it stays in the record, so that no replica tries it again.
 package token
 
 import (
