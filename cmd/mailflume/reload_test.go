@@ -157,9 +157,12 @@ func TestReload(t *testing.T) {
 		case 2:
 			text, want = strings.Replace(good, "poll: 10s", fmt.Sprintf("poll: %ds", 10+i), 1), "1 changed"
 		}
-		from := len(s.log.String())
+		from, logins := len(s.log.String()), moving.Stats().Logins
 		files.put(text)
 		await(fmt.Sprintf("configuration %d is taken over", i), want, from)
+		if want != "1 removed" {
+			eventually(t, fmt.Sprintf("the mailbox of configuration %d logs in", i), func() bool { return moving.Stats().Logins > logins })
+		}
 	}
 	deliver()
 	eventually(t, "all mail is published", func() bool {

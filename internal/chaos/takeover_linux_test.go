@@ -108,27 +108,29 @@ func (c *crowd) within(d time.Duration, what string, ok func() bool) time.Durati
 	}
 }
 
-// Replicas come, go and die; who takes over a mailbox, and how soon.
+// Replicas come, go and die; who takes over a mailbox, and how soon. The short form runs beside others, and on disks that are
+// slow to sync: what is at once there is still far below the lease.
 func TestTakeOver(t *testing.T) {
-	n, rate, lease := forms(t, 200, 1000), forms(t, 100, 100), forms(t, 5*time.Second, 15*time.Second)
+	const lease = 15 * time.Second
+	n, rate, slow := forms(t, 200, 1000), forms(t, 100, 100), forms(t, time.Duration(4), 1)
 	unshare, err := exec.LookPath("unshare")
 	if err != nil || os.Geteuid() != 0 {
 		t.Skip("a replica cannot be put into a pid namespace of its own here: that needs root and unshare")
 	}
 	alongside(t)
 	c := newCrowd(t, n, rate, lease)
-	logins := time.Duration(n/rate) * time.Second
+	const patience = 2 * time.Minute // for what nobody promised a time
 	// One that others cannot see die. It is process 1 there.
 	stranger := c.start(unshare, "--pid", "--fork", "--kill-child")
-	c.within(logins+30*time.Second, "all are watched", func() bool { return c.watching(stranger) == n })
+	c.within(patience, "all are watched", func() bool { return c.watching(stranger) == n })
 	second := c.start()
-	c.within(logins+30*time.Second, "two share", func() bool {
+	c.within(patience, "two share", func() bool {
 		return c.owned(second.Pid()) > n/4 && c.owned(1)+c.owned(second.Pid()) == n && c.watching(stranger, second) == n
 	})
 
 	stranger.Process.Kill()
-	moved := c.within(lease+8*time.Second, "the stranger's mailboxes have moved", func() bool { return c.owned(second.Pid()) == n })
-	read := c.within(logins+20*time.Second, "they are watched", func() bool { return c.watching(second) == n })
+	moved := c.within(lease+slow*8*time.Second, "the stranger's mailboxes have moved", func() bool { return c.owned(second.Pid()) == n })
+	read := c.within(patience, "they are watched", func() bool { return c.watching(second) == n })
 	t.Logf("kill -9 of a stranger, lease %v: its mailboxes moved within %v, and all %d were watched %v later, at %d logins a second", lease, moved, n, read, rate)
 
 	before := make([]int, n)
@@ -136,7 +138,7 @@ func TestTakeOver(t *testing.T) {
 		before[i] = a.Stats().Logins
 	}
 	third := c.start()
-	c.within(logins+30*time.Second, "two share again", func() bool {
+	c.within(patience, "two share again", func() bool {
 		return c.owned(third.Pid()) > n/4 && c.owned(third.Pid())+c.owned(second.Pid()) == n && c.watching(second, third) == n
 	})
 	again, went := 0, 0
@@ -157,16 +159,16 @@ func TestTakeOver(t *testing.T) {
 	c.must(third.Terminate())
 	moved = c.within(20*time.Second, "the mailboxes of the one that left have moved", func() bool { return c.owned(second.Pid()) == n })
 	t.Logf("SIGTERM: they moved within %v", moved)
-	if moved > 2*time.Second {
-		t.Errorf("want 2s")
+	if moved > slow*2*time.Second {
+		t.Errorf("want %v", slow*2*time.Second)
 	}
-	c.within(logins+30*time.Second, "they are watched", func() bool { return c.watching(second) == n })
+	c.within(patience, "they are watched", func() bool { return c.watching(second) == n })
 
 	second.Process.Kill()
 	second = c.start()
 	moved = c.within(20*time.Second, "the mailboxes of the one that was restarted are its own", func() bool { return c.owned(second.Pid()) == n })
 	t.Logf("kill -9 and a restart on the same machine: they moved within %v", moved)
-	if moved > 3*time.Second {
-		t.Errorf("want 3s")
+	if moved > slow*3*time.Second {
+		t.Errorf("want %v", slow*3*time.Second)
 	}
 }
