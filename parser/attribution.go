@@ -154,40 +154,21 @@ func hasVerb(line string) bool {
 }
 
 // hasDate says whether a year or the time of a day stands in a line.
-func hasDate(s string) bool { return hasClock(s) || hasYear(s, "20") || hasYear(s, "19") }
-
-// hasClock says whether a colon stands between the hour, of one digit or two, and two more digits.
-func hasClock(s string) bool {
-	for from := 0; ; {
-		next := strings.IndexByte(s[from:], ':')
-		if next < 0 {
-			return false
+func hasDate(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) {
+			continue
 		}
-		colon := from + next
-		from = colon + 1
-		hour := 0
-		for hour < colon && isDigit(s[colon-1-hour]) {
-			hour++
-		}
-		if (hour == 1 || hour == 2) && digits(s[from:]) == 2 {
+		n := digits(s[i:])
+		if n == 4 && (s[i:i+2] == "19" || s[i:i+2] == "20") {
 			return true
 		}
-	}
-}
-
-// hasYear says whether a year of a century stands in a line.
-func hasYear(s, century string) bool {
-	for from := 0; ; {
-		next := strings.Index(s[from:], century)
-		if next < 0 {
-			return false
-		}
-		from += next
-		if (from == 0 || !isDigit(s[from-1])) && digits(s[from:]) == 4 {
+		if rest := s[i+n:]; n <= 2 && len(rest) > 2 && rest[0] == ':' && digits(rest[1:]) == 2 {
 			return true
 		}
-		from++
+		i += n
 	}
+	return false
 }
 
 // hasAddress says whether an address stands in a line.
