@@ -119,7 +119,8 @@ func TestTakeOver(t *testing.T) {
 	}
 	alongside(t)
 	c := newCrowd(t, n, rate, lease)
-	const patience = 2 * time.Minute // for what nobody promised a time
+	logins := time.Duration(n/rate) * time.Second
+	patience := logins + slow*30*time.Second // for what nobody promised a time
 	// One that others cannot see die. It is process 1 there.
 	stranger := c.start(unshare, "--pid", "--fork", "--kill-child")
 	c.within(patience, "all are watched", func() bool { return c.watching(stranger) == n })
@@ -130,7 +131,7 @@ func TestTakeOver(t *testing.T) {
 
 	stranger.Process.Kill()
 	moved := c.within(lease+slow*8*time.Second, "the stranger's mailboxes have moved", func() bool { return c.owned(second.Pid()) == n })
-	read := c.within(patience, "they are watched", func() bool { return c.watching(second) == n })
+	read := c.within(logins+slow*20*time.Second, "they are watched", func() bool { return c.watching(second) == n })
 	t.Logf("kill -9 of a stranger, lease %v: its mailboxes moved within %v, and all %d were watched %v later, at %d logins a second", lease, moved, n, read, rate)
 
 	before := make([]int, n)
