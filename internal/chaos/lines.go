@@ -7,6 +7,8 @@ import (
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // Lines are the ways between the binary and what it talks to: a proxy each, which can be cut or spoiled.
@@ -26,7 +28,12 @@ func newLines(nats []string, imap, oauth string) (*Lines, error) {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	l := &Lines{}
 	for _, one := range append(nats, imap, oauth) {
-		p := toxiproxy.NewProxy(server, one, "127.0.0.1:0", one)
+		port, err := process.FreePort() // it stays its own while the line is cut
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		p := toxiproxy.NewProxy(server, one, "127.0.0.1:"+port, one)
 		if err := p.Start(); err != nil {
 			l.close()
 			return nil, fmt.Errorf("start a proxy: %w", err)

@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+
+	"github.com/mailflume/mailflume/internal/process"
 )
 
 // A Toxic is what a bad network does: one of toxiproxy's toxics with its attributes, in both directions, or Down.
@@ -24,6 +27,7 @@ const Down = "down"
 // Line is a connection to a server over a network that can go bad. It is safe for concurrent use.
 type Line struct {
 	proxy *toxiproxy.Proxy
+	addr  string
 
 	mu    sync.Mutex
 	names []string // of the toxics that are on
@@ -34,7 +38,12 @@ var server = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop
 
 // Open listens on a free port of 127.0.0.1 and connects who calls there to upstream, a host:port. The caller closes the Line.
 func Open(upstream string) (*Line, error) {
-	l := &Line{proxy: toxiproxy.NewProxy(server, upstream, "127.0.0.1:0", upstream)}
+	port, err := process.FreePort() // it stays its own while the Line is down
+	if err != nil {
+		return nil, err
+	}
+	addr := net.JoinHostPort("127.0.0.1", port)
+	l := &Line{proxy: toxiproxy.NewProxy(server, upstream, addr, upstream), addr: addr}
 	if err := l.proxy.Start(); err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", upstream, err)
 	}
@@ -42,7 +51,7 @@ func Open(upstream string) (*Line, error) {
 }
 
 // Addr is where the Line listens, as host:port.
-func (l *Line) Addr() string { return l.proxy.Listen }
+func (l *Line) Addr() string { return l.addr }
 
 // Close ends all connections.
 func (l *Line) Close() { l.proxy.Stop() }
