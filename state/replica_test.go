@@ -16,8 +16,8 @@ const (
 	long  = 5 * DefaultLease
 )
 
-// How long a test waits: at most so long that nobody has waited for a lease, a long one, or a heartbeat of it; or for
-// what will come, on a machine however busy.
+// How long a test waits: at most so long that nobody has waited for the end of DefaultLease, or for a heartbeat of a
+// long one, which who is refused waits for; or for what will come, on a machine however busy.
 const (
 	atOnce = DefaultLease
 	soon   = time.Minute
@@ -27,10 +27,10 @@ func TestASingleReplicaOwnsAllAtOnce(t *testing.T) {
 	b := newBroker(t)
 	var calls book
 	mailboxes := names(60)
-	a := join(t, b.store(b.url()), &calls, long, mailboxes)
+	a := join(t, b.store(b.url()), &calls, DefaultLease, mailboxes)
 	took := eventually(t, atOnce, "one replica owns everything", func() bool { return calls.each(mailboxes) })
 	t.Logf("owned %d mailboxes after %v", len(mailboxes), took)
-	if !a.Valid() || a.Remaining() > long || len(a.Owners()) != len(mailboxes) || !a.Alive(a.ID()) {
+	if !a.Valid() || a.Remaining() > DefaultLease || len(a.Owners()) != len(mailboxes) || !a.Alive(a.ID()) {
 		t.Errorf("valid %v, remaining %v, %d owned, alive %v", a.Valid(), a.Remaining(), len(a.Owners()), a.Alive(a.ID()))
 	}
 	a.leave()
@@ -46,7 +46,7 @@ func TestThreeReplicasShare(t *testing.T) {
 	mailboxes := names(60)
 	members := make([]*member, 3)
 	for i := range members {
-		members[i] = join(t, b.store(b.url()), &calls, long, mailboxes)
+		members[i] = join(t, b.store(b.url()), &calls, DefaultLease, mailboxes)
 	}
 	shared := func(of []*member) func() bool {
 		return func() bool {
@@ -90,7 +90,7 @@ func TestThreeReplicasShare(t *testing.T) {
 	eventually(t, atOnce, "its session is known to have ended", func() bool { return !members[1].Alive(left) })
 
 	before = calls.running()
-	fourth := join(t, b.store(b.url()), &calls, long, mailboxes)
+	fourth := join(t, b.store(b.url()), &calls, DefaultLease, mailboxes)
 	eventually(t, atOnce, "the new one gets its share", shared([]*member{members[1], members[2], fourth}))
 	for mailbox, sessions := range calls.running() {
 		if sessions[0] != fourth.ID() && sessions[0] != before[mailbox][0] {
@@ -106,7 +106,7 @@ func TestThreeReplicasShare(t *testing.T) {
 func TestTheListMayChange(t *testing.T) {
 	b := newBroker(t)
 	var calls book
-	a := join(t, b.store(b.url()), &calls, long, names(5))
+	a := join(t, b.store(b.url()), &calls, DefaultLease, names(5))
 	eventually(t, atOnce, "all owned", func() bool { return calls.each(names(5)) })
 	a.SetMailboxes(append(names(3), "new"))
 	eventually(t, atOnce, "the new list is owned", func() bool {
