@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -19,11 +20,12 @@ import (
 // UIDVALIDITY changed, and a message that was moved.
 //
 // It is read once, when it is first needed, and kept up to date with what this worker publishes. A chain may be long, so of an
-// event it holds a mark and no more. Where the messages of the events lie is read when a message turns up that may be one of
-// them; see traces.
+// event it holds a mark or a hint, and no more. Where the messages of the events lie is read when a message turns up that may be
+// one of them; see traces.
 type ledger struct {
 	read    time.Time
-	marks   marks     // ids of the events whose messages the provider has an identity for, fingerprints of the others
+	ids     marks     // of the events whose messages the provider has an identity for
+	hints   hints     // of the fingerprints of the others
 	oldest  time.Time // when the first of the messages arrived whose events the stream has
 	traces  *traces   // nil while nobody asks for them
 	folders []string  // tokens: what spot.folder counts
@@ -62,6 +64,27 @@ func (s *marks) add(m mark) {
 	}
 }
 
+// hints is a set of beginnings of fingerprints, in order. It says that none of the events has one, or that perhaps one has. It is
+// wrong so seldom that it does not matter: where the chain has 100,000 events, for one new message in 40,000 the chain is read
+// in vain.
+type hints []uint32
+
+func hintOf(fingerprint string) uint32 {
+	m := markOf(fingerprint)
+	return binary.BigEndian.Uint32(m[:])
+}
+
+func (s hints) has(hint uint32) bool {
+	_, found := slices.BinarySearch(s, hint)
+	return found
+}
+
+func (s *hints) add(hint uint32) {
+	if at, found := slices.BinarySearch(*s, hint); !found {
+		*s = slices.Insert(*s, at, hint)
+	}
+}
+
 // ledgerAge is for how long a ledger is used: what retention has removed from the stream is to leave our memory too.
 const ledgerAge = 24 * time.Hour
 
@@ -86,13 +109,14 @@ func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
 		}
 		l.reach(entry.Received)
 		if entry.EmailID != "" {
-			l.marks = append(l.marks, markOf(entry.ID))
+			l.ids = append(l.ids, markOf(entry.ID))
 		} else if entry.Fingerprint != "" {
-			l.marks = append(l.marks, markOf(entry.Fingerprint))
+			l.hints = append(l.hints, hintOf(entry.Fingerprint))
 		}
 	}
-	slices.SortFunc(l.marks, mark.compare)
-	l.marks = slices.Clip(slices.Compact(l.marks))
+	slices.SortFunc(l.ids, mark.compare)
+	slices.Sort(l.hints)
+	l.ids, l.hints = slices.Clip(slices.Compact(l.ids)), slices.Clip(slices.Compact(l.hints))
 	return l, nil
 }
 
@@ -116,10 +140,10 @@ func (w *Worker) known(ctx context.Context, m fetcher.Message, d *draft) (droppe
 		}
 	}
 	l := w.ledger
-	if l.marks.has(markOf(d.event.ID)) {
+	if l.ids.has(markOf(d.event.ID)) {
 		return dropPublished, nil
 	}
-	if (m.EmailID == "" || m.Relisted) && d.fingerprint != "" && l.marks.has(markOf(d.fingerprint)) {
+	if (m.EmailID == "" || m.Relisted) && d.fingerprint != "" && l.hints.has(hintOf(d.fingerprint)) {
 		if l.traces == nil {
 			return "", errNoTraces
 		}
@@ -159,9 +183,9 @@ func (w *Worker) note(m fetcher.Message, d *draft) {
 	l.reach(m.InternalDate)
 	switch {
 	case m.EmailID != "":
-		l.marks.add(markOf(d.event.ID))
+		l.ids.add(markOf(d.event.ID))
 	case d.fingerprint != "":
-		l.marks.add(markOf(d.fingerprint))
+		l.hints.add(hintOf(d.fingerprint))
 		if l.traces != nil {
 			l.traces.add(markOf(d.fingerprint), trace{spot: l.spot(m), received: unix(m.InternalDate)})
 		}
