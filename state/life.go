@@ -49,12 +49,13 @@ type life struct {
 	leftAt   time.Duration // when the last call of own returned, while leaving
 
 	// The mailboxes.
-	mine    map[string]bool    // those that are to be ours
-	stale   bool               // mine is to be computed anew
-	workers map[string]*worker // by mailbox, where something goes on
-	running int                // calls of own
-	later   map[string]bool    // look at these again after the next heartbeat
-	looking map[string]bool    // sessions that are being looked up or deleted
+	mine      map[string]bool      // those that are to be ours
+	stale     bool                 // mine is to be computed anew
+	unclaimed map[string]unclaimed // by mailbox
+	workers   map[string]*worker   // by mailbox, where something goes on
+	running   int                  // calls of own
+	later     map[string]bool      // look at these again after the next heartbeat
+	looking   map[string]bool      // sessions that are being looked up or deleted
 }
 
 // leaveLimit bounds how long a replica that leaves goes on freeing what it owned: deleting the session frees the rest.
@@ -211,10 +212,10 @@ func (l *life) tick() time.Duration {
 func (l *life) beat(now time.Duration) {
 	l.beating = true
 	l.beats++
-	beat, revision, leaving := l.beats, l.revision, l.leaving
+	beat, revision, leaving, list := l.beats, l.revision, l.leaving, l.r.list
 	l.sent[beat], l.lastSent = now, now
 	value, err := json.Marshal(session{
-		Name: l.r.name, Since: l.r.since, Process: l.r.self, Leaving: leaving || l.r.visit, Beat: beat,
+		Name: l.r.name, Since: l.r.since, Process: l.r.self, Leaving: leaving || l.r.visit, List: list, Beat: beat,
 	})
 	if err != nil {
 		panic(err) // there is nothing in it that could fail
@@ -225,15 +226,15 @@ func (l *life) beat(now time.Duration) {
 		k := key(tableSessions, l.id)
 		stored, err := l.r.store.write(ctx, k, value, revision, ttl)
 		if !errors.Is(err, fs.ErrExist) {
-			return func() { l.beaten(now, leaving, stored, err) }
+			return func() { l.beaten(now, l.leaving != leaving || l.r.list != list, stored, err) }
 		}
 		last, readErr := l.r.store.last(ctx, k)
 		return func() { l.refused(last, readErr) }
 	})
 }
 
-// beaten takes in the answer to the heartbeat that was sent at the time given.
-func (l *life) beaten(sent time.Duration, leaving bool, revision uint64, err error) {
+// beaten takes in the answer to the heartbeat that was sent at the time given; outdated: what it said has changed since.
+func (l *life) beaten(sent time.Duration, outdated bool, revision uint64, err error) {
 	l.beating = false
 	now := bootTime()
 	if err != nil {
@@ -248,7 +249,7 @@ func (l *life) beaten(sent time.Duration, leaving bool, revision uint64, err err
 	}
 	l.revision, l.acked, l.failure = revision, revision, nil
 	l.next = sent + l.r.interval()
-	if l.leaving != leaving {
+	if outdated {
 		l.next = now // the others are to know
 	}
 	if l.missing == 0 && l.view.echo < revision {
@@ -310,7 +311,10 @@ func (l *life) leave() {
 
 // poked looks at what SetMailboxes and Alive left for us.
 func (l *life) poked() {
-	l.stale, l.r.changed = l.stale || l.r.changed, false
+	if l.r.changed {
+		l.stale, l.r.changed = true, false
+		l.next = bootTime() // tell the others
+	}
 	for id := range l.r.asked {
 		l.lookUp(id)
 	}

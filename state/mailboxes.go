@@ -40,9 +40,11 @@ func (l *life) renew() {
 	}
 	l.stale = false
 	live := l.view.live()
+	peers, before := l.peers(live), l.unclaimed
+	l.unclaimed = map[string]unclaimed{}
 	clear(l.mine)
 	for _, mailbox := range l.r.mailboxes {
-		if share(mailbox, live) == l.id {
+		if l.carrier(mailbox, live, peers, before[mailbox]) == l.id {
 			l.mine[mailbox] = true
 		}
 	}

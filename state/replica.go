@@ -34,6 +34,9 @@ const DefaultLease = 15 * time.Second
 // or at once if they can prove that its process has ended: on the same machine, or by the lock that they hold now.
 // Heartbeat and deletion are writes at the same revision, so one of them fails. Whatever a session owned is then free; a
 // replica that leaves in order frees it itself.
+//
+// Replicas that do not have the same list of mailboxes, as while a new configuration reaches them one after the other, share
+// them all the same; see unclaimed.
 type Replica struct {
 	store *Store
 	log   *slog.Logger
@@ -46,7 +49,8 @@ type Replica struct {
 
 	mu        sync.Mutex // never held across I/O
 	mailboxes []string
-	changed   bool // the list of mailboxes
+	list      string // listSum of mailboxes
+	changed   bool   // the list of mailboxes
 	view      *view
 	until     time.Duration   // when the session's validity ends
 	asked     map[string]bool // sessions to look up
@@ -96,8 +100,9 @@ func (r *Replica) Run(ctx context.Context, mailboxes []string, own func(ctx cont
 
 // SetMailboxes replaces the list of mailboxes. Those that are no longer in it are given up.
 func (r *Replica) SetMailboxes(mailboxes []string) {
+	list := listSum(mailboxes)
 	r.mu.Lock()
-	r.mailboxes, r.changed = slices.Clone(mailboxes), true
+	r.mailboxes, r.list, r.changed = slices.Clone(mailboxes), list, true
 	r.mu.Unlock()
 	r.wake()
 }

@@ -33,6 +33,7 @@ type session struct {
 	Since   time.Time `json:"since"`
 	Process process   `json:"process"`
 	Leaving bool      `json:"leaving,omitempty"` // gives its mailboxes away and takes no more
+	List    string    `json:"list,omitempty"`    // listSum of the mailboxes that it knows; a change is told at once
 	Beat    uint64    `json:"beat"`
 }
 
@@ -131,7 +132,7 @@ func (v *view) applySession(id string, value []byte, revision uint64, now, outag
 	if known && revision < s.revision {
 		return change{}
 	}
-	c := change{members: !known || s.Leaving != record.Leaving || s.expired}
+	c := change{members: !known || s.Leaving != record.Leaving || s.List != record.List || s.expired}
 	if !known || revision > s.revision {
 		v.sessions[id] = &seenSession{session: record, revision: revision, changed: now}
 	}

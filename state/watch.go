@@ -99,6 +99,7 @@ func (l *life) echoed() {
 		}
 	}
 	l.view.forget()
+	l.findLeft(bootTime())
 	later := l.later
 	l.later = map[string]bool{}
 	for mailbox := range later {
