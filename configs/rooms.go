@@ -44,7 +44,7 @@ func (c *Config) Publish() (publish.Config, error) {
 		if err != nil {
 			return publish.Config{}, err
 		}
-		*s.to = publish.Secret(text)
+		*s.to = publish.NewSecret(text)
 	}
 	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -53,11 +54,11 @@ mailboxes:
 		t.Fatal(err, p.Validate())
 	}
 	want := publish.Config{
-		URL: "tls://a:4222,tls://b:4222", Auth: publish.Auth{User: "u", Password: "s3"}, TLS: publish.TLS{CAFile: filepath.Join(dir, "ca.pem")},
+		URL: "tls://a:4222,tls://b:4222", Auth: publish.Auth{User: "u", Password: publish.NewSecret("s3")}, TLS: publish.TLS{CAFile: filepath.Join(dir, "ca.pem")},
 		Embedded: publish.Embedded{Dir: filepath.Join(dir, "data", "nats"), Listen: "127.0.0.1:4222"},
 		Stream:   publish.Stream{Name: "MAIL", MaxAge: 7 * day, MaxBytes: 1 << 30, Replicas: 3}, Bucket: "mail",
 	}
-	if p != want {
+	if !reflect.DeepEqual(p, want) {
 		t.Errorf("Publish() = %+v", p)
 	}
 	if s := c.StateBucket(); s.Bucket != "mailflume" || s.Replicas != 3 {

@@ -115,9 +115,9 @@ func (a Auth) validate() error {
 	}{
 		{"nats.creds", a.CredsFile != ""},
 		{"nats.nkey", a.NKeyFile != ""},
-		{"nats.user", a.User != "" || a.Password != ""},
-		{"nats.token", a.Token != ""},
-		{"nats.jwt", a.JWT != "" || a.Seed != ""},
+		{"nats.user", a.User != "" || !a.Password.isZero()},
+		{"nats.token", !a.Token.isZero()},
+		{"nats.jwt", !a.JWT.isZero() || !a.Seed.isZero()},
 	} {
 		if w.set {
 			ways = append(ways, w.name)
@@ -126,7 +126,7 @@ func (a Auth) validate() error {
 	switch {
 	case len(ways) > 1:
 		return fmt.Errorf("more than one way to log in to NATS is set, %s: keep one of them", strings.Join(ways, " and "))
-	case (a.JWT == "") != (a.Seed == ""):
+	case a.JWT.isZero() != a.Seed.isZero():
 		return errors.New("nats.jwt and nats.seed belong together: set both")
 	}
 	return nil
@@ -177,14 +177,32 @@ func withoutUser(u string) string {
 	return scheme + "://" + rest
 }
 
-// Secret is a text that never shows itself in logs, errors or JSON.
-type Secret string
+// Secret is a text that never shows itself in logs, errors or JSON. The text is behind a pointer because fmt cannot call the
+// methods of a value in an unexported field: of a string it would print the text.
+type Secret struct{ text *string }
+
+// NewSecret returns a Secret that holds text; of an empty text the zero one.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{text: &text}
+}
+
+func (s Secret) isZero() bool { return s.text == nil }
+
+func (s Secret) reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 const redacted = "[redacted]"
 
 // String hides the secret.
 func (s Secret) String() string {
-	if s == "" {
+	if s.isZero() {
 		return ""
 	}
 	return redacted

@@ -129,12 +129,12 @@ func securityOptions(c Config) ([]nats.Option, error) {
 			return nil, fmt.Errorf("nats.nkey %s has no nkey seed: %w", a.NKeyFile, err)
 		}
 		opts = append(opts, o)
-	case a.User != "" || a.Password != "":
-		opts = append(opts, nats.UserInfo(a.User, string(a.Password)))
-	case a.Token != "":
-		opts = append(opts, nats.Token(string(a.Token)))
-	case a.JWT != "":
-		opts = append(opts, nats.UserJWTAndSeed(string(a.JWT), string(a.Seed)))
+	case a.User != "" || !a.Password.isZero():
+		opts = append(opts, nats.UserInfo(a.User, a.Password.reveal()))
+	case !a.Token.isZero():
+		opts = append(opts, nats.Token(a.Token.reveal()))
+	case !a.JWT.isZero():
+		opts = append(opts, nats.UserJWTAndSeed(a.JWT.reveal(), a.Seed.reveal()))
 	}
 	if t.CAFile != "" {
 		opts = append(opts, nats.RootCAs(t.CAFile))

@@ -110,7 +110,7 @@ func startServer(ctx context.Context, c Embedded, l *serverLog) (*server.Server,
 	if err := noteKey(c.Dir, c.Key); err != nil {
 		return nil, fmt.Errorf("note the key of the NATS store %s: %w", c.Dir, err)
 	}
-	if c.Key != "" {
+	if !c.Key.isZero() {
 		if err := encryptStore(ctx, c, l); err != nil {
 			return nil, fmt.Errorf("encrypt the NATS store %s: %w", c.Dir, err)
 		}
@@ -120,7 +120,7 @@ func startServer(ctx context.Context, c Embedded, l *serverLog) (*server.Server,
 
 // openServer mends the store, and starts a server that opens all of it.
 func openServer(ctx context.Context, c Embedded, l *serverLog) (*server.Server, error) {
-	if err := mendStore(c.Dir, c.Key != ""); err != nil {
+	if err := mendStore(c.Dir, !c.Key.isZero()); err != nil {
 		return nil, err
 	}
 	opts, err := serverOptions(c)
@@ -168,8 +168,8 @@ func serverOptions(c Embedded) (*server.Options, error) {
 		return nil, fmt.Errorf("configure the built-in NATS server: %w", err)
 	}
 	opts.StoreDir = c.Dir
-	opts.JetStreamKey = string(c.Key)
-	if c.Key != "" {
+	opts.JetStreamKey = c.Key.reveal()
+	if !c.Key.isZero() {
 		opts.JetStreamCipher = server.ChaCha
 	}
 	opts.NoSigs = true
@@ -217,7 +217,7 @@ func checkKey(dir string, key Secret) error {
 		return fmt.Errorf("check the key of the NATS store %s: %w", dir, err)
 	}
 	switch {
-	case key == "":
+	case key.isZero():
 		return fmt.Errorf("the NATS store %s is encrypted and there is no key: set nats.embedded.key to the one it was made with", dir)
 	case !hmac.Equal([]byte(strings.TrimSpace(string(have))), []byte(keyCheck(key))):
 		return fmt.Errorf("the NATS store %s was made with another key: set nats.embedded.key to that one, or use an empty directory", dir)
@@ -229,7 +229,7 @@ func checkKey(dir string, key Secret) error {
 // could leave a store of which nobody knows the key; and the file gets its name when it is complete.
 func noteKey(dir string, key Secret) error {
 	path := filepath.Join(dir, keyCheckName)
-	if _, err := os.Stat(path); key == "" || err == nil {
+	if _, err := os.Stat(path); key.isZero() || err == nil {
 		return nil
 	}
 	f, err := os.CreateTemp(dir, keyCheckName+"-*") // mode 0600
@@ -246,7 +246,7 @@ func noteKey(dir string, key Secret) error {
 }
 
 func keyCheck(key Secret) string {
-	m := hmac.New(sha256.New, []byte(key))
+	m := hmac.New(sha256.New, []byte(key.reveal()))
 	m.Write([]byte("mailflume store key"))
 	return hex.EncodeToString(m.Sum(nil))
 }

@@ -30,7 +30,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(storeToFill); dir != "" {
-		if err := fillStore(dir, Secret(os.Getenv(storeKey))); err != nil {
+		if err := fillStore(dir, NewSecret(os.Getenv(storeKey))); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}

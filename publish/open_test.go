@@ -31,7 +31,7 @@ func TestOpenTwiceOnOneDirectory(t *testing.T) {
 }
 
 func TestOpenAgainKeepsTheData(t *testing.T) {
-	for name, key := range map[string]Secret{"plain": "", "encrypted": "correct horse"} {
+	for name, key := range map[string]Secret{"plain": {}, "encrypted": NewSecret("correct horse")} {
 		t.Run(name, func(t *testing.T) {
 			c := embeddedConfig(t.TempDir())
 			c.Embedded.Key = key
@@ -43,7 +43,7 @@ func TestOpenAgainKeepsTheData(t *testing.T) {
 			tail = mustCommit(t, p, Batch{Mailbox: "m", After: tail, Events: evs("INBOX", 1, 20)})
 			mustClose(t, p)
 			mustClose(t, p) // twice is once
-			if found := grepDir(t, c.Embedded.Dir, marker); found != (key == "") {
+			if found := grepDir(t, c.Embedded.Dir, marker); found != key.isZero() {
 				t.Errorf("readable in the files: %v", found)
 			}
 
@@ -79,11 +79,11 @@ func grepDir(t *testing.T, dir, text string) (found bool) {
 // With a wrong key nats-server would skip the streams, and we would make empty ones in their place.
 func TestOpenWithAnotherKey(t *testing.T) {
 	c := embeddedConfig(t.TempDir())
-	c.Embedded.Key = "right"
+	c.Embedded.Key = NewSecret("right")
 	p := mustSetup(t, mustOpen(t, c))
 	mustCommit(t, p, Batch{Mailbox: "m", Events: evs("INBOX", 0, 3)})
 	mustClose(t, p)
-	for _, key := range []Secret{"wrong", ""} {
+	for _, key := range []Secret{NewSecret("wrong"), {}} {
 		c.Embedded.Key = key
 		_, err := Open(t.Context(), c, quiet())
 		wantText(t, err, c.Embedded.Dir, "nats.embedded.key")
@@ -91,7 +91,7 @@ func TestOpenWithAnotherKey(t *testing.T) {
 			t.Errorf("the error tells the key: %v", err)
 		}
 	}
-	c.Embedded.Key = "right"
+	c.Embedded.Key = NewSecret("right")
 	p = mustSetup(t, mustOpen(t, c))
 	if n := checkHistory(t, ledgerOf(t, p, "m")); n != 3 {
 		t.Errorf("%d events", n)
@@ -102,7 +102,7 @@ func TestOpenWithAnotherKey(t *testing.T) {
 // store that no key opens any more, nor one of which nobody knows the key.
 func TestTheKeyIsNotedOnce(t *testing.T) {
 	c := embeddedConfig(t.TempDir())
-	c.Embedded.Key, c.Embedded.Listen = "right", "256.0.0.1:1" // where no server can listen
+	c.Embedded.Key, c.Embedded.Listen = NewSecret("right"), "256.0.0.1:1" // where no server can listen
 	if p, err := Open(t.Context(), c, quiet()); err == nil {
 		mustClose(t, p)
 		t.Fatal("it listens at 256.0.0.1")
@@ -247,8 +247,8 @@ func TestOpenWithEachLogin(t *testing.T) {
 		conf       string
 		right, bad Auth
 	}{
-		"user":  {`authorization { user: u, password: p }`, Auth{User: "u", Password: "p"}, Auth{User: "u", Password: "x"}},
-		"token": {`authorization { token: t }`, Auth{Token: "t"}, Auth{}},
+		"user":  {`authorization { user: u, password: p }`, Auth{User: "u", Password: NewSecret("p")}, Auth{User: "u", Password: NewSecret("x")}},
+		"token": {`authorization { token: t }`, Auth{Token: NewSecret("t")}, Auth{}},
 		"nkey":  {fmt.Sprintf(`authorization { users [ { nkey: %s } ] }`, public), Auth{NKeyFile: seedFile}, Auth{User: "u"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,14 +268,14 @@ func TestOpenWithEachLogin(t *testing.T) {
 
 func TestValidateFindsAllMistakes(t *testing.T) {
 	err := Config{
-		URL: "nats://a, ://b", Auth: Auth{User: "u", Token: "t"}, TLS: TLS{CertFile: "c"}, Bucket: "a.b",
+		URL: "nats://a, ://b", Auth: Auth{User: "u", Token: NewSecret("t")}, TLS: TLS{CertFile: "c"}, Bucket: "a.b",
 		Stream: Stream{Name: "a b", MaxAge: -1, Replicas: 9},
 	}.Validate()
 	wantText(t, err, "nats.url", "nats.user and nats.token", "nats.tls.cert", "nats.bucket", "nats.stream.name", "max_age", "replicas")
 	if err := (Config{}).Validate(); err != nil {
 		t.Error(err)
 	}
-	if err := (Config{Auth: Auth{JWT: "j"}}).Validate(); err == nil {
+	if err := (Config{Auth: Auth{JWT: NewSecret("j")}}).Validate(); err == nil {
 		t.Error("a JWT without its seed passes")
 	}
 	if err := (Config{Stream: Stream{Replicas: 3}}).Validate(); err == nil {
@@ -284,12 +284,17 @@ func TestValidateFindsAllMistakes(t *testing.T) {
 }
 
 func TestSecretsDoNotShow(t *testing.T) {
-	c := Config{Auth: Auth{Password: "hunter2"}, Embedded: Embedded{Key: "hunter2"}}
+	secret := NewSecret("hunter2")
+	c := Config{Auth: Auth{Password: secret}, Embedded: Embedded{Key: secret}}
+	hidden := struct { // as it is in a Publisher
+		config Config
+		key    *Secret
+	}{c, &secret}
 	js, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{fmt.Sprintf("%v %+v %#v %s %x %d %q", c, c, c, c.Auth.Password, c.Auth.Password, c.Auth.Password, c.Auth), string(js)} {
+	for _, s := range []string{fmt.Sprintf("%v %+v %#v %s %x %d %q", c, c, c, c.Auth.Password, c.Auth.Password, c.Auth.Password, c.Auth), string(js), fmt.Sprintf("%v %+v %#v", hidden, hidden, hidden)} {
 		if strings.Contains(s, "hunter2") || strings.Contains(s, "68756e746572") {
 			t.Errorf("shows: %s", s)
 		}

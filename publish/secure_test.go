@@ -171,5 +171,5 @@ func (s signer) user() (creds string, token, seed Secret) {
 	must(s.t, err)
 	creds = filepath.Join(s.t.TempDir(), "user.creds")
 	must(s.t, os.WriteFile(creds, text, 0o600))
-	return creds, Secret(signed), Secret(plain)
+	return creds, NewSecret(signed), NewSecret(string(plain))
 }

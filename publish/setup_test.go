@@ -200,7 +200,7 @@ func TestPermissionsAreNamed(t *testing.T) {
 			{ user: none, password: p, permissions { publish { deny: "$JS.API.STREAM.>" } } }
 		] }`)
 	as := func(user string) Config {
-		return Config{URL: srv.ClientURL(), Auth: Auth{User: user, Password: "p"}}
+		return Config{URL: srv.ClientURL(), Auth: Auth{User: user, Password: NewSecret("p")}}
 	}
 	mustSetup(t, mustOpen(t, as("all")))
 	p := mustOpen(t, as("read"))
@@ -240,6 +240,6 @@ func TestSetupWithoutJetStream(t *testing.T) {
 			SYS { users [ { user: s, password: p } ] }
 		}
 		system_account: SYS`)
-	p := mustOpen(t, Config{URL: srv.ClientURL(), Auth: Auth{User: "a", Password: "p"}})
+	p := mustOpen(t, Config{URL: srv.ClientURL(), Auth: Auth{User: "a", Password: NewSecret("p")}})
 	wantError(t, p.Setup(t.Context()), ErrNoStream, "enable")
 }

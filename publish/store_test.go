@@ -45,7 +45,7 @@ func wantStore(t *testing.T, c Config) {
 func TestKilledWhileABlockIsBegun(t *testing.T) {
 	for _, stream := range []string{"MAIL", "OBJ_mail"} {
 		t.Run(stream, func(t *testing.T) {
-			c, streams := leaveStore(t, "right")
+			c, streams := leaveStore(t, NewSecret("right"))
 			must(t, os.WriteFile(filepath.Join(streams, stream, "msgs", "2.blk"), nil, 0o600))
 			wantStore(t, c)
 		})
@@ -54,8 +54,8 @@ func TestKilledWhileABlockIsBegun(t *testing.T) {
 
 // A kill between the writing of a stream's new settings and that of their checksum.
 func TestKilledWhileSettingsChange(t *testing.T) {
-	for _, key := range []Secret{"", "right"} {
-		t.Run(fmt.Sprint("encrypted ", key != ""), func(t *testing.T) {
+	for _, key := range []Secret{{}, NewSecret("right")} {
+		t.Run(fmt.Sprint("encrypted ", !key.isZero()), func(t *testing.T) {
 			c, streams := leaveStore(t, key)
 			sum := filepath.Join(streams, "OBJ_mail", "meta.sum")
 			must(t, os.WriteFile(sum, []byte(strings.Repeat("0", 16)), 0o600))
@@ -70,7 +70,7 @@ func TestKilledWhileSettingsChange(t *testing.T) {
 
 // A kill while a stream is made leaves no message, and it is made again.
 func TestKilledWhileAStreamIsMade(t *testing.T) {
-	c, streams := leaveStore(t, "right")
+	c, streams := leaveStore(t, NewSecret("right"))
 	empty := filepath.Join(streams, "KV_new")
 	must(t, os.MkdirAll(filepath.Join(empty, "msgs"), 0o700))
 	must(t, os.WriteFile(filepath.Join(empty, "msgs", "1.blk"), nil, 0o600))
@@ -79,7 +79,7 @@ func TestKilledWhileAStreamIsMade(t *testing.T) {
 
 // A kill between the settings of a stream or a consumer and their checksum, of which the next start was killed in its turn.
 func TestKilledWhileItIsMended(t *testing.T) {
-	c, streams := leaveStore(t, "right")
+	c, streams := leaveStore(t, NewSecret("right"))
 	sum := filepath.Join(streams, "MAIL", "meta.sum")
 	must(t, os.WriteFile(sum, nil, 0o600))
 	wantStore(t, c)
@@ -88,8 +88,8 @@ func TestKilledWhileItIsMended(t *testing.T) {
 // A kill while a subscriber's consumer is made leaves its settings, and nats-server writes their checksum neither when it
 // is made again nor ever: the consumer would be gone after every start.
 func TestKilledWhileAConsumerIsMade(t *testing.T) {
-	for _, key := range []Secret{"", "right"} {
-		t.Run(fmt.Sprint("encrypted ", key != ""), func(t *testing.T) {
+	for _, key := range []Secret{{}, NewSecret("right")} {
+		t.Run(fmt.Sprint("encrypted ", !key.isZero()), func(t *testing.T) {
 			c, streams := leaveStore(t, key)
 			p := mustSetup(t, mustOpen(t, c))
 			s, err := p.js.Stream(t.Context(), "MAIL")
@@ -111,7 +111,7 @@ func TestKilledWhileAConsumerIsMade(t *testing.T) {
 
 // The store is mended wherever it is, and what nats-server is about to remove is nobody's loss.
 func TestAStoreWithAStrangeName(t *testing.T) {
-	c, _ := leaveStore(t, "right")
+	c, _ := leaveStore(t, NewSecret("right"))
 	strange := filepath.Join(t.TempDir(), "mail[1]*")
 	must(t, os.Rename(c.Embedded.Dir, strange))
 	streams := filepath.Join(strange, "jetstream", "$G", "streams")
@@ -140,9 +140,9 @@ func TestEncryptAStore(t *testing.T) {
 		"killed while it began anew": func(store string) error { return os.Rename(store, store+".plain") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, _ := leaveStore(t, "")
+			c, _ := leaveStore(t, Secret{})
 			must(t, killed(filepath.Join(c.Embedded.Dir, "jetstream")))
-			c.Embedded.Key = "right"
+			c.Embedded.Key = NewSecret("right")
 			wantStore(t, c)
 			if grepDir(t, c.Embedded.Dir, `{"position":1}`) || grepDir(t, c.Embedded.Dir, "the bytes") {
 				t.Error("readable in the files")
@@ -168,7 +168,7 @@ func TestDamagedStream(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, streams := leaveStore(t, "right")
+			c, streams := leaveStore(t, NewSecret("right"))
 			stream := filepath.Join(streams, "OBJ_mail")
 			block := filepath.Join(stream, "msgs", "1.blk")
 			before, err := os.ReadFile(block)

@@ -58,7 +58,7 @@ func documented(t *testing.T) *server.Server {
 func TestDocumentedServer(t *testing.T) {
 	s := documented(t)
 	p := publisher(t, publish.Config{
-		URL: s.ClientURL(), Auth: publish.Auth{User: "mailflume", Password: "of-mailflume"}, Monitor: "http://" + s.MonitorAddr().String(),
+		URL: s.ClientURL(), Auth: publish.Auth{User: "mailflume", Password: publish.NewSecret("of-mailflume")}, Monitor: "http://" + s.MonitorAddr().String(),
 	})
 	weak, err := p.Weaknesses(t.Context())
 	if err != nil {
