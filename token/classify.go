@@ -45,22 +45,11 @@ var (
 	tracePattern  = regexp.MustCompile(`(?s)\s*Trace ID:.*$`)
 )
 
-// clean makes text of an endpoint fit to be shown: no secrets of ours, no trace ids (they are kept beside it), no control
-// characters, and short.
+// clean makes what an endpoint says in its own words fit to be shown: as plain does, and without anything that may be a
+// token or is a trace id (they are kept beside it), and short.
 func clean(text string, hide []Secret) string {
-	for _, h := range hide {
-		if h.IsZero() {
-			continue
-		}
-		for _, form := range []string{h.Reveal(), url.QueryEscape(h.Reveal())} {
-			text = strings.ReplaceAll(text, form, redacted)
-		}
-	}
-	text = tokenPattern.ReplaceAllString(text, redacted)
+	text = tokenPattern.ReplaceAllString(plain(text, hide), redacted)
 	text = tracePattern.ReplaceAllString(text, "")
-	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
-		return unicode.IsControl(r) || unicode.IsSpace(r)
-	}), " ")
 	const limit = 300
 	if len(text) <= limit {
 		return text
@@ -70,6 +59,22 @@ func clean(text string, hide []Secret) string {
 		cut--
 	}
 	return text[:cut] + "..."
+}
+
+// plain makes a value of an endpoint fit to be shown, such as an address or a client's id, which may be as long as a token:
+// no secrets of ours, and one line without control characters.
+func plain(text string, hide []Secret) string {
+	for _, h := range hide {
+		if h.IsZero() {
+			continue
+		}
+		for _, form := range []string{h.Reveal(), url.QueryEscape(h.Reveal())} {
+			text = strings.ReplaceAll(text, form, redacted)
+		}
+	}
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
+		return unicode.IsControl(r) || unicode.IsSpace(r)
+	}), " ")
 }
 
 const day = 24 * time.Hour

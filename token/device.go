@@ -68,7 +68,7 @@ func (m *Manager) BeginDevice(ctx context.Context, a Account, expect string) (*D
 		return nil, rec.refusal(ctx, err).explain(a.asked(a.Client.DeviceURL), stamp(time.Now()))
 	}
 	d := &Device{
-		UserCode: clean(got.UserCode, nil), URL: clean(or(got.URI, got.URL), nil), manager: m, account: a, expect: expect,
+		UserCode: plain(got.UserCode, nil), URL: plain(or(got.URI, got.URL), nil), manager: m, account: a, expect: expect,
 		code: NewSecret(got.DeviceCode), interval: deviceInterval, Ends: time.Now().Add(deviceLife),
 	}
 	if got.Interval > 0 && got.Interval < 120 {
@@ -81,13 +81,16 @@ func (m *Manager) BeginDevice(ctx context.Context, a Account, expect string) (*D
 }
 
 // refusal is a failure of an endpoint that x/oauth2 has no call for.
-func (r *recorder) refusal(ctx context.Context, err error) *failure {
+// hide is what it was sent and might repeat.
+func (r *recorder) refusal(ctx context.Context, err error, hide ...Secret) *failure {
 	if err == nil {
 		err = errors.New("the answer makes no sense")
 	}
-	f := r.failure(ctx, err, nil)
-	f.read(r.body)
-	f.code, f.text, f.subtype, f.traceID = clean(f.code, nil), clean(f.text, nil), clean(f.subtype, nil), clean(f.traceID, nil)
+	f := r.failure(ctx, err, hide)
+	if f.read(r.body); f.code != "" {
+		f.err = nil // it says itself what is wrong
+	}
+	f.code, f.text, f.subtype, f.traceID = clean(f.code, hide), clean(f.text, hide), clean(f.subtype, hide), clean(f.traceID, hide)
 	return f
 }
 

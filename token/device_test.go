@@ -1,6 +1,8 @@
 package token_test
 
 import (
+	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,4 +39,19 @@ func TestDeviceSlowsDown(t *testing.T) {
 			t.Errorf("%d polls in %v", n, took)
 		}
 	})
+}
+
+// However long the address is where the code is entered, it is shown whole.
+func TestDeviceURL(t *testing.T) {
+	const address = "https://accounts.mail.some-subsidiary.example.com/realms/people-and-partners/protocol/openid-connect/device"
+	l := newLab(t, sim.Exchange)
+	l.filter = func(rw http.ResponseWriter, _ *http.Request) bool {
+		fmt.Fprintf(rw, `{"device_code":"d","user_code":"ABCD\u001b[2J","verification_uri":%q,"expires_in":900}`, address)
+		return true
+	}
+	d, err := l.manager.BeginDevice(t.Context(), l.account, "")
+	l.must(err)
+	if d.URL != address || d.UserCode != "ABCD [2J" {
+		t.Errorf("%q, %q", d.URL, d.UserCode)
+	}
 }

@@ -40,10 +40,13 @@ func (m *Manager) Inspect(ctx context.Context, a Account, access string) (c Clai
 		Expires  string `json:"exp"`
 		Email    string `json:"email"`
 	}
+	hide := []Secret{NewSecret(access)}
 	if err != nil || rec.status != http.StatusOK || json.Unmarshal(rec.body, &got) != nil || got.Audience == "" {
-		return Claims{}, true, rec.refusal(ctx, err).explain(a.asked(a.Client.InfoURL), stamp(time.Now()))
+		return Claims{}, true, rec.refusal(ctx, err, hide...).explain(a.asked(a.Client.InfoURL), stamp(time.Now()))
 	}
-	c = Claims{Audience: clean(got.Audience, nil), App: clean(got.App, nil), Scopes: strings.Fields(clean(got.Scope, nil)), Account: got.Email}
+	c = Claims{
+		Audience: plain(got.Audience, hide), App: plain(got.App, hide), Scopes: strings.Fields(plain(got.Scope, hide)), Account: plain(got.Email, hide),
+	}
 	if at, err := strconv.ParseInt(got.Expires, 10, 64); err == nil && at > 0 && at < 1e11 {
 		c.Expires = time.Unix(at, 0).UTC()
 	}

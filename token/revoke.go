@@ -47,7 +47,7 @@ func (m *Manager) Revoke(ctx context.Context, a Account) (Revocation, error) {
 		}
 		now := stamp(time.Now())
 		*next = grant{
-			Revision: next.Revision, stored: next.stored, Attempt: next.Attempt, Imported: next.Imported, State: NeedsPerson, Kind: OfOwner,
+			Revision: next.Revision, stored: next.stored, Attempt: next.Attempt, seen: seen{Imported: next.Imported}, State: NeedsPerson, Kind: OfOwner,
 			Client: a.Client.Name, Problem: &Problem{
 				Code: CodeRevoked, At: now, Sentence: "The grant of " + a.Mailbox + " was given up with mailflume token revoke.",
 				Hint: "To read the mailbox again: mailflume connect " + a.Mailbox,
@@ -75,7 +75,8 @@ func (m *Manager) revokeAt(ctx context.Context, a Account, refresh Secret) error
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	form := url.Values{"token": {refresh.Reveal()}, "token_type_hint": {"refresh_token"}}
-	if secret, err := a.Client.secret(); err == nil && a.Client.Credential == SharedSecret {
+	secret, err := a.Client.secret()
+	if err == nil && a.Client.Credential == SharedSecret {
 		form.Set("client_id", a.Client.ID)
 		if !secret.IsZero() {
 			form.Set("client_secret", secret.Reveal())
@@ -96,7 +97,7 @@ func (m *Manager) revokeAt(ctx context.Context, a Account, refresh Secret) error
 	if err == nil && rec.status == http.StatusOK {
 		return nil
 	}
-	f := rec.refusal(ctx, err)
+	f := rec.refusal(ctx, err, refresh, secret)
 	if f.status == http.StatusBadRequest && f.code == "invalid_token" {
 		return nil
 	}

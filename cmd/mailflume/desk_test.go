@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -137,4 +138,20 @@ func TestTheKeyIsLost(t *testing.T) {
 	step(0, "ok", "check")
 	step(0, "in order", "token", "status")
 	step(exitFailed, "can be opened: it is left alone", "token", "forget", "box", "--lost")
+}
+
+// Google's client ids are as long as tokens are, and are compared as they are.
+func TestCheckOfALongClientID(t *testing.T) {
+	const id = "407408718192-0123456789abcdefghijklmnopqrstuv.apps.googleusercontent.com"
+	r := newRig(t)
+	r.world.OAuth(sim.Gmail).AddClient(sim.Client{ID: id, Secret: "the-client-secret"})
+	box := r.box(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	r.file("refresh-box", box.RefreshToken(id))
+	path := r.write()
+	text, err := os.ReadFile(path)
+	r.must(err)
+	r.file("mailflume.yaml", strings.ReplaceAll(string(text), "id: the-client,", "id: "+id+","))
+	if code, out, errs := command(t.Context(), "check", "-v", "-c", path); code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), "of client "+id+",") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
 }
