@@ -21,6 +21,7 @@ type Claims struct {
 	Expires  time.Time `json:"exp,omitzero"`
 
 	nonce string
+	whom  []string // every audience
 	names []string // all that it calls the account: the sign-in name may differ from the address
 	sure  []string // those of them that its owner cannot have chosen freely
 }
@@ -69,9 +70,10 @@ func ReadClaims(text string) (c Claims, ok bool) {
 	}
 	empty := func(s string) bool { return s == "" }
 	c.names, c.sure = slices.DeleteFunc(c.names, empty), slices.DeleteFunc(c.sure, empty)
-	var list []string
-	if json.Unmarshal(j.Audience, &c.Audience) != nil && json.Unmarshal(j.Audience, &list) == nil && len(list) == 1 {
-		c.Audience = list[0]
+	if json.Unmarshal(j.Audience, &c.Audience) == nil && c.Audience != "" {
+		c.whom = []string{c.Audience}
+	} else if json.Unmarshal(j.Audience, &c.whom) == nil && len(c.whom) == 1 {
+		c.Audience = c.whom[0]
 	}
 	if j.Expires > 0 && j.Expires < 1e11 {
 		c.Expires = time.Unix(int64(j.Expires), 0).UTC()

@@ -160,6 +160,9 @@ func TestConsentRefused(t *testing.T) {
 			idToken(l, map[string]any{"preferred_username": "mallory@example.com", "email": "alice@example.com", "email_verified": false})
 		}, code: "wrong_account"},
 		{name: "another nonce", before: func(l *lab) { idToken(l, map[string]any{"email": "alice@example.com", "nonce": "old"}) }, code: "wrong_id_token"},
+		{name: "audiences of others", before: func(l *lab) {
+			idToken(l, map[string]any{"email": "alice@example.com", "aud": []string{"other", "another"}})
+		}, code: "wrong_id_token"},
 		{name: "another audience", before: func(l *lab) { idToken(l, map[string]any{"email": "alice@example.com", "aud": "other"}) }, code: "wrong_id_token"},
 		{name: "redirect of the token endpoint", before: func(l *lab) {
 			l.filter = func(rw http.ResponseWriter, r *http.Request) bool {
