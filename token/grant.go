@@ -25,10 +25,9 @@ const (
 
 // record is what the store holds of a mailbox, one key for each.
 //
-// Grant is readable by anybody; Refresh and Access are sealed. Both are bound (as associated data) to the mailbox, to
-// their own name and to the very bytes of Grant, which hold the revision that counts the writes of this record. So a
-// field cannot be moved to another mailbox, into the other field or into another revision of the record, and no byte of
-// Grant can be changed either.
+// Grant is readable by anybody; the others are sealed. Each is bound (as associated data) to the mailbox, to its own name
+// and to the very bytes of Grant, which hold the revision that counts the writes of this record. So a field cannot be moved
+// to another mailbox, into another field or into another revision of the record, and no byte of Grant can be changed either.
 //
 // A whole record that is put back as it once was is told by Over: the store lets nobody write over a revision that is not
 // the present one, and says which one a record was written over; for a record of the past that is another than it holds.
@@ -36,13 +35,22 @@ const (
 // very first record was written again. For these Revision is there: every Manager remembers the highest it has seen and
 // refuses a later write that holds a lower one.
 type record struct {
-	V       int             `json:"v"`
-	Grant   json.RawMessage `json:"grant"`
-	Refresh string          `json:"refresh"`
-	Access  string          `json:"access"`
+	V          int             `json:"v"`
+	Grant      json.RawMessage `json:"grant"`
+	Refresh    string          `json:"refresh"`
+	Access     string          `json:"access"`
+	Configured string          `json:"configured"` // see seen
 }
 
-const recordVersion = 2
+const recordVersion = 3
+
+// seen is what is remembered of the refresh tokens that were ever configured. It is sealed: whoever could read a hash of
+// what somebody configured by mistake, such as a password, could find it out by guessing.
+type seen struct {
+	Trying   string    `json:"trying,omitempty"`   // Refreshing: the fingerprint of the one that is tried; the stored one is not sent
+	Imported []string  `json:"imported,omitempty"` // the fingerprints of those that were taken over or refused, newest last
+	Declined *declined `json:"declined,omitempty"` // the one that was tried last, if it was not taken over
+}
 
 // grant is the content of a record. Fields are only ever added.
 type grant struct {
@@ -51,7 +59,6 @@ type grant struct {
 	State    State  `json:"state"`
 
 	By          string    `json:"by,omitempty"`          // Refreshing: the session that does it
-	Trying      string    `json:"trying,omitempty"`      // Refreshing: the fingerprint of the configured refresh token that is tried; the stored one is not sent
 	Attempt     uint64    `json:"attempt"`               // counts the exchanges
 	Interrupted bool      `json:"interrupted,omitempty"` // an answer to this refresh token may have been lost
 	Expiry      time.Time `json:"expiry,omitzero"`       // of the access token
@@ -61,8 +68,6 @@ type grant struct {
 	RefreshEnds time.Time `json:"refresh_ends,omitzero"` // when it ends, if the provider said so
 
 	ImportedAt time.Time `json:"imported_at,omitzero"` // when the last configured refresh token was taken over
-	Imported   []string  `json:"imported,omitempty"`   // fingerprints of the configured refresh tokens ever taken over or refused, newest last
-	Declined   *declined `json:"declined,omitempty"`   // the configured refresh token that was tried last, if it was not taken over
 
 	Failures  int       `json:"failures,omitempty"`    // in a row
 	NotBefore time.Time `json:"not_before,omitzero"`   // no exchange before; with NeedsPerson and zero: none at all
@@ -72,6 +77,7 @@ type grant struct {
 	Client    string    `json:"client_name,omitempty"` // the OAuth client that renewed it last
 
 	refresh, access Secret
+	seen            `json:"-"`
 	stored          uint64 // the store's revision that this was read at; 0: not stored
 	value           []byte // as it is being written
 	renewed         bool   // it is what the provider has just granted
@@ -86,10 +92,15 @@ func (g *grant) encode(k *Keyring, mailbox string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the grant of mailbox %s: %w", mailbox, err)
 	}
+	seen, err := json.Marshal(g.seen)
+	if err != nil {
+		return nil, fmt.Errorf("encode the grant of mailbox %s: %w", mailbox, err)
+	}
 	value, err := json.Marshal(record{
 		V: recordVersion, Grant: plain,
-		Refresh: k.seal(g.refresh, fieldBinding(mailbox, "refresh", plain)),
-		Access:  k.seal(g.access, fieldBinding(mailbox, "access", plain)),
+		Refresh:    k.seal(g.refresh, fieldBinding(mailbox, "refresh", plain)),
+		Access:     k.seal(g.access, fieldBinding(mailbox, "access", plain)),
+		Configured: k.seal(NewSecret(string(seen)), fieldBinding(mailbox, "configured", plain)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the grant of mailbox %s: %w", mailbox, err)
@@ -105,14 +116,19 @@ func decode(k *Keyring, mailbox string, value []byte) (*grant, error) {
 	if err := dec.Decode(&r); err != nil || r.V != recordVersion || dec.More() {
 		return nil, &SealError{
 			Mailbox: mailbox, Reason: "it is not a record that this version knows",
-			Hint: "The record was damaged, or written by a newer version of this program; use that version, or " + forget,
+			Hint: "The record was damaged, or written by another version of this program; use that version, or " + forget,
 		}
 	}
 	g := new(grant)
 	var err error
-	if g.refresh, err = k.open(r.Refresh, fieldBinding(mailbox, "refresh", r.Grant)); err == nil {
-		g.access, err = k.open(r.Access, fieldBinding(mailbox, "access", r.Grant))
+	open := func(sealed, field string) (text Secret) {
+		if err == nil {
+			text, err = k.open(sealed, fieldBinding(mailbox, field, r.Grant))
+		}
+		return text
 	}
+	var seen Secret
+	g.refresh, g.access, seen = open(r.Refresh, "refresh"), open(r.Access, "access"), open(r.Configured, "configured")
 	if err != nil {
 		var sealed *SealError
 		if errors.As(err, &sealed) {
@@ -120,7 +136,7 @@ func decode(k *Keyring, mailbox string, value []byte) (*grant, error) {
 		}
 		return nil, err
 	}
-	if err := json.Unmarshal(r.Grant, g); err != nil {
+	if err := errors.Join(json.Unmarshal(r.Grant, g), json.Unmarshal([]byte(seen.Reveal()), &g.seen)); err != nil {
 		return nil, fmt.Errorf("decode the grant of mailbox %s: %w", mailbox, err)
 	}
 	return g, nil
@@ -144,7 +160,7 @@ func (g *grant) next(now time.Time) *grant {
 func (g *grant) take(refresh Secret, fingerprint string, now time.Time) {
 	*g = grant{
 		Revision: g.Revision, stored: g.stored, Attempt: g.Attempt, State: Idle,
-		RefreshAt: now, ImportedAt: now, Imported: g.Imported, refresh: refresh,
+		RefreshAt: now, ImportedAt: now, seen: seen{Imported: g.Imported}, refresh: refresh,
 	}
 	g.remember(fingerprint)
 }
@@ -157,8 +173,7 @@ func (g *grant) remember(fingerprint string) {
 	}
 }
 
-// fingerprintOf tells configured refresh tokens apart without keeping them: a hash of text with that much entropy gives
-// nothing away.
+// fingerprintOf tells configured refresh tokens apart without keeping them.
 func fingerprintOf(mailbox string, refresh Secret) string {
 	sum := sha256.Sum256(binding([]byte(mailbox), []byte("imported"), []byte(refresh.Reveal())))
 	return hex.EncodeToString(sum[:16])

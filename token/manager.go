@@ -20,7 +20,7 @@
 // # When another refresh token is configured
 //
 // It is tried beside the stored grant, under the same lock, and takes its place when the provider has accepted it. Until then,
-// and if it is refused, the stored grant is used. A hash of it stays in the record, so that no replica tries it again.
+// and if it is refused, the stored grant is used. A hash of it stays in the record, sealed, so that no replica tries it again.
 package token
 
 import (

@@ -40,12 +40,12 @@ func (m *Manager) Reseal(ctx context.Context, mailbox string) (changed bool, err
 	}
 }
 
-// sealedFirst reports whether both fields of a record are sealed with the first key.
+// sealedFirst reports whether all fields of a record are sealed with the first key.
 func (m *Manager) sealedFirst(value []byte) bool {
 	var r record
 	if json.Unmarshal(value, &r) != nil {
 		return false // read says what is wrong with it
 	}
 	prefix := sealVersion + "|" + (*m.keys.keys.Load())[0].id + "|"
-	return strings.HasPrefix(r.Refresh, prefix) && strings.HasPrefix(r.Access, prefix)
+	return strings.HasPrefix(r.Refresh, prefix) && strings.HasPrefix(r.Access, prefix) && strings.HasPrefix(r.Configured, prefix)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +71,7 @@ func TestEveryByteIsBound(t *testing.T) {
 				// The case of the outer field names carries no meaning.
 				a, _ := json.Marshal(got)  //nolint:errcheck // a test
 				b, _ := json.Marshal(want) //nolint:errcheck // a test
-				if !bytes.Equal(a, b) || !got.refresh.Equal(want.refresh) || !got.access.Equal(want.access) {
+				if !bytes.Equal(a, b) || !got.refresh.Equal(want.refresh) || !got.access.Equal(want.access) || !reflect.DeepEqual(got.seen, want.seen) {
 					t.Errorf("byte %d (%q): a changed record was accepted", i, value[max(0, i-10):i+1])
 				}
 			}
@@ -94,6 +95,20 @@ func TestTamperedRecordsAreRefused(t *testing.T) {
 		"a field left out": func(t *testing.T, s *memory) {
 			a := parts(t, s, "alice")
 			a.Access = ""
+			s.put("alice", whole(t, a))
+		},
+		"nothing remembered": func(t *testing.T, s *memory) {
+			a := parts(t, s, "alice")
+			a.Configured = ""
+			s.put("alice", whole(t, a))
+		},
+		"another time's memory": func(t *testing.T, s *memory) {
+			var old record
+			if err := json.Unmarshal(s.writes[0].value, &old); err != nil {
+				t.Fatal(err)
+			}
+			a := parts(t, s, "alice")
+			a.Configured = old.Configured
 			s.put("alice", whole(t, a))
 		},
 		"state forged": func(t *testing.T, s *memory) {
