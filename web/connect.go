@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"embed"
 	"encoding/json"
+	"errors"
 	"html/template"
 	"net/http"
 	"net/netip"
@@ -79,6 +80,7 @@ type connecting struct {
 	sources Sources
 	public  *url.URL
 	tests   chan struct{} // slots
+	guesses guesses
 }
 
 const (
@@ -99,14 +101,15 @@ func (s Sources) routes(mux *http.ServeMux) {
 	if c.public, err = url.Parse(c.Public); err != nil {
 		return // the configuration was checked for it
 	}
+	c.public.Host = withoutDefaultPort(c.public.Scheme, c.public.Host)
 	mux.HandleFunc("GET /mailboxes/{id}", c.mailbox)
-	mux.Handle("GET /oauth/{provider}/callback", c.named(c.callback))
-	mux.Handle("GET /oauth/other/{client}/callback", c.named(c.callback))
+	mux.Handle("GET /oauth/{provider}/callback", c.named(c.patient(c.callback)))
+	mux.Handle("GET /oauth/other/{client}/callback", c.named(c.patient(c.callback)))
 	mux.HandleFunc("GET /oauth/answer", c.answer)
 	own := http.NewCrossOriginProtection() // nobody else's page may act here in the name of its reader
 	if c.Door != nil {
-		mux.Handle("GET /link/{link}", c.named(c.invited))
-		mux.Handle("POST /link/{link}", own.Handler(c.named(c.accept)))
+		mux.Handle("GET /link/{link}", c.named(c.patient(c.invited)))
+		mux.Handle("POST /link/{link}", own.Handler(c.named(c.patient(c.accept))))
 	}
 	mux.Handle("POST /mailboxes/{id}/connect", own.Handler(c.ours(c.begin)))
 	mux.Handle("POST /mailboxes/{id}/test", own.Handler(c.ours(c.test)))
@@ -150,7 +153,7 @@ func (c *connecting) ours(next http.HandlerFunc) http.Handler {
 // asks.
 func (c *connecting) named(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.EqualFold(r.Host, c.public.Host) {
+		if c.isNamed(r) {
 			next(w, r)
 			return
 		}
@@ -162,6 +165,16 @@ func (c *connecting) named(next http.HandlerFunc) http.Handler {
 	})
 }
 
+// isNamed reports whether the page was asked for under its own name.
+func (c *connecting) isNamed(r *http.Request) bool {
+	return strings.EqualFold(withoutDefaultPort(c.public.Scheme, r.Host), c.public.Host)
+}
+
+// withoutDefaultPort drops the port that browsers leave out, and some proxies add.
+func withoutDefaultPort(scheme, host string) string {
+	return strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[scheme])
+}
+
 // refuse answers with a page that belongs to no mailbox.
 func (c *connecting) refuse(w http.ResponseWriter, status int, sentence, hint string) {
 	c.show(w, status, view{Home: c.Public + "/", Flash: &flash{Sentence: sentence, Hint: hint}})
@@ -171,7 +184,7 @@ func (c *connecting) refuse(w http.ResponseWriter, status int, sentence, hint st
 const sentOn = "sent-on"
 
 func (c *connecting) mailbox(w http.ResponseWriter, r *http.Request) {
-	if local(r) && !strings.EqualFold(r.Host, c.public.Host) {
+	if local(r) && !c.isNamed(r) {
 		if r.URL.Query().Has(sentOn) { // and it came back under that name: a proxy gives it another
 			c.named(nil).ServeHTTP(w, r)
 			return
@@ -252,6 +265,10 @@ func (c *connecting) callback(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), testWithin)
 		defer cancel()
 		end, err = c.Desk.Finish(ctx, c.Public+r.URL.EscapedPath(), answer, c.here(r))
+	}
+	var refused *token.ConsentError
+	if errors.As(err, &refused) && end.ID == "" { // it belongs to no sign-in that we know of
+		c.wrong(r)
 	}
 	f := &flash{OK: true, Sentence: "Connected.", Hint: "The account is the mailbox's own, access to mail was granted, the mail server lets us in, and the grant is sealed and stored."}
 	if err != nil {

@@ -48,6 +48,8 @@ func (c *connecting) guest(w http.ResponseWriter, r *http.Request) (l Login, end
 		status := http.StatusForbidden
 		if mailbox.Classify(err).Class == mailbox.Passing {
 			status = http.StatusServiceUnavailable
+		} else {
+			c.wrong(r)
 		}
 		c.show(w, status, view{Home: "../", Guest: true, Flash: failed(err)})
 		return Login{}, ends, false

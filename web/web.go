@@ -1,4 +1,4 @@
-// Package web shows what the mailboxes are doing and connects them: page, JSON, health, metrics.
+// Package web shows what the mailboxes are doing and connects them: page, health, metrics.
 //
 // It has no login of its own, so it listens on loopback unless the configuration says otherwise, and only from there lets
 // anybody do more than look: connect a mailbox, and test the way to one. It shows no mail, and names mailboxes by what the

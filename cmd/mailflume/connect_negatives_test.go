@@ -127,7 +127,7 @@ var negatives = []negative{
 		v.visit(http.MethodGet, strings.Replace(u.String(), "code=", "code=4/0Aforged", 1))
 		v.client.Jar, v.header["Cookie"] = nil, []string{cookies[0].Name + "=" + cookies[0].Value}
 	}, says: "was finished before"},
-	{name: "expired", back: func(b *bench, _ *visitor, u *url.URL) {
+	{name: "taken up elsewhere", back: func(b *bench, _ *visitor, u *url.URL) {
 		_, err := b.core.Load().tokens.Resume(b.rig.t.Context(), b.core.Load().store, token.NewSecret(u.Query().Get("state")), "", nil)
 		if err == nil {
 			b.rig.t.Error("resumed at no address")

@@ -228,6 +228,7 @@ func TestNoLink(t *testing.T) {
 	o := first.outsider(t)
 	text := strings.TrimPrefix(invite(t, path, "box"), publicURL+"/link/")
 	for name, forged := range map[string]string{"cut off": text[:len(text)-6], "changed": "AAAA" + text[4:], "nonsense": "x"} {
+		o := first.outsider(t) // whoever tries them all has to wait
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if resp, said := o.visit(method, publicURL+"/link/"+forged); resp.StatusCode != http.StatusForbidden || !strings.Contains(said, "was not made by us") {
 				t.Errorf("%s: %s %s", name, resp.Status, said)
