@@ -75,8 +75,13 @@ func (f *fake) add(uid uint32) {
 
 // deliver adds a message and announces it.
 func (f *fake) deliver(uid uint32) {
+	f.change(func() { f.add(uid) })
+	f.announce()
+}
+
+// announce says how many messages there are, hidden ones too.
+func (f *fake) announce() {
 	f.mu.Lock()
-	f.add(uid)
 	n, conns := len(f.mails), slices.Clone(f.conns)
 	f.mu.Unlock()
 	for _, c := range conns {
@@ -139,7 +144,11 @@ func (c *fakeConn) say(format string, args ...any) {
 func (c *fakeConn) command(line string) {
 	f := c.f
 	if line == "DONE" {
+		if c.tag == "" {
+			f.t.Error("DONE outside of IDLE")
+		}
 		c.say("%s OK IDLE completed.", c.tag)
+		c.tag = ""
 		return
 	}
 	tag, rest, _ := strings.Cut(line, " ")

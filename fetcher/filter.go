@@ -345,8 +345,11 @@ func (f *filter) tagged(cmd *command, tag, status, text string) {
 		// QUIRK(gmail): soft throttling. A success that says [THROTTLED], anywhere in its text.
 		f.noteNotice(text)
 	}
-	if cmd.verb == "UID FETCH" && status == "NO" && isPartial(text) {
+	switch {
+	case cmd.verb == "UID FETCH" && status == "NO" && isPartial(text):
 		status = "OK"
+	case cmd.verb == "IDLE" && status == "OK" && !cmd.ran:
+		status = "NO" // it never began, and go-imap would wait for it
 	}
 	if code, rest, ok := cutCode(text); ok {
 		word, _ := cutWord(code)

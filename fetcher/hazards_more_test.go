@@ -25,21 +25,6 @@ func TestH19SilenceIsNormal(t *testing.T) {
 	})
 }
 
-// TestH21SilentIdle: mail that IDLE never tells of is found by the look at each renewal.
-func TestH21SilentIdle(t *testing.T) {
-	watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
-		for uid := range uint32(5) {
-			f.change(func() { f.add(2 + uid) })
-			if d, err := waited(t, s); err != nil || d > DefaultIdleRefresh {
-				t.Fatal(d, err)
-			}
-			r := readAll(t.Context(), s, after)
-			wantUIDs(t, r, 2+uid)
-			after = r.after
-		}
-	})
-}
-
 // TestH22Throttled: what asks for patience says for how long, wherever it stands.
 func TestH22Throttled(t *testing.T) {
 	for text, want := range map[string]ThrottledError{
