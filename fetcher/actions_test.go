@@ -115,7 +115,7 @@ func TestActMakesTheTarget(t *testing.T) {
 	})
 }
 
-// What toUTF7 writes is strict modified UTF-7, whatever the name.
+// What toUTF7 writes is strict modified UTF-7, whatever the name, and fromUTF7 reads it.
 func FuzzFolderName(f *testing.F) {
 	for _, name := range []string{"", "INBOX", "a&b", "Größe", "日本語", "&", "é&é", "😀", "a\tb", "~peter/mail/台北/日本語"} {
 		f.Add(name)
@@ -124,6 +124,9 @@ func FuzzFolderName(f *testing.F) {
 		text := toUTF7(strings.ToValidUTF8(name, ""))
 		if text != "" && !isUTF7(text) && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
 			t.Errorf("%q became %q", name, text)
+		}
+		if again := fromUTF7(text); isUTF7(text) && again != strings.ToValidUTF8(name, "") {
+			t.Errorf("%q became %q, and that %q", name, text, again)
 		}
 	})
 }

@@ -52,6 +52,11 @@ func (c catalog) choose(wants []string) choice {
 	return out
 }
 
+// isInbox reports whether INBOX is meant, which may be written in upper and lower case (RFC 3501, section 5.1).
+func isInbox(want string) bool {
+	return strings.EqualFold(want, "INBOX") || strings.EqualFold(want, `\Inbox`)
+}
+
 func isPattern(want string) bool { return strings.ContainsAny(want, "*%") }
 
 // Overlap reports whether two entries of Config.Folders may mean the same folder, as far as can be told without the server.
@@ -59,7 +64,7 @@ func Overlap(a, b string) bool { return a == b || glob(a, b) || glob(b, a) }
 
 // find returns the folders that one want names.
 func (c catalog) find(want string) []*folder {
-	if strings.EqualFold(want, "INBOX") || strings.EqualFold(want, `\Inbox`) {
+	if isInbox(want) {
 		return []*folder{{name: "INBOX"}} // it always exists, whatever LIST says
 	}
 	for _, f := range c.all { // a folder of this very name is meant, even if it looks like something else
@@ -126,8 +131,8 @@ func (c catalog) matches(name, delimiter, want string) bool {
 func (c catalog) excluded(name string, wants []string) bool {
 	return slices.ContainsFunc(wants, func(want string) bool {
 		not, is := strings.CutPrefix(want, "!")
-		if !is {
-			return false
+		if !is || name == "INBOX" && isInbox(not) {
+			return is
 		}
 		i := slices.IndexFunc(c.all, func(f *imap.ListData) bool { return f.Mailbox == name })
 		if i < 0 {

@@ -86,6 +86,8 @@ func TestChoose(t *testing.T) {
 		{exchange, '/', namespaces{}, "INBOX,Projects/*,!Projects/Old", "INBOX Projects/A Projects/A/2025"},
 		{exchange, '/', namespaces{}, "Projects/%", "Projects/A Projects/Old"},
 		{exchange, '/', namespaces{}, `*,!INBOX,!Projects*,\Sent,!\Archive`, "Archive Notes from Bob Sent Items"},
+		{exchange, '/', namespaces{}, "Projects/%,Inbox,!inbox", "Projects/A Projects/Old"}, // INBOX is not wanted, however it is written
+		{exchange, '/', namespaces{}, `Inbox,Drafts,!\Inbox`, "Drafts"},
 		{exchange, '/', namespaces{}, "Calendar", "Calendar"}, // by name: it was asked for
 		{exchange, '/', namespaces{}, `Nowhere,\Flagged,INBOX`, `INBOX -Nowhere -\Flagged`},
 		{exchange, '/', namespaces{}, "Nowhere/*", ""},
@@ -194,6 +196,42 @@ func TestForeignFolders(t *testing.T) {
 			t.Errorf("%d times LIST", n)
 		}
 	})
+}
+
+// TestForeignFoldersInAnotherAlphabet: where folders of others begin is said in modified UTF-7, as their names are. A pattern does not
+// mean them, and by their names they are found.
+func TestForeignFoldersInAnotherAlphabet(t *testing.T) {
+	for wants, want := range map[string]string{
+		"*":                                    `["INBOX" "Work"]`,
+		"INBOX,Öffentlich & alt/Team/Aufträge": `["INBOX" "Öffentlich & alt/Team/Aufträge"]`,
+		"Öffentlich & alt/*":                   `["Öffentlich & alt/Team" "Öffentlich & alt/Team/Aufträge"]`,
+	} {
+		f := newFake(t, 1)
+		f.on["NAMESPACE"] = func(c *fakeConn, tag, _ string) bool {
+			c.say("* NAMESPACE ((\"\" \"/\")) NIL ((\"&ANY-ffentlich &- alt/\" \"/\"))\r\n%s OK", tag)
+			return true
+		}
+		f.on["LIST"] = func(c *fakeConn, tag, args string) bool {
+			c.say(`* LIST () "/" Work`)
+			c.say(`* LIST () "/" "&ANY-ffentlich &- alt/Team"`)
+			if strings.HasSuffix(args, `"&ANY-ffentlich &- alt/*"`) {
+				c.say(`* LIST () "/" "&ANY-ffentlich &- alt/Team/Auftr&AOQ-ge"`)
+			}
+			c.say("%s OK", tag)
+			return true
+		}
+		c := f.config()
+		c.Folders = strings.Split(wants, ",")
+		s, err := Open(t.Context(), c, secret{"x"})
+		if err != nil {
+			t.Errorf("%s: %v", wants, err)
+			continue
+		}
+		if got := fmt.Sprintf("%q", s.Folders()); got != want {
+			t.Errorf("%s: %s, want %s", wants, got, want)
+		}
+		s.Close()
+	}
 }
 
 // TestRelist: with a pattern the server is asked for its folders every few minutes, not more often, and the session wants to

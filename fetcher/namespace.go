@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// namespace is where folders of one kind begin (RFC 2342).
+// namespace is where folders of one kind begin (RFC 2342): a prefix, decoded as names are.
 type namespace struct{ prefix, delimiter string }
 
 // namespaces says which folders are the mailbox's own, which those of other users, and which are shared.
@@ -26,7 +26,7 @@ func parseNamespaces(text string) namespaces {
 			text = text[1:]
 		case c == ')':
 			if depth == 2 && len(words) >= 2 {
-				groups[group] = append(groups[group], namespace{words[0], words[1]})
+				groups[group] = append(groups[group], namespace{fromUTF7(words[0]), words[1]})
 			}
 			if depth--; depth == 0 {
 				group++

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 )
 
@@ -44,7 +45,7 @@ func quote(s string) string {
 // clip shortens a text of the server for an error message and takes out what a terminal or a log could stumble over.
 func clip(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // such as ESC, its 8-bit forms, and what turns the direction of a line
 			return ' '
 		}
 		return r
@@ -107,6 +108,36 @@ func toUTF7(name string) string {
 		name = name[n:]
 	}
 	return b.String()
+}
+
+// fromUTF7 returns the name that modified UTF-7 stands for; what is none stays as it is.
+func fromUTF7(text string) string {
+	if !isUTF7(text) {
+		return text
+	}
+	var b strings.Builder
+	for text != "" {
+		plain, rest, coded := strings.Cut(text, "&")
+		b.WriteString(plain)
+		if !coded {
+			break
+		}
+		var run string
+		if run, text, _ = strings.Cut(rest, "-"); run == "" {
+			b.WriteByte('&')
+			continue
+		}
+		wide, _ := utf7Alphabet.DecodeString(run) // isUTF7 has tried it
+		b.WriteString(string(utf16.Decode(utf16Units(wide))))
+	}
+	return b.String()
+}
+
+func utf16Units(b []byte) (units []uint16) {
+	for i := 0; i+1 < len(b); i += 2 {
+		units = append(units, uint16(b[i])<<8|uint16(b[i+1]))
+	}
+	return units
 }
 
 // utf7Alphabet is that of modified UTF-7.

@@ -210,11 +210,7 @@ func isUTF7(s string) bool {
 
 // isUTF16 reports whether b is UTF-16 without lone surrogates and without characters that stand for themselves.
 func isUTF16(b []byte) bool {
-	var units []uint16
-	for i := 0; i < len(b); i += 2 {
-		units = append(units, uint16(b[i])<<8|uint16(b[i+1]))
-	}
-	for _, r := range utf16.Decode(units) {
+	for _, r := range utf16.Decode(utf16Units(b)) {
 		if r == 0xfffd || r < 0x7f {
 			return false
 		}
