@@ -44,19 +44,26 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestQuirkSizes: where RFC822.SIZE is a guess, the literal decides.
+// TestQuirkSizes: where RFC822.SIZE is a guess, the literal decides. An Exchange is known by its greeting or, where that was replaced,
+// by its answer to ID.
 func TestQuirkSizes(t *testing.T) {
-	f := newFake(t, 1, 2, 3)
-	f.greeting = "* OK The Microsoft Exchange IMAP4 service is ready. [QQ==]"
-	f.mails[0].size = 1 << 20
-	f.mails[1].size = 1 << 20
-	f.mails[1].raw += strings.Repeat("x", 2000)
-	c := f.config()
-	c.MaxMessage = 1000
-	r := readAll(t.Context(), mustOpen(t, c), nil)
-	wantUIDs(t, r, 1, 3)
-	if m := r.all[2]; m.Kind != KindTooLarge || m.UID != 2 || m.Size < 2000 {
-		t.Fatalf("%+v", m)
+	for greeting, id := range map[string]string{
+		"* OK The Microsoft Exchange IMAP4 service is ready. [QQ==]": `* ID ("name" "x")`,
+		"* OK For authorised users only":                             `* ID ("name" "Microsoft.Exchange.Imap4.Imap4Server" "version" "15.20")`,
+	} {
+		f := newFake(t, 1, 2, 3)
+		f.greeting = greeting
+		f.on["ID"] = func(c *fakeConn, tag, _ string) bool { c.say("%s\r\n%s OK ID completed.", id, tag); return true }
+		f.mails[0].size = 1 << 20
+		f.mails[1].size = 1 << 20
+		f.mails[1].raw += strings.Repeat("x", 2000)
+		c := f.config()
+		c.MaxMessage = 1000
+		r := readAll(t.Context(), mustOpen(t, c), nil)
+		wantUIDs(t, r, 1, 3)
+		if m := r.all[2]; m.Kind != KindTooLarge || m.UID != 2 || m.Size < 2000 {
+			t.Fatalf("%+v", m)
+		}
 	}
 }
 

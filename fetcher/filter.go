@@ -396,8 +396,7 @@ func isArgCode(s string) bool {
 
 // noteNotice keeps a text that the server wants a person to read.
 func (f *filter) noteNotice(text string) {
-	lower := strings.ToLower(text)
-	if !slices.ContainsFunc([]string{"[alert", "[webalert", "[overquota", "throttled"}, func(s string) bool { return strings.Contains(lower, s) }) {
+	if !isWarning(text) {
 		return
 	}
 	err := classifyText(text)

@@ -37,6 +37,8 @@ type handover struct {
 	hide     func(text string) string // see discreet; nil until we have said who we are
 
 	namespaces string // as the server says them
+	id         string // what it says of itself
+	warning    string // the last that came with a success; "" if none did
 }
 
 // reply is the tagged response to a command.
@@ -87,7 +89,7 @@ func (h *handover) greet() error {
 	switch strings.ToUpper(status) {
 	case "OK":
 		h.greeting = text
-		h.noteCapCode(text)
+		h.noteSuccess(text)
 		return nil
 	case "BYE":
 		return classifyBye(text)
@@ -126,7 +128,7 @@ func (h *handover) startTLS(ctx context.Context) error {
 	}
 	h.link = newLink(conn, h.cfg.Progress)
 	h.br.Reset(h.link)
-	h.caps = nil
+	h.caps, h.bye, h.namespaces, h.id, h.warning = nil, "", "", "", ""
 	return nil
 }
 
@@ -140,6 +142,10 @@ func handshake(ctx context.Context, conn *tls.Conn) error {
 				Text: "the server's certificate is not trusted",
 				Hint: "check the host name, or give the CA that signed it", Err: err,
 			}
+		}
+		var noTLS tls.RecordHeaderError
+		if errors.As(err, &noTLS) {
+			return &TLSError{Text: "the server does not speak TLS on this port", Hint: "993 is the port for it, as a rule; 143 wants security: starttls"}
 		}
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
@@ -186,9 +192,7 @@ func (h *handover) command(line string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return h.wait(tag, func() (string, error) {
-		return "", &ServerError{Text: "unexpected continuation request"}
-	})
+	return h.wait(tag, nil)
 }
 
 func (h *handover) send(line string) (tag string, err error) {
@@ -222,8 +226,9 @@ func (h *handover) lastWords() {
 	}
 }
 
-// wait reads until the tagged response; answer says what to send for a continuation request.
-func (h *handover) wait(tag string, answer func() (string, error)) (reply, error) {
+// wait reads until the tagged response; answer says what to send for a continuation request. If it is nil none is due.
+// QUIRK(exchange): stray continuation.
+func (h *handover) wait(tag string, answer func() string) (reply, error) {
 	defer h.link.replied()
 	var r reply
 	for range maxLoginLines {
@@ -232,19 +237,15 @@ func (h *handover) wait(tag string, answer func() (string, error)) (reply, error
 			return r, h.cause(err)
 		}
 		switch first, rest := cutWord(line); {
-		case first == "+":
-			out, err := answer()
-			if err != nil {
-				return r, err
-			}
-			if err := h.write(out); err != nil {
+		case first == "+" && answer != nil:
+			if err := h.write(answer()); err != nil {
 				return r, err
 			}
 		case first == tag:
 			r.status, r.text = cutWord(rest)
 			r.status = strings.ToUpper(r.status)
 			if r.status == "OK" {
-				h.noteCapCode(r.text)
+				h.noteSuccess(r.text)
 			}
 			r.text = h.discreet(r.text)
 			return r, nil
@@ -279,10 +280,23 @@ func (h *handover) noteUntagged(line string) {
 		h.bye = h.discreet(text)
 	case "NAMESPACE":
 		h.namespaces = text
+	case "ID":
+		h.id = text
+	case "OK", "NO":
+		h.noteWarning(text)
 	}
 }
 
-func (h *handover) noteCapCode(text string) {
+// noteWarning keeps a text that the server wants a person to read, for the session.
+func (h *handover) noteWarning(text string) {
+	if isWarning(text) {
+		h.warning = h.discreet(text)
+	}
+}
+
+// noteSuccess takes in what an OK says beside that.
+func (h *handover) noteSuccess(text string) {
+	h.noteWarning(text)
 	if code, _, ok := cutCode(text); ok {
 		if word, args := cutWord(code); strings.EqualFold(word, "CAPABILITY") {
 			h.setCaps(args)
@@ -375,13 +389,13 @@ func (h *handover) sasl(caps map[string]bool, mech, response, refused string) (r
 	if err != nil {
 		return reply{}, err
 	}
-	return h.wait(tag, func() (string, error) {
+	return h.wait(tag, func() string {
 		if !sent {
 			sent = true
-			return b64, nil
+			return b64
 		}
 		// QUIRK(gmail): error challenge. What it says is the same for every cause, so it is not read.
-		return refused, nil
+		return refused
 	})
 }
 

@@ -203,6 +203,26 @@ func TestQuirkSoftThrottling(t *testing.T) {
 	}
 }
 
+// TestWarningAtLogin: what a server wants a person to read is not lost because it says so while we log in.
+func TestWarningAtLogin(t *testing.T) {
+	for verb, words := range map[string]string{
+		"NAMESPACE":    "* NAMESPACE NIL NIL NIL\r\nTAG OK Success [THROTTLED]",
+		"AUTHENTICATE": "* NO [ALERT] u@example.com is [THROTTLED]\r\nTAG OK done",
+	} {
+		f := newFake(t, 1)
+		f.on[verb] = func(c *fakeConn, tag, _ string) bool {
+			c.in = true
+			c.say("%s", strings.ReplaceAll(words, "TAG", tag))
+			return true
+		}
+		s := mustOpen(t, f.config())
+		var e *ThrottledError
+		if err := s.Notice(); !errors.As(err, &e) || strings.Contains(err.Error(), "u@example.com") || !s.filter.slowedWithin(slowFor) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+}
+
 // TestHalfSpeed: for a quarter of an hour after [THROTTLED], as much time passes between two FETCHes as the last one took.
 func TestHalfSpeed(t *testing.T) {
 	for _, tt := range []struct {

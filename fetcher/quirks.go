@@ -151,8 +151,16 @@ func isMissing(text string) bool {
 	return slices.ContainsFunc([]string{"[NONEXISTENT", "[TRYCREATE", "doesn't exist", "does not exist", "Unknown Mailbox", "no such mailbox"}, func(t string) bool { return has(text, t) })
 }
 
-// isExchange goes by the product's name, which both forms of the greeting have (MailKit#2016).
-func isExchange(greeting string) bool { return has(greeting, "Microsoft Exchange") }
+// isWarning reports whether a text that came with a success is one for a person to read (RFC 3501, section 7.1: ALERT).
+func isWarning(text string) bool {
+	return slices.ContainsFunc([]string{"[ALERT", "[WEBALERT", "[OVERQUOTA", "throttled"}, func(t string) bool { return has(text, t) })
+}
+
+// isExchange goes by the product's name, which both forms of the greeting have (MailKit#2016), unless its operator has written
+// another one; and by what it says of itself in answer to ID.
+func isExchange(greeting, id string) bool {
+	return has(greeting, "Microsoft Exchange") || has(id, "Microsoft.Exchange")
+}
 
 // standsIn reports whether a message is what the server made up in place of one that it cannot render.
 //

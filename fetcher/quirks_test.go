@@ -113,6 +113,11 @@ func TestQuirkStrayContinuation(t *testing.T) {
 	if got, _ := rewrite(t, "NOOP", "+ ", "+", "T1 OK done"); got != "T1 OK done\r\n" {
 		t.Errorf("%q", got)
 	}
+	f := newFake(t, 1)
+	for _, verb := range []string{"CAPABILITY", "ID", "NAMESPACE"} {
+		f.on[verb] = func(c *fakeConn, _, _ string) bool { c.say("+ "); return false }
+	}
+	wantUIDs(t, readAll(t.Context(), mustOpen(t, f.config()), nil), 1)
 }
 
 // TestQuirkPlaceholder: what Exchange makes up in place of a message is no mail (H16).

@@ -22,7 +22,7 @@ type Session struct {
 	filter   *filter
 	client   *imapclient.Client
 	caps     map[string]bool
-	exchange bool // the greeting is that of Exchange
+	exchange bool // the server is an Exchange
 	alone    bool // answers come in disorder, or cannot be told apart: ask for one message at a time
 	spaces   namespaces
 	chosen   choice
@@ -133,13 +133,14 @@ func open(ctx context.Context, c Config, token string) (s *Session, err error) {
 	s = &Session{
 		cfg:      c,
 		caps:     h.caps,
-		exchange: isExchange(h.greeting),
+		exchange: isExchange(h.greeting, h.id),
 		spaces:   parseNamespaces(h.namespaces),
 		filter:   newFilter(h.link, h.br, h.caps, c.MaxMessage),
 		exists:   make(chan struct{}, 1),
 		noIdle:   !h.caps["IDLE"],
 	}
 	s.filter.debug, s.filter.expunged = c.Log.Debug, s.arrivals.leave
+	s.filter.noteNotice(h.warning)
 	s.client = imapclient.New(s.filter, &imapclient.Options{
 		UnilateralDataHandler: &imapclient.UnilateralDataHandler{Mailbox: s.pushed},
 	})

@@ -104,6 +104,7 @@ var startTLSCases = []struct {
 	{"good", []string{"* OK hello", "* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\nTAG OK", "TAG OK go"}, true},
 	{"offered in the greeting", []string{"* OK [CAPABILITY IMAP4rev1 STARTTLS] hello", "TAG OK go"}, true},
 	{"capabilities that change with it", []string{"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=NONSENSE] hello", "TAG OK [CAPABILITY IMAP4rev1 AUTH=NONSENSE] go"}, true},
+	{"words of somebody in between", []string{"* OK [ALERT] call 555 to keep your mail", "* CAPABILITY STARTTLS\r\n* BYE [ALERT] call 555\r\nTAG OK [ALERT] call 555", "* NO [ALERT] call 555\r\nTAG OK go"}, true},
 	{"not offered", []string{"* OK hello", "* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\nTAG OK"}, false},
 	{"stripped from the greeting", []string{"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR] hello"}, false},
 	{"no capabilities", []string{"* OK hello", "TAG OK"}, false},
@@ -140,6 +141,9 @@ func TestSTARTTLS(t *testing.T) {
 			}
 			if s != nil {
 				wantUIDs(t, readAll(t.Context(), s, nil), 1)
+				if err := s.Notice(); err != nil {
+					t.Errorf("what was said in clear is believed: %v", err)
+				}
 				s.Close()
 			}
 			for line := range strings.Lines(heard.text()) {
@@ -171,6 +175,16 @@ func TestSTARTTLS(t *testing.T) {
 				s.Close()
 			}
 		})
+	}
+}
+
+// TestPortWithoutTLS: to a server that begins in clear it is said which port and setting to use.
+func TestPortWithoutTLS(t *testing.T) {
+	f := newFake(t, 1)
+	c := Config{Addr: local(t, f.serve), User: "u@example.com"}
+	var insecure *TLSError
+	if _, err := Open(t.Context(), c, secret{"x"}); !errors.As(err, &insecure) || !strings.Contains(insecure.Hint, "starttls") {
+		t.Error(err)
 	}
 }
 
