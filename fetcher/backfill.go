@@ -70,7 +70,7 @@ func (r *round) backfill(ctx context.Context) error {
 
 // fill reads the backfill of one folder.
 func (r *round) fill(ctx context.Context, p *pass) error {
-	err := r.s.examine(ctx, p.f)
+	err := p.reopen(ctx)
 	if err == nil {
 		w := window{p.pos.Low + 1, p.pos.Next - 1, p.pos.wanted()}
 		if w.from <= w.to {
@@ -112,7 +112,18 @@ func (r *round) between(ctx context.Context, p *pass) error {
 	if r.s.selected == p.f {
 		return nil
 	}
-	return r.s.examine(ctx, p.f)
+	return p.reopen(ctx)
+}
+
+// reopen opens the folder to go on with UIDs that are known of. If they mean nothing any more, since UIDVALIDITY has changed, it
+// returns errEnough, and the next pass begins with the new ones.
+func (p *pass) reopen(ctx context.Context) error {
+	err := p.s.examine(ctx, p.f)
+	if is := p.f.examined.UIDValidity; err == nil && is != 0 && is != p.pos.UIDValidity {
+		p.s.behind = true
+		err = errEnough
+	}
+	return err
 }
 
 // lookAround looks, if it is time, for what is new in the folder whose backfill is being read and in the one that is watched;

@@ -48,6 +48,66 @@ func TestH02UIDValidityChangesMeanwhile(t *testing.T) {
 	})
 }
 
+// TestH02UIDValidityChangesAfterTheLook: between the look at a folder and what is read of it last, its UIDs may have come to mean
+// other messages.
+func TestH02UIDValidityChangesAfterTheLook(t *testing.T) {
+	for name, position := range map[string]string{
+		"backfill":  "",
+		"postponed": "p1;7;2;3;9;0;0;;2.32771.900000000", // UID 2, at which FETCH failed three times
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t, 1, 2)
+				f.on["LIST"] = func(c *fakeConn, tag, _ string) bool { c.say("* LIST () \"/\" Work\r\n%s OK", tag); return true }
+				opened := 0
+				f.on["EXAMINE"] = func(_ *fakeConn, _, args string) bool {
+					if strings.Contains(args, "Work") {
+						if opened++; opened == 2 {
+							f.change(func() { f.validity = 8 })
+						}
+					}
+					return false
+				}
+				after := map[string]Position{}
+				if position != "" {
+					for folder, text := range map[string]string{"INBOX": "p1;7;2;3;9;0;0;;", "Work": position} {
+						p, err := ParsePosition(text)
+						if err != nil {
+							t.Fatal(err)
+						}
+						after[folder] = p
+					}
+				}
+				c := f.config()
+				c.Folders = []string{"INBOX", "Work"}
+				s := mustOpen(t, c)
+				defer s.Close()
+				r := readAll(t.Context(), s, after)
+				if r.err != nil || opened != 2 {
+					t.Fatal(r.err, opened)
+				}
+				for _, m := range r.all {
+					if m.Folder == "Work" && m.UID != 0 {
+						t.Errorf("UID %d was read as if UIDVALIDITY still were %d", m.UID, m.UIDValidity)
+					}
+				}
+				if d, err := waited(t, s); d != 0 || err != nil {
+					t.Fatal(d, err)
+				}
+				var work []string
+				for _, m := range readAll(t.Context(), s, r.after).all {
+					if m.Folder == "Work" && m.Kind != KindMark {
+						work = append(work, fmt.Sprint(m.Kind, m.UIDValidity, m.UID, m.Relisted))
+					}
+				}
+				if want := []string{"4 8 0 false", "0 8 1 true", "0 8 2 true"}; !slices.Equal(work, want) {
+					t.Errorf("then %q, want %q", work, want)
+				}
+			})
+		})
+	}
+}
+
 // TestH03NoUIDValidity: a server without UIDVALIDITY is read by its UIDs; what it says later is a change like any other.
 func TestH03NoUIDValidity(t *testing.T) {
 	f := newFake(t, 4, 5)

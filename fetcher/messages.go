@@ -141,14 +141,14 @@ func (r *round) readPostponed(ctx context.Context) error {
 		if r.s.halted.Load() {
 			return errHalted
 		}
-		err := r.s.examine(ctx, p.f)
+		err := p.reopen(ctx)
 		if err == nil {
 			err = p.readLost(ctx, later)
 		}
 		if err == nil {
 			err = p.mark()
 		}
-		if err != nil && !r.unreadable(p, err) {
+		if err != nil && !errors.Is(err, errEnough) && !r.unreadable(p, err) {
 			return err
 		}
 	}
