@@ -33,6 +33,9 @@ func (p *pass) fetch(ctx context.Context, uids []uint32, between func(context.Co
 	if err != nil {
 		return p.poisoned(err, slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { _, answered := sizes[uid]; return answered }))
 	}
+	if uids, err = p.stillThere(ctx, uids, sizes); err != nil {
+		return err
+	}
 	for len(uids) > 0 {
 		n, start := p.together(uids, sizes), time.Now()
 		if between != nil {
@@ -93,6 +96,34 @@ func (p *pass) sizes(ctx context.Context, uids []uint32) (map[uint32]int64, erro
 		err = nil // which message it is about, a FETCH of each will tell
 	}
 	return sizes, err
+}
+
+// manySilent is from how many messages on, about which the server says nothing although it has listed them, it is asked for another
+// listing: somebody may have deleted them since. Fewer are asked for one by one, and booked as lost, as a listing can miss one.
+const manySilent = 8
+
+// stillThere returns the UIDs without those that were listed, and are no more, if these are many.
+func (p *pass) stillThere(ctx context.Context, uids []uint32, sizes map[uint32]int64) ([]uint32, error) {
+	silent := func(uid uint32) bool { _, answered := sizes[uid]; return !answered }
+	var asked imap.UIDSet
+	n := 0
+	for _, uid := range uids {
+		if silent(uid) {
+			asked.AddNum(imap.UID(uid))
+			n++
+		}
+	}
+	if n < manySilent {
+		return uids, nil
+	}
+	there, err := p.search(ctx, asked, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
+		_, listed := slices.BinarySearch(there, uid)
+		return silent(uid) && !listed
+	}), nil
 }
 
 // refusedOnly turns a refusal that concerns this FETCH alone into nil: what was not handed out is accounted for by UID.

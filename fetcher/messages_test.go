@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -219,6 +220,49 @@ func TestH08ExpungedMeanwhile(t *testing.T) {
 	r = readAll(t.Context(), s, r.after)
 	if p := r.after["INBOX"]; r.err != nil || p.isLost(2) {
 		t.Fatal(r.err, p)
+	}
+}
+
+// TestManyDeletedMeanwhile: that somebody deletes many messages between SEARCH and FETCH is no trouble of the server's (H8).
+func TestManyDeletedMeanwhile(t *testing.T) {
+	f := newFake(t)
+	for uid := range uint32(300) {
+		f.add(uid + 1)
+	}
+	f.on["UID FETCH"] = func(*fakeConn, string, string) bool {
+		f.change(func() { f.mails = slices.DeleteFunc(f.mails, func(m mail) bool { return m.uid > 50 && m.uid <= 250 }) })
+		return false
+	}
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	if p := r.after["INBOX"]; r.err != nil || len(r.uids) != 100 || len(p.lostOnes()) > 0 {
+		t.Fatal(r.err, len(r.uids), p)
+	}
+	if n := len(f.commands("UID FETCH")); n > 10 {
+		t.Errorf("%d times FETCH", n)
+	}
+}
+
+// TestESEARCH: a server that knows IMAP4rev2 alone answers SEARCH otherwise.
+func TestESEARCH(t *testing.T) {
+	f := newFake(t, 1, 2, 4, 7)
+	f.pre, f.post = strings.Replace(f.pre, "rev1", "rev2", 1), strings.Replace(f.post, "rev1", "rev2", 1)
+	answer := "UID ALL 7,1:2,4"
+	f.on["UID SEARCH"] = func(c *fakeConn, tag, _ string) bool {
+		c.say("* ESEARCH (TAG %q) %s\r\n%s OK", tag, answer, tag)
+		return true
+	}
+	s := mustOpen(t, f.config())
+	r := readAll(t.Context(), s, nil)
+	wantUIDs(t, r, 1, 2, 4, 7)
+	for _, answer = range []string{"UID", "UID ALL", "UID ALL x,5:y,,0,4294967295", "UID COUNT 0"} {
+		r = readAll(t.Context(), s, r.after)
+		wantUIDs(t, r)
+	}
+	answer = "UID ALL 1:4294967295"
+	var limit *LimitError
+	if r = readAll(t.Context(), s, r.after); !errors.As(r.err, &limit) {
+		t.Error(r.err)
 	}
 }
 

@@ -34,6 +34,8 @@ func (f *filter) data(rest string) error {
 		return classifyBye(args) // whether the server closes the connection then, or forgets to
 	case "SEARCH":
 		return f.search(args)
+	case "ESEARCH":
+		return f.esearch(args)
 	case "LIST":
 		return f.list(args)
 	case "FLAGS", "CAPABILITY", "ENABLED", "RECENT", "EXPUNGE", "VANISHED":
@@ -87,8 +89,8 @@ func (f *filter) noteValidity(n uint32, opening bool) error {
 	return nil
 }
 
-// search keeps the numbers for the session; what is no UID is dropped, and the highest UID there can be, after which no
-// other could come. go-imap, which is slow with many and counts up to that one for ever, gets to see none of them.
+// search keeps the numbers for the session. go-imap, which is slow with many and counts up to the highest one for ever, gets to see
+// none of them.
 func (f *filter) search(args string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,12 +101,53 @@ func (f *filter) search(args string) error {
 		if strings.HasPrefix(s, "(") {
 			break // (MODSEQ n)
 		}
-		if n, err := strconv.ParseUint(s, 10, 32); err == nil && n > 0 && n < math.MaxUint32 {
-			f.found = append(f.found, uint32(n))
+		if n, err := strconv.ParseUint(s, 10, 32); err == nil {
+			if err := f.keep(n, n); err != nil {
+				return err
+			}
 		}
 	}
-	if len(f.found) > maxFound {
+	return nil
+}
+
+// esearch does the same with ESEARCH, by which a server that knows IMAP4rev2 alone answers each SEARCH (RFC 9051, section 7.3.4).
+func (f *filter) esearch(args string) error {
+	words := strings.Fields(args)
+	all := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, "ALL") })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.searching || all < 0 || all+1 == len(words) {
+		return nil
+	}
+	for part := range strings.SplitSeq(words[all+1], ",") {
+		first, last, ranged := strings.Cut(part, ":")
+		if !ranged {
+			last = first
+		}
+		from, err1 := strconv.ParseUint(first, 10, 32)
+		to, err2 := strconv.ParseUint(last, 10, 32)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		if err := f.keep(min(from, to), max(from, to)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep keeps a range of numbers, with f.mu locked; what is no UID is dropped, and the highest UID there can be, after which no other
+// could come.
+func (f *filter) keep(from, to uint64) error {
+	from, to = max(from, 1), min(to, math.MaxUint32-1)
+	if from > to {
+		return nil
+	}
+	if to-from >= uint64(maxFound-len(f.found)) {
 		return &LimitError{What: "UIDs in the answer to one SEARCH"}
+	}
+	for uid := from; uid <= to; uid++ {
+		f.found = append(f.found, uint32(uid))
 	}
 	return nil
 }
