@@ -147,7 +147,7 @@ func (s *Session) examine(ctx context.Context, f *folder) error {
 	err := s.do(ctx, "EXAMINE", func() error {
 		data, err := s.client.Select(f.name, &imap.SelectOptions{ReadOnly: true}).Wait()
 		if err == nil {
-			f.examined = *data
+			f.examined, f.said = *data, uint32(data.UIDNext)
 		}
 		return err
 	})

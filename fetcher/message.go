@@ -11,7 +11,7 @@ const (
 	KindTooLarge               // over Config.MaxMessage; Raw is its header, Size what the server says of it
 	KindUnreadable             // listed by the server and not handed out in several attempts; Raw is empty
 	KindMark                   // no message: the Position moved, and is worth keeping
-	KindReset                  // no message: UIDVALIDITY changed from Was, and the folder is read again from its beginning
+	KindReset                  // no message: UIDVALIDITY changed from Was, or did not and the UIDs did; the folder is read again from its beginning
 )
 
 // Message is one thing that Session.Messages found. All kinds have Folder, UIDValidity and Position.

@@ -336,6 +336,45 @@ func TestUIDValidityChanged(t *testing.T) {
 	}
 }
 
+// TestQuirkReissuedUIDs: what comes under UIDs that other messages had before is read, with all of its folder. A UIDNEXT that goes back
+// and forth is no reason for that.
+func TestQuirkReissuedUIDs(t *testing.T) {
+	for name, nextAfter := range map[string]uint32{"restored": 1, "made from the highest UID": 1, "too low by one": 0} {
+		t.Run(name, func(t *testing.T) {
+			watched(t, nil, func(t *testing.T, f *fake, s *Session, after map[string]Position) {
+				look := func(change func()) reading {
+					f.change(func() { change(); f.next = f.mails[len(f.mails)-1].uid + nextAfter })
+					if _, err := waited(t, s); err != nil {
+						t.Fatal(err)
+					}
+					r := readAll(t.Context(), s, after)
+					after = r.after
+					return r
+				}
+				wantUIDs(t, look(func() { f.add(2); f.add(3); f.add(4) }), 2, 3, 4)
+				for range 2 {
+					wantUIDs(t, look(func() { f.mails = f.mails[:2] }))
+				}
+				if name != "restored" {
+					wantUIDs(t, look(func() { f.add(5) }), 5)
+					wantUIDs(t, look(func() { f.mails = f.mails[:2] }))
+					wantUIDs(t, look(func() { f.add(6); f.add(7) }), 6, 7)
+					wantUIDs(t, look(func() { f.mails = f.mails[:3] }))
+					wantUIDs(t, look(func() { f.add(8) }), 8)
+					return
+				}
+				r := look(func() { f.add(3); f.mails[2].raw = "Subject: another\r\n\r\n" })
+				wantUIDs(t, r, 1, 2, 3)
+				last := r.all[len(r.all)-1]
+				if m := r.all[0]; m.Kind != KindReset || m.Was != m.UIDValidity || !last.Relisted || string(last.Raw) != f.mails[2].raw {
+					t.Errorf("%+v", r.all)
+				}
+				wantUIDs(t, look(func() { f.add(4); f.add(5) }), 4, 5)
+			})
+		})
+	}
+}
+
 // TestQuirkNoUIDNEXT: a server that says neither is still read (H3).
 func TestQuirkNoUIDNEXT(t *testing.T) {
 	f := newFake(t, 4, 5)

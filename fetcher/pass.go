@@ -62,7 +62,7 @@ func (p *pass) mark() error {
 }
 
 // begin brings the Position in line with the folder: it finds the start point of one that is new, and the beginning of
-// one whose UIDVALIDITY changed.
+// one whose UIDVALIDITY changed, or should have.
 func (p *pass) begin(ctx context.Context) error {
 	validity := p.f.examined.UIDValidity
 	switch {
@@ -71,6 +71,13 @@ func (p *pass) begin(ctx context.Context) error {
 	case validity == 0: // a server that forgot to say it once would otherwise cost a new listing
 		return nil
 	case validity == p.pos.UIDValidity:
+		again, err := p.reissued(ctx)
+		if err != nil {
+			return err
+		}
+		if again {
+			break
+		}
 		if uint64(p.pos.High())+windowSize+1 < uint64(p.pos.Next) {
 			p.pos.split() // an earlier version kept no backfill apart
 			p.pos.N++
@@ -85,8 +92,36 @@ func (p *pass) begin(ctx context.Context) error {
 	was := p.pos
 	p.pos = Position{UIDValidity: validity, Next: next, N: was.N + 1, known: was.known, seen: was.seen, since: was.since, relist: true}
 	p.begun()
-	p.f.first, p.last = next, 0
+	p.f.first, p.f.back, p.last = next, 0, 0
 	return p.emit(Message{Kind: KindReset, Was: was.UIDValidity})
+}
+
+// reissued reports whether the server gives UIDs to messages that others had before: UIDNEXT was one of those that were read, as the
+// server had no message from there on, and now it has.
+//
+// QUIRK(any): reissued UIDs. A folder that was restored from a backup may keep its UIDVALIDITY, against RFC 3501, section 2.3.1.1
+// (chatmail/core tells of servers that decrease UIDNEXT). That UIDNEXT goes back says nothing yet: where it is made from the
+// highest UID that there is, it does so whenever the newest message is deleted.
+func (p *pass) reissued(ctx context.Context) (is bool, err error) {
+	next, back, high := p.f.said, p.f.back, p.pos.High()
+	if p.f.said = 0; next == 0 || next > high && back == 0 {
+		return false, nil
+	}
+	from := next
+	if back != 0 {
+		from = min(back, next)
+	}
+	var set imap.UIDSet
+	set.AddRange(imap.UID(from), imap.UID(high))
+	uids, err := p.search(ctx, set, time.Time{})
+	if err != nil {
+		return false, err
+	}
+	p.f.back = 0
+	if next <= high && !slices.ContainsFunc(uids, func(uid uint32) bool { return uid >= next && uid <= high }) {
+		p.f.back = next
+	}
+	return back != 0 && slices.ContainsFunc(uids, func(uid uint32) bool { return uid >= back && uid < next && p.pos.Settled(uid) }), nil
 }
 
 func (p *pass) start(ctx context.Context, validity uint32) error {

@@ -65,6 +65,8 @@ type folder struct {
 	drafted  bool         // this session has seen which of the drafts are still there
 	examined imap.SelectData
 	first    uint32           // the UIDNEXT when this session first saw it; 0 before
+	said     uint32           // the UIDNEXT of an EXAMINE since the last look; 0 if there was none
+	back     uint32           // the UIDNEXT of the look before, if that is one of the UIDs that were read; see reissued
 	over     map[uint32]int64 // sizes of literals that were over the limit, until their header is read
 }
 

@@ -199,15 +199,19 @@ func (w *Worker) countDrops() {
 	clear(w.drops)
 }
 
-// reset tells the world that a folder's UIDVALIDITY changed. Its messages come again after this; known tells them apart.
+// reset tells the world that a folder's UIDs mean other messages. They come again after this; known tells them apart.
 func (w *Worker) reset(ctx context.Context, m fetcher.Message) error {
 	if w.ledger != nil {
 		clear(w.ledger.surveys) // their UIDs mean nothing any more
 	}
-	w.log.Warn("UIDVALIDITY changed; the folder is listed again", "folder", event.Token(m.Folder), "was", m.Was, "is", m.UIDValidity)
+	why := fmt.Sprintf("UIDVALIDITY changed from %d to %d", m.Was, m.UIDValidity)
+	if m.Was == m.UIDValidity {
+		why = fmt.Sprintf("The server gives UIDs once more under UIDVALIDITY %d, as after a restore from a backup", m.Was)
+	}
+	w.log.Warn("UIDs have changed; the folder is listed again", "folder", event.Token(m.Folder), "was", m.Was, "is", m.UIDValidity)
 	err := w.announce(ctx, event.MailboxChange{
 		State: "reset", Folder: m.Folder,
-		Detail: fmt.Sprintf("UIDVALIDITY changed from %d to %d; only what the stream does not hold is published.", m.Was, m.UIDValidity),
+		Detail: why + "; only what the stream does not hold is published.",
 	})
 	crash.At("epoch.recorded")
 	return err

@@ -68,6 +68,26 @@ func TestResetGoesOnAfterARestart(t *testing.T) {
 	}
 }
 
+// What a server gives out under UIDs that other messages had is published, and what it has kept is not: UIDVALIDITY should have changed,
+// and did not.
+func TestResetUnderTheSameUIDValidity(t *testing.T) {
+	r := newRig(t, sim.Exchange)
+	must(t, r.scripted(&script{passes: [][]fetcher.Message{{
+		mail(t, "INBOX", 71, 1, 0, minute(0), "p1;71;1;1;2;0;0;;"),
+		mail(t, "INBOX", 71, 2, 1, minute(1), "p1;71;2;1;3;0;0;;"),
+	}}}, "INBOX").Drain(t.Context()))
+	w := r.scripted(&script{passes: [][]fetcher.Message{{
+		reset(t, "INBOX", 71, 71, "p1;71;0;3;4;0;1;;"),
+		relisted(mail(t, "INBOX", 71, 1, 0, minute(0), "p1;71;1;3;5;0;1;;")),
+		relisted(mail(t, "INBOX", 71, 2, 2, minute(5), "p1;71;2;3;6;0;1;;")),
+	}}}, "INBOX")
+	must(t, w.Drain(t.Context()))
+	r.wantEach(3, 1)
+	if got := w.Status().Dropped["already_published"]; got != 1 {
+		t.Errorf("%d were counted as published before, want 1", got)
+	}
+}
+
 // Two messages with one header block are two messages where the provider has an identity for each.
 func TestResetKeepsProviderIdentitiesApart(t *testing.T) {
 	r := newRig(t, sim.Gmail)
