@@ -97,12 +97,17 @@ func TestCyrus(t *testing.T) {
 		for _, e := range b.stream.Events("anna") {
 			var m event.MessageEvent
 			must(t, json.Unmarshal(e.Data, &m))
-			if raw, ok := b.stream.Object(m.Data.Raw.Name); !ok || !sent[string(raw)] {
-				t.Errorf("the raw bytes of %s are not the server's", e.ID)
+			raw, ok := b.stream.Object(m.Data.Raw.Name)
+			if !ok || !sent[string(raw)] {
+				t.Errorf("the raw bytes of %s are not those of a message that has not come yet", e.ID)
 			}
+			delete(sent, string(raw))
 			if e.EmailID == "" {
 				t.Errorf("%s has no EMAILID", e.ID)
 			}
+		}
+		if len(sent) > 0 {
+			t.Errorf("%d messages did not come", len(sent))
 		}
 		after, err := b.Do("STATUS INBOX (MESSAGES UNSEEN RECENT HIGHESTMODSEQ UIDVALIDITY)")
 		must(t, err)
