@@ -86,16 +86,25 @@ func (p parseCommand) path(ctx context.Context, stdin io.Reader, path string) er
 		}
 		return p.message(ctx, path, raw)
 	}
-	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+	var failed error // nor do the files of a folder keep each other from it
+	err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil && d.IsDir():
+			return nil
 		}
-		raw, err := os.ReadFile(name)
+		var raw []byte
+		if err == nil {
+			raw, err = os.ReadFile(name)
+		}
 		if err != nil {
-			return err
+			failed = errors.Join(failed, err)
+			return nil
 		}
 		return p.message(ctx, name, raw)
 	})
+	return errors.Join(failed, err)
 }
 
 func (p parseCommand) message(ctx context.Context, name string, raw []byte) error {

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +51,28 @@ func TestParseLeaves(t *testing.T) {
 	}
 	if strings.Contains(runParse(t), `"leaves"`) {
 		t.Error("leaves without --leaves")
+	}
+}
+
+// A file that cannot be read does not keep those behind it in its folder from being parsed.
+func TestParseFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "a.eml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "b.eml"), []byte(parseSample), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newParse()
+	var out bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(io.Discard)
+	c.SetArgs([]string{dir})
+	if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "a.eml") {
+		t.Errorf("error %v", err)
+	}
+	if n := strings.Count(out.String(), `{"file":`); n != 1 || !strings.Contains(out.String(), "b.eml") {
+		t.Errorf("%d messages: %s", n, out.String())
 	}
 }
 
