@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/mailflume/mailflume/event"
@@ -56,12 +57,32 @@ func ptr(s string) *string { return &s }
 // bodyLists collects textBody, htmlBody and attachments (RFC 8621, section 4.1.4).
 type bodyLists struct {
 	text, html, attachments []event.EmailBodyPart
+	files                   bool // some of the attachments are what a person would call so
+}
+
+// attach adds a part to the attachments.
+func (l *bodyLists) attach(p *event.EmailBodyPart, index int, multipartType string) {
+	l.attachments = append(l.attachments, *p)
+	file := p.Disposition != nil && *p.Disposition == "attachment"
+	switch { // RFC 8621, section 4.1.4: what is processed automatically does not count
+	case (multipartType == "signed" || multipartType == "report") && index > 0:
+		return // the signature; the parts of a report
+	case multipartType == "alternative" && strings.HasPrefix(p.Type, "text/"):
+		// one more form of the text, such as the invitation that a calendar reads
+	default:
+		file = file || p.CID == nil
+	}
+	l.files = l.files || file
 }
 
 // split is parseStructure of RFC 8621, section 4.1.4. toText and toHTML say whether the lists are being filled: they are
 // null there otherwise.
 func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inAlternative, toHTML, toText bool) {
 	textBefore, htmlBefore := len(l.text), len(l.html)
+	first := 0
+	if multipartType == "related" {
+		first = rootOf(parts)
+	}
 	for i := range parts {
 		p := &parts[i]
 		sub, isMultipart := strings.CutPrefix(p.Type, "multipart/")
@@ -69,10 +90,11 @@ func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inA
 			l.split(p.SubParts, sub, inAlternative || sub == "alternative", toHTML, toText)
 			continue
 		}
-		if !isInline(p, i, multipartType) {
-			l.attachments = append(l.attachments, *p)
+		if !isInline(p, i == first, multipartType) {
+			l.attach(p, i, multipartType)
 			continue
 		}
+		l.files = l.files || isMedia(p.Type) && p.CID == nil // a photo, though it is shown in its place
 		if multipartType == "alternative" {
 			switch {
 			case p.Type == "text/plain" && toText:
@@ -80,7 +102,7 @@ func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inA
 			case p.Type == "text/html" && toHTML:
 				l.html = append(l.html, *p)
 			case p.Type != "text/plain" && p.Type != "text/html":
-				l.attachments = append(l.attachments, *p)
+				l.attach(p, i, multipartType)
 			}
 			continue
 		}
@@ -95,7 +117,7 @@ func (l *bodyLists) split(parts []event.EmailBodyPart, multipartType string, inA
 			l.html = append(l.html, *p)
 		}
 		if (!toText || !toHTML) && isMedia(p.Type) {
-			l.attachments = append(l.attachments, *p)
+			l.attach(p, i, multipartType)
 		}
 	}
 	if multipartType == "alternative" && toText && toHTML {
@@ -113,15 +135,25 @@ func isMedia(kind string) bool {
 	return strings.HasPrefix(kind, "image/") || strings.HasPrefix(kind, "audio/") || strings.HasPrefix(kind, "video/")
 }
 
+// rootOf returns which part of a multipart/related the others belong to: the first, but for pictures that stand before their
+// HTML (RFC 2387, section 3.2, lets a parameter name it).
+func rootOf(parts []event.EmailBodyPart) int {
+	if len(parts) > 0 && isMedia(parts[0].Type) {
+		html := func(p event.EmailBodyPart) bool { return p.Type == "text/html" || p.Type == "multipart/alternative" }
+		return max(0, slices.IndexFunc(parts, html))
+	}
+	return 0
+}
+
 // isInline says whether a part belongs to the body rather than being attached to it.
-func isInline(p *event.EmailBodyPart, index int, multipartType string) bool {
+func isInline(p *event.EmailBodyPart, first bool, multipartType string) bool {
 	if p.Disposition != nil && *p.Disposition == "attachment" {
 		return false
 	}
 	if p.Type != "text/plain" && p.Type != "text/html" && !isMedia(p.Type) {
 		return false
 	}
-	return index == 0 || multipartType != "related" && (isMedia(p.Type) || p.Name == nil)
+	return first || multipartType != "related" && (isMedia(p.Type) || p.Name == nil)
 }
 
 // lists fills in the structure, and the lists made from it.
@@ -147,10 +179,7 @@ func (b *builder) lists(root *part) bodyLists {
 		leaf := &b.mail.leaves[i]
 		e.HasAttachment = e.HasAttachment || leaf.Container != "" && leaf.Within == ""
 	}
-	for i := range l.attachments {
-		p := &l.attachments[i]
-		e.HasAttachment = e.HasAttachment || p.Disposition != nil && *p.Disposition == "attachment" || p.CID == nil
-	}
+	e.HasAttachment = e.HasAttachment || l.files
 	return l
 }
 
@@ -159,24 +188,13 @@ func (b *builder) bodies(root *part) {
 	l := b.lists(root)
 	m := &b.mail.Mail
 	e := &m.Email
-	var texts, replies, htmls []string
-	for i := range l.text {
-		p := &l.text[i]
-		value := e.BodyValues[*p.PartID].Value
-		switch p.Type {
-		case "text/plain":
-			value = b.forms[*p.PartID].apply(value)
-			texts = append(texts, value)
-			replies = append(replies, value)
-		case "text/html":
-			text, own := htmlText(value)
-			texts = append(texts, text)
-			if strings.TrimSpace(text[:own]) == "" {
-				own = len(text) // nothing but a message that is passed on
-			}
-			replies = append(replies, text[:own])
-		}
+	var room [2][4]string // more than nearly all mail has
+	texts, replies := b.readable(l.text, room[0][:0], room[1][:0])
+	if len(l.text) > 0 && l.text[0].Type == "text/plain" && strings.TrimSpace(joinTexts(texts)) == "" {
+		// Newsletters have a text part that is empty beside the HTML.
+		texts, replies = b.readable(l.html, texts[:0], replies[:0])
 	}
+	var htmls []string
 	for _, p := range l.html {
 		if p.Type == "text/html" {
 			htmls = append(htmls, e.BodyValues[*p.PartID].Value)
@@ -198,6 +216,37 @@ func (b *builder) bodies(root *part) {
 		m.ReplyText = replyText(reply)
 	}
 	e.Preview = preview(m.Text)
+}
+
+// readable appends the texts of some parts as they are to be read, and what of each of them is not a message that it quotes.
+func (b *builder) readable(parts []event.EmailBodyPart, texts, replies []string) ([]string, []string) {
+	for i := range parts {
+		p := &parts[i]
+		text := b.mail.Email.BodyValues[*p.PartID].Value
+		own := -1
+		switch p.Type {
+		case "text/plain":
+			text = b.forms[*p.PartID].apply(text)
+		case "text/html":
+			text, own = htmlText(text)
+		default:
+			continue
+		}
+		if len(texts) > 0 && parts[i-1].Type != p.Type && sameWords(texts[len(texts)-1], text) {
+			continue // both forms of one text, in a multipart/mixed
+		}
+		if own < 0 || strings.TrimSpace(text[:own]) == "" {
+			own = len(text) // nothing is quoted, or nothing but a message that is passed on is there
+		}
+		texts = append(texts, text)
+		replies = append(replies, text[:own])
+	}
+	return texts, replies
+}
+
+// sameWords says whether two texts differ in nothing but white space.
+func sameWords(a, b string) bool {
+	return strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
 }
 
 // joinTexts puts the texts of several parts on lines of their own.

@@ -255,7 +255,7 @@ func completeBounce(b *event.Bounce, root *part, r reports, m *event.Mail, text 
 		}
 		if one.Action == "" || one.Action != "delayed" && one.Action != "failed" {
 			one.Action = "failed"
-			if strings.HasPrefix(one.Status, "4.") && strings.Contains(lower(subject(m)), "delay") {
+			if !strings.HasPrefix(one.Status, "5.") && strings.Contains(lower(subject(m)), "delay") {
 				one.Action = "delayed"
 			}
 		}

@@ -19,7 +19,13 @@ func invitation(root *part) *event.Calendar {
 		if found != nil || p.within != "" {
 			return
 		}
-		if kind := p.media.value; kind != "text/calendar" && kind != "application/ics" {
+		switch p.media.value {
+		case "text/calendar", "application/ics":
+		case "application/octet-stream":
+			if name, _ := p.fileName(words{}); !strings.HasSuffix(lower(name), ".ics") {
+				return
+			}
+		default:
 			return
 		}
 		text := p.start()
@@ -160,10 +166,13 @@ func (l contentLine) attendee() event.Attendee {
 	if len(address) > 7 && strings.EqualFold(address[:7], "mailto:") {
 		address = address[7:]
 	}
-	if email := l.param("EMAIL"); email != "" && !strings.Contains(address, "@") {
-		address = email
+	name := l.param("CN")
+	if !strings.Contains(address, "@") { // Outlook writes "invalid:nomail" if the name is all it knows
+		if email := cmpOr(l.param("EMAIL"), strings.Trim(name, "'")); strings.Contains(email, "@") {
+			address = email
+		}
 	}
-	return event.Attendee{Email: address, Name: l.param("CN"), Status: strings.ToUpper(l.param("PARTSTAT"))}
+	return event.Attendee{Email: address, Name: name, Status: strings.ToUpper(l.param("PARTSTAT"))}
 }
 
 // time turns 20260302T100000Z into 2026-03-02T10:00:00Z, and 20260302 into 2026-03-02.

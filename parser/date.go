@@ -103,7 +103,7 @@ func properDate(value string) (time.Time, bool) {
 	case value[21] != '+':
 		return time.Time{}, false
 	}
-	if month == 0 || n[0] < 1 || n[0] > 31 || n[1] < 1000 || n[2] > 23 || n[3] > 59 || n[4] > 59 || n[5] > 14 || n[6] > 59 {
+	if month == 0 || n[1] < 1000 || n[0] < 1 || n[0] > daysIn(month, n[1]) || n[2] > 23 || n[3] > 59 || n[4] > 59 || n[5] > 14 || n[6] > 59 {
 		return time.Time{}, false
 	}
 	location := time.UTC
@@ -114,7 +114,7 @@ func properDate(value string) (time.Time, bool) {
 }
 
 func (s *dateScan) valid() bool {
-	if !s.hasDay || !s.hasMonth || !s.hasYear || s.day < 1 || s.day > 31 || s.month < 1 || s.month > 12 {
+	if !s.hasDay || !s.hasMonth || !s.hasYear || s.month < 1 || s.month > 12 || s.day < 1 || s.day > daysIn(s.month, s.year) {
 		return false
 	}
 	if s.hour > 23 || s.minute > 59 || s.second > 60 {
@@ -122,6 +122,20 @@ func (s *dateScan) valid() bool {
 		return s.hour == 24 && s.minute == 0
 	}
 	return true
+}
+
+// daysIn returns how many days a month has: the 31st of one that has 30 is no day, and not the 1st of the next.
+func daysIn(month, year int) int {
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
 }
 
 func (s *dateScan) token(token string) {

@@ -18,7 +18,7 @@ type text struct {
 }
 
 // decodeText turns bytes into valid UTF-8. What is no UTF-8 and has no usable label is taken for the hint, a charset that
-// the message uses elsewhere, else for Windows-1252, in which every byte means something.
+// the message uses elsewhere, else for what detect finds, else for Windows-1252, in which every byte means something.
 func decodeText(b []byte, label, hint string) text {
 	cs := findCharset(label)
 	switch cs.kind {
@@ -80,6 +80,11 @@ func guess(b []byte, hint string) string {
 		return strings.ToValidUTF8(string(b), "\ufffd")
 	}
 	if cs := findCharset(hint); cs.kind == charsetTable && !cs.wide {
+		if t := decodeTable(b, cs); t.defect == "" {
+			return t.value
+		}
+	}
+	if cs, ok := detect(b); ok {
 		if t := decodeTable(b, cs); t.defect == "" {
 			return t.value
 		}

@@ -131,6 +131,12 @@ func preview(s string) string {
 			s = s[size:]
 			continue
 		}
+		if r >= utf8.RuneSelf && hidden(r) {
+			if last, _ := utf8.DecodeLastRune(out[:end]); space || !spells(r, last, s[size:]) {
+				s = s[size:]
+				continue
+			}
+		}
 		if space {
 			out[end] = ' '
 			end, n, space = end+1, n+1, false

@@ -261,18 +261,21 @@ func (s *headerScan) foldFollows(next int) bool {
 	return folded(line) && len(rest) > 0 && rest[0] != ':'
 }
 
-// joins says whether a line is a parameter that lost the white space before it: the last value ends in ";" and the line
-// is name=value.
+// joins says whether a line lost the white space before it: the last value ends in ";" and the line is name=value, or it ends
+// within the angle brackets of an address and the line closes them.
 func (s *headerScan) joins(line []byte) bool {
 	if !s.open || len(s.header.fields) == 0 {
 		return false
 	}
 	last := trim(s.header.value(s.header.fields[len(s.header.fields)-1]))
-	if !bytes.HasSuffix(last, []byte{';'}) {
-		return false
+	if bytes.HasSuffix(last, []byte{';'}) {
+		equals := bytes.IndexByte(line, '=')
+		return equals > 0 && !bytes.ContainsAny(line[:equals], " \t:\"")
 	}
-	equals := bytes.IndexByte(line, '=')
-	return equals > 0 && !bytes.ContainsAny(line[:equals], " \t:\"")
+	const longest = 300 // of an address
+	last, line = last[max(0, len(last)-longest):], line[:min(len(line), longest)]
+	open, closing := bytes.LastIndexByte(last, '<'), bytes.IndexByte(line, '>')
+	return open >= 0 && closing > 0 && bytes.IndexByte(last[open:], '>') < 0 && !bytes.ContainsAny(line[:closing], " \t:<")
 }
 
 func (s *headerScan) join(line []byte) bool {

@@ -29,7 +29,7 @@ func htmlText(source string) (text string, own int) {
 		case htmlWords:
 			w.text(words)
 		case htmlOpen:
-			if skipped(tag) {
+			if skipped(tag) && !(tag == atom.Svg && strings.HasSuffix(s.attrs, "/")) {
 				s.skipTo(tag)
 				continue
 			}
@@ -62,6 +62,7 @@ func quotesBelow(a atom.Atom, attrs string) bool {
 	for _, id := range []string{
 		"divRplyFwdMsg", "appendonsend", "yahoo_quoted", "OutlookMessageHeader", "mail-editor-reference-message-container",
 		"ms-outlook-mobile-reference-message", "stopSpelling", "protonmail_quote", "zmail_extra", "divRpF", `name="quote"`, "messageReplySection",
+		"border-top:solid #E1E1E1", "border-top:solid #B5C4DF", // the line that Outlook draws above it
 	} {
 		if strings.Contains(attrs, id) {
 			return true
@@ -165,15 +166,20 @@ func (w *htmlWriter) text(s string) {
 // htmlSpace returns how many bytes of white space a text starts with, one character at most.
 func htmlSpace(s string) int {
 	switch c := s[0]; {
-	case c > ' ' && c != 0xc2:
+	case c > ' ' && c != 0xc2 && c != 0xe2:
 		return 0
 	case isSpace(c) || c == '\f':
 		return 1
 	case strings.HasPrefix(s, "\u00a0"):
 		return len("\u00a0")
+	case strings.HasPrefix(s, figureSpace):
+		return len(figureSpace)
 	}
 	return 0
 }
+
+// figureSpace is as wide as a digit. What fills the preview of a newsletter is made of it.
+const figureSpace = "\u2007"
 
 // plainRun returns the length of the ASCII words that a text starts with, one space between each: what can be written as it
 // stands.
@@ -222,11 +228,8 @@ func visible(s string) string {
 	out.Grow(len(s))
 	last := rune(0)
 	for i, r := range s {
-		if hidden(r) {
-			next, _ := utf8.DecodeRuneInString(s[i+utf8.RuneLen(r):])
-			if r != nonJoiner || !joins(last) || !joins(next) {
-				continue
-			}
+		if hidden(r) && !spells(r, last, s[i+utf8.RuneLen(r):]) {
+			continue
 		}
 		out.WriteRune(r)
 		last = r
@@ -234,11 +237,21 @@ func visible(s string) string {
 	return out.String()
 }
 
+// spells says whether a hidden character belongs to the spelling of the word that it stands in.
+func spells(r, before rune, behind string) bool {
+	next, _ := utf8.DecodeRuneInString(behind)
+	return r == nonJoiner && joins(before) && joins(next)
+}
+
 const nonJoiner = '\u200c'
 
-// hidden says whether nobody sees a character.
+// hidden says whether nobody sees a character: a soft hyphen, a space or a joiner without a width.
 func hidden(r rune) bool {
-	return r == '\u00ad' || r == '\u200b' || r == nonJoiner || r == '\ufeff' || r == 0
+	switch r {
+	case 0, '\u00ad', '\u034f', '\u200b', nonJoiner, '\u2060', '\ufeff':
+		return true
+	}
+	return false
 }
 
 // joins says whether a letter is of a script in which a non-joiner changes how words look.

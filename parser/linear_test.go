@@ -54,6 +54,13 @@ var hostile = map[string]func(n int) string{
 	"address word, commas": func(n int) string {
 		return "From: <" + fill("a", n/2) + "=?" + fill(",", n/2) + "\r\n\r\nx"
 	},
+	"words split anywhere": func(n int) string {
+		return mailHead + "X: 1\r\nSubject: =?a?b?B?= " + fill("=?a?b?BBBB?= ", n) + "\r\n\r\nx"
+	},
+	"charset pairs":     func(n int) string { return typed("text/plain", fill("\xb5\xc4", n)) },
+	"charset runs":      func(n int) string { return "From: a\r\nTo: " + fill("\xcf\xf0\xe8\xe2 <a@b>, ", n) + "\r\n\r\nx" },
+	"ticket marks":      func(n int) string { return mailHead + "\r\n" + fill("---------------------\r\n", n) },
+	"PGP heads":         func(n int) string { return mailHead + "\r\n" + fill(pgpSigned+"\r\n", n) },
 	"address words":     func(n int) string { return "From: " + fill("=?a?q?b", n) + "\r\n\r\nx" },
 	"auth parentheses":  func(n int) string { return "From: a\r\nAuthentication-Results: x; " + fill("(", n) + "\r\n\r\nx" },
 	"base64 A=":         func(n int) string { return encoded("base64", fill("A=\r\n", n)) },

@@ -19,6 +19,9 @@ func (s *addressScan) angled(box mailbox, phrase []byte) {
 		}
 	}
 	name := s.words.decode(phrase)
+	if box.comment != nil { // it stood between words
+		name = singleSpaced(name)
+	}
 	if name == "" {
 		name = s.words.decode(box.comment)
 	}
@@ -47,6 +50,11 @@ func (s *addressScan) bare(phrase, comment []byte) {
 			return
 		}
 		phrase = []byte(decoded)
+	}
+	if bytes.IndexByte(phrase, '@') < 0 && isAddressWord(comment) && isVisible(comment) { // Ann Lee (ann@example.org)
+		s.odd = true
+		s.add(s.words.decode(phrase), s.email(comment))
+		return
 	}
 	name := s.words.decode(comment)
 	if fields := spaced(phrase); len(fields) > 1 && phrase[0] != '"' && s.bareWords(fields, name) {
@@ -81,7 +89,7 @@ func (s *addressScan) bareWords(fields [][]byte, name string) bool {
 		if found--; found == 0 {
 			around = append(around, fields[i+1:]...)
 		}
-		s.add(cmpOr(s.words.decode(bytes.Join(around, []byte{' '})), name), s.email(f))
+		s.add(cmpOr(s.words.decode(bytes.Join(around, []byte{' '})), name), s.email(bytes.Trim(f, ",;")))
 		start = i + 1
 	}
 	return true

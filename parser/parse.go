@@ -8,7 +8,8 @@
 // A message goes through these hands:
 //   - headerScan (headerscan.go, header.go) reads a header block;
 //   - walk (multipart.go, boundary.go, entity.go) takes the message apart into parts and says what each of them is;
-//   - the decoders (decode.go, base64.go, quoted.go, uudecode.go) give the bytes of a part, and charset.go with decodetext.go its text;
+//   - the decoders (decode.go, base64.go, quoted.go, uudecode.go) give the bytes of a part, and charset.go with decodetext.go and
+//     detect.go its text;
 //   - words.go, address.go, date.go, ids.go and params.go read the values of single fields;
 //   - builder (build.go, email.go, body.go) makes the event.Mail of it all; unpack.go and tnef.go find the files in a part;
 //   - html.go, flowed.go and rtf.go make a text readable, and reply.go with attribution.go leaves of it what the author wrote;

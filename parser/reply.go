@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,6 +19,12 @@ func replyLines(lines textLines) string {
 		line := lines.trimmed(i)
 		if line == "" {
 			kept.keep(lines.spans[i])
+			continue
+		}
+		if line == pgpSigned { // and its fields, up to an empty line
+			for i+1 < lines.count() && lines.trimmed(i+1) != "" {
+				i++
+			}
 			continue
 		}
 		if endsReply(lines, i, line, &wroteOn) {
@@ -127,10 +134,10 @@ func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
 	if len(line) > longestLine {
 		return false
 	}
-	if line == "--" || line == "—" || len(line) > 1 && line[0] == '_' && strings.Trim(line, "_") == "" {
+	if line == "--" || line == "—" || line == pgpSignature || len(line) > 1 && line[0] == '_' && strings.Trim(line, "_") == "" {
 		return true
 	}
-	if separator(lines, i, line) || headerBlock(lines, i, line) || groupWise(line) {
+	if separator(lines, i, line) || headerBlock(lines, i, line) || groupWise(line) || answersAbove(line) {
 		return true
 	}
 	plain := bare(line)
@@ -149,6 +156,17 @@ func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
 // ">>> Ann Lee <ann@example.org> 02.03.2026 10:00 >>>".
 func groupWise(line string) bool {
 	return strings.HasPrefix(line, ">>> ") && strings.HasSuffix(line, " >>>") && hasDate(line)
+}
+
+// answersAbove says whether a line is the mark of a ticket system above which to answer: "##- Please type your reply above this
+// line -##".
+func answersAbove(line string) bool {
+	const shortest, longest = 20, 120
+	if len(line) < shortest || len(line) > longest || !ticketMarks[line[0]] || !ticketMarks[line[len(line)-1]] {
+		return false
+	}
+	line = strings.ToLower(line)
+	return slices.ContainsFunc(aboveWords, func(words string) bool { return strings.Contains(line, words) })
 }
 
 // separator says whether a line is "-----Original Message-----" or the like: known words between dashes, or any words with
@@ -257,7 +275,7 @@ func bytesOf(s string) (set byteSet) {
 	return set
 }
 
-var dashes, brackets, rulers = bytesOf("-_=* "), bytesOf("<>()[] *_-"), bytesOf(" \t\r=-_*~")
+var dashes, brackets, rulers, ticketMarks = bytesOf("-_=* "), bytesOf("<>()[] *_-"), bytesOf(" \t\r=-_*~"), bytesOf("#-=*_~")
 
 // trimSet takes the bytes of a set, which are ASCII, off both ends.
 func trimSet(s string, set *byteSet) string {

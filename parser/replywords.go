@@ -11,6 +11,7 @@ var (
 		"from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
 		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender",
 		"kimden", "de la", "expeditor", "nuo", "saatja", "từ", "dari", "จาก", "寄件人", "보낸이",
+		"daripada", "šalje", "از", "प्रेषक",
 	}
 
 	otherNames = []string{
@@ -25,6 +26,8 @@ var (
 		"נשלח", "תאריך", "אל", "נושא", "עותק", "تم الإرسال", "إرسال", "التاريخ", "إلى", "الموضوع", "نسخة", "išsiųsta", "kam", "saadetud", "adressaat", "teema", "nosūtīts", "temats",
 		"ngày gửi", "đã gửi", "ngày", "đến", "chủ đề", "dikirim", "tanggal", "kepada", "subjek", "perihal", "ส่ง", "วันที่", "ถึง", "เรื่อง", "抄送", "发件日期", "副本", "傳送時間", "日期時間",
 		"寄件時間", "參照", "收件時間", "보낸 시간", "날짜", "참조", "받는이", "日時", "送信日", "宛名",
+		"dihantar", "kellele", "naslov", "destinataire", "destinatario", "destinatário", "empfänger", "ontvanger", "ارسال شده", "به", "موضوع", "تاریخ",
+		"भेजा गया", "प्रति", "विषय",
 	}
 
 	// Between dashes.
@@ -46,6 +49,12 @@ var (
 		"início da mensagem", "begin doorgestuurd bericht", "vidarebefordrat brev:", "start på videresendt", "początek przekazywanej", "начало переадресованного",
 		"videresendt melding:", "začátek přeposílané zprávy", "továbbított levél kezdete", "iletilen ileti başlangıcı", "以下是转发的邮件", "开始转发的邮件", "転送されたメッセージ",
 		"전달된 메시지:")
+
+	// Between marks, in a notice of a ticket system: what is answered to it stands above them.
+	aboveWords = []string{
+		"above this line", "oberhalb dieser zeile", "oberhalb dieser linie", "über dieser zeile", "au-dessus de cette ligne", "por encima de esta línea", "sopra questa riga",
+		"boven deze regel", "boven deze lijn", "acima desta linha",
+	}
 
 	// Below a message.
 	sentWords = byFirst(
@@ -79,15 +88,18 @@ var (
 		"napisał", "napisał(a)", "napisała", "написал", "написала", "написал(а)", "пишет", "написав", "said", "kirjoitti", "yazdı", "şunu yazdı", "のメッセージ",
 		"より", "写道", "寫道", "geschreven", "napsal", "napsal(a)", "napísal", "a scris", "írta", "έγραψε", "đã viết", "작성", "님이 작성", "כתב", "كتب",
 		"pisze", "пише", "napísala", "napísal(a)", "napsala", "va escriure", "ha escrit", "menulis", "написа", "je napisao", "je napisala", "je napisao/la", "napisao/la",
-		"је написао", "je pisal", "je napisal", "rašė", "rakstīja", "kirjutas", "schrijft", "skriver", "scrive", "escribe", "escreve", "写到", "כתבה", "님이 쓴 글", "เขียนว่า")
+		"је написао", "je pisal", "je napisal", "rašė", "rakstīja", "kirjutas", "schrijft", "skriver", "scrive", "escribe", "escreve", "写到", "כתבה", "님이 쓴 글", "เขียนว่า", "さんは書きました", "نوشت", "نوشته است", "ने लिखा", "schreef het volgende",
+		"het volgende geschreven", "skrev så här", "a écrit ce qui suit", "escribió lo siguiente")
 )
 
-// awayWords are how Exchange starts the subject of an answer for somebody who is away.
+// awayWords are how Exchange and Domino start the subject of an answer for somebody who is away.
 var awayWords = byFirst(
 	"automatic reply:", "out of office", "automatische antwort:", "abwesend:", "abwesenheitsnotiz", "réponse automatique", "absence du bureau", "respuesta automática:", "fuera de la oficina",
 	"risposta automatica:", "fuori sede", "resposta automática:", "automatisch antwoord:", "afwezig:", "automatiskt svar:", "automatisk svar:", "autosvar:", "frånvaro:", "automaattinen vastaus:",
 	"odpowiedź automatyczna:", "automatická odpověď:", "automatická odpoveď:", "automatikus válasz:", "răspuns automat:", "otomatik yanıt:", "автоматический ответ:",
-	"автоматична відповідь:", "αυτόματη απάντηση:", "自动答复:", "自动回复:", "自動回覆:", "自動応答:", "자동 회신:", "תגובה אוטומטית:", "رد تلقائي:")
+	"автоматична відповідь:", "αυτόματη απάντηση:", "自动答复:", "自动回复:", "自動回覆:", "自動応答:", "자동 회신:", "תגובה אוטומטית:", "رد تلقائي:", "auto: ",
+	"resposta automàtica:", "automatski odgovor:", "samodejni odgovor:", "автоматичен отговор:", "automaatvastus:", "automātiska atbilde:", "automatinis atsakymas:", "balasan otomatis:",
+	"balasan automatik:", "trả lời tự động:", "การตอบกลับอัตโนมัติ:", "ตอบกลับอัตโนมัติ:", "پاسخ خودکار:", "स्वचालित उत्तर:")
 
 // quotedKind says what a field of a quoted message is.
 type quotedKind int

@@ -2,6 +2,7 @@ package parser
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,10 +14,42 @@ type words struct {
 	notes notes
 }
 
-// encodedWord is one "=?charset?B?text?=".
+// encodedWord is one "=?charset?B?text?=", or several of one charset that stand side by side.
 type encodedWord struct {
 	charset string
-	bytes   []byte
+	base64  bool   // else the Q encoding
+	text    []byte // of the last word, still encoded
+	joined  bool   // that text is a copy, put together
+	bytes   []byte // of the words before it
+}
+
+// add takes the word that stands behind. A sender that splits its base64 anywhere, and not between groups of four letters,
+// means one text.
+func (e *encodedWord) add(next encodedWord) {
+	if e.base64 && next.base64 && cutInGroup(e.text) {
+		if !e.joined {
+			e.text, e.joined = slices.Clip(e.text), true
+		}
+		e.text = append(e.text, next.text...)
+		return
+	}
+	e.decode()
+	e.base64, e.text, e.joined = next.base64, next.text, false
+}
+
+// decode turns the last word into bytes.
+func (e *encodedWord) decode() {
+	var decoded []byte
+	if e.base64 {
+		decoded, _ = decodeAll(encodingBase64, e.text)
+	} else {
+		decoded = unquote(e.text)
+	}
+	if e.bytes == nil {
+		e.bytes = decoded
+		return
+	}
+	e.bytes = append(e.bytes, decoded...)
 }
 
 // decode returns valid UTF-8 without control characters. Words of the same charset that stand side by side are joined
@@ -30,10 +63,12 @@ func (w words) decode(b []byte) string {
 	}
 	var out strings.Builder
 	var pending encodedWord // words that wait for a neighbour
+	waiting := false
 	flush := func() {
-		if pending.bytes != nil {
+		if waiting {
+			pending.decode()
 			out.WriteString(w.word(pending))
-			pending = encodedWord{}
+			waiting = false
 		}
 	}
 	rest := b // what is not written yet
@@ -53,15 +88,16 @@ func (w words) decode(b []byte) string {
 		}
 		between := rest[:start]
 		from = 0
-		neighbours := pending.bytes != nil && blank(between)
-		if !neighbours || pending.charset != word.charset {
+		neighbours := waiting && blank(between)
+		if neighbours && pending.charset == word.charset {
+			pending.add(word)
+		} else {
 			flush()
 			if !neighbours {
 				out.WriteString(w.plain(between))
 			}
-			pending = encodedWord{charset: word.charset, bytes: []byte{}}
+			pending, waiting = word, true
 		}
-		pending.bytes = append(pending.bytes, word.bytes...)
 		rest = rest[start+size:]
 	}
 	flush()
@@ -87,13 +123,7 @@ func parseWord(b []byte) (word encodedWord, size int, open bool) {
 		return word, 0, true
 	}
 	body := b[start : start+end]
-	word.charset = cleanLabel(string(head[:q]))
-	if kind == 'b' {
-		word.bytes, _ = decodeAll(encodingBase64, body)
-	} else {
-		word.bytes = unquote(body)
-	}
-	return word, start + end + 2, false
+	return encodedWord{charset: cleanLabel(string(head[:q])), base64: kind == 'b', text: body}, start + end + 2, false
 }
 
 // wordEnd returns where the text of an encoded word ends, or -1. In a Q word a "?" that should be encoded can stand before
@@ -110,6 +140,23 @@ func wordEnd(b []byte, kind byte) int {
 		end += 2 + next
 	}
 	return end
+}
+
+// cutInGroup says whether base64 ends in the middle of a byte: bits of its last letter belong to one that is not there.
+func cutInGroup(text []byte) bool {
+	if len(text) == 0 || base64Value[text[len(text)-1]] >= 64 {
+		return false
+	}
+	last := base64Value[text[len(text)-1]]
+	switch len(text) % 4 {
+	case 1:
+		return true
+	case 2:
+		return last&0xf != 0
+	case 3:
+		return last&0x3 != 0
+	}
+	return false
 }
 
 // unquote decodes the Q encoding: quoted-printable in which an underscore is a space.
