@@ -63,7 +63,7 @@ func (e *answerError) kind() error {
 // missing answer is ErrUncertain or a *PermissionError. An answer is missing as soon as the connection is lost.
 func (p *Publisher) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	start := time.Now()
-	connected, end := natsconn.While(ctx, p.nc)
+	connected, end := p.calls.While(ctx)
 	defer end()
 	if errors.Is(context.Cause(connected), nats.ErrDisconnected) { // nothing was sent yet
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, nats.ErrDisconnected)
@@ -98,7 +98,7 @@ func (p *Publisher) nobody(ctx context.Context, subject string) error {
 	if strings.HasPrefix(subject, "$O.") {
 		name = bucketStream(p.config.Bucket)
 	}
-	connected, end := natsconn.While(ctx, p.nc)
+	connected, end := p.calls.While(ctx)
 	defer end()
 	m, err := p.nc.RequestWithContext(connected, "$JS.API.STREAM.INFO."+name, nil)
 	if err != nil {

@@ -25,6 +25,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mailflume/mailflume/internal/natsconn"
 )
 
 const (
@@ -44,6 +46,7 @@ const (
 type Publisher struct {
 	config Config
 	nc     *nats.Conn
+	calls  *natsconn.Calls // over nc
 	js     jetstream.JetStream
 	server *embedded // nil if the server is not ours
 
@@ -102,6 +105,7 @@ func (p *Publisher) connect(ctx context.Context, log *slog.Logger) (err error) {
 		p.nc.Close()
 		return fmt.Errorf("use JetStream: %w", err)
 	}
+	p.calls = natsconn.Over(p.nc)
 	return nil
 }
 

@@ -3,8 +3,6 @@ package state
 import (
 	"context"
 	"time"
-
-	"github.com/mailflume/mailflume/internal/natsconn"
 )
 
 const (
@@ -29,7 +27,7 @@ func bound(ctx context.Context, limit time.Duration) (context.Context, context.C
 // connection is lost, or at once without one.
 func (s *Store) call(ctx context.Context, limit time.Duration) (call context.Context, end func()) {
 	ctx, stop := bound(ctx, limit)
-	call, done := natsconn.While(ctx, s.js.Conn())
+	call, done := s.calls.While(ctx)
 	return call, func() {
 		done()
 		stop()

@@ -52,9 +52,11 @@ func TestBrokerThatIsAwayCostsNoMemory(t *testing.T) {
 	b.srv.Shutdown()
 	<-lost
 	calls := map[string]func(){
-		"SaveHealth": func() { _ = s.SaveHealth(t.Context(), "m", nil) },
-		"last":       func() { _, _ = s.last(t.Context(), "k") },
-		"write":      func() { _, _ = s.write(t.Context(), "k", nil, 0, nil) },
+		"SaveHealth":  func() { _ = s.SaveHealth(t.Context(), "m", nil) },
+		"Grants":      func() { _, _ = s.Grants(t.Context()) },
+		"WatchGrants": func() { _ = s.WatchGrants(t.Context(), func(string) {}) },
+		"last":        func() { _, _ = s.last(t.Context(), "k") },
+		"write":       func() { _, _ = s.write(t.Context(), "k", nil, 0, nil) },
 	}
 	for name, call := range calls {
 		call()
@@ -67,6 +69,21 @@ func TestBrokerThatIsAwayCostsNoMemory(t *testing.T) {
 			t.Errorf("%s: %d calls that could not be sent left %d bytes", name, n, grown)
 		}
 	}
+}
+
+// A store that was closed leaves nothing behind, though its connection lives on.
+func TestStoreThatWasClosedCostsNothing(t *testing.T) {
+	b := newBroker(t)
+	js := b.store(b.url()).js
+	before := runtime.NumGoroutine()
+	for range 100 {
+		s, err := Open(t.Context(), js, Config{Bucket: "state"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	eventually(t, time.Minute, "no more goroutines than before", func() bool { return runtime.NumGoroutine() < before+50 })
 }
 
 // held returns how many bytes are in use.

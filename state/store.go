@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,6 +40,7 @@ const (
 // Store is the bucket. Its methods may be called from several goroutines.
 type Store struct {
 	js       jetstream.JetStream
+	calls    *natsconn.Calls // over its connection
 	kv       jetstream.KeyValue
 	subjects string // of records: followed by the key
 	read     string // subject of reads through the leader
@@ -48,7 +48,7 @@ type Store struct {
 	readLimit, writeLimit time.Duration
 }
 
-// Open opens the bucket, and creates it if there is none.
+// Open opens the bucket, and creates it if there is none. The store ends with the connection, or with Close.
 func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error) {
 	ctx, cancel := bound(ctx, openLimit)
 	defer cancel()
@@ -57,16 +57,14 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error)
 		return nil, fmt.Errorf("open the KV bucket %s: %w", c.Bucket, err)
 	}
 	crash.At("stream.prepared")
-	api := apiPrefix(js.Options())
-	s := &Store{
-		js: js, kv: kv, subjects: "$KV." + c.Bucket + ".", read: api + "STREAM.MSG.GET.KV_" + c.Bucket,
-		readLimit: readLimit, writeLimit: writeLimit,
-	}
-	if api != jetstream.DefaultAPIPrefix {
-		s.subjects = api + s.subjects
-	}
-	return s, nil
+	return &Store{
+		js: js, calls: natsconn.Over(js.Conn()), kv: kv, subjects: "$KV." + c.Bucket + ".",
+		read: jetstream.DefaultAPIPrefix + "STREAM.MSG.GET.KV_" + c.Bucket, readLimit: readLimit, writeLimit: writeLimit,
+	}, nil
 }
+
+// Close gives up what the store needs of the connection, which stays open. No method may be called after it.
+func (s *Store) Close() { s.calls.Close() }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, c Config) (jetstream.KeyValue, error) {
 	copies := c.Replicas
@@ -107,17 +105,6 @@ func openBucket(ctx context.Context, js jetstream.JetStream, c Config) (jetstrea
 	}
 	has.History, has.LimitMarkerTTL = 1, max(has.LimitMarkerTTL, markerTTL)
 	return js.UpdateKeyValue(ctx, has)
-}
-
-// apiPrefix is the prefix of the JetStream API subjects, which differs where a domain or an import is used.
-func apiPrefix(o jetstream.JetStreamOptions) string {
-	switch {
-	case o.Domain != "":
-		return "$JS." + o.Domain + ".API."
-	case o.APIPrefix != "":
-		return strings.TrimSuffix(o.APIPrefix, ".") + "."
-	}
-	return jetstream.DefaultAPIPrefix
 }
 
 // Get returns what package token keeps under the key and the revision to pass to Set. It asks the leader of the bucket,
@@ -194,7 +181,7 @@ func (s *Store) get(ctx context.Context, key string) ([]byte, uint64, error) {
 func (s *Store) last(ctx context.Context, key string) (record, error) {
 	ctx, end := s.call(ctx, s.readLimit)
 	defer end()
-	request, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + s.kv.Bucket() + "." + key})
+	request, err := json.Marshal(map[string]string{"last_by_subj": s.subjects + key})
 	if err != nil {
 		return record{}, err
 	}
@@ -333,6 +320,9 @@ func (s *Store) list(ctx context.Context, table string) (map[string]record, erro
 
 // watch begins to watch keys, within the limit. The watch ends with ctx, and with end, which must be called.
 func (s *Store) watch(ctx context.Context, limit time.Duration, keys ...string) (w jetstream.KeyWatcher, end func(), err error) {
+	if !s.js.Conn().IsConnected() {
+		return nil, nil, nats.ErrDisconnected // see package natsconn
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	opening := time.AfterFunc(limit, cancel) // the context goes on to bound the watch, so it can have no deadline
 	w, err = s.kv.WatchFiltered(ctx, keys)

@@ -210,7 +210,7 @@ func (s *service) waits(err error) {
 }
 
 // build prepares the stream and wires everything that carries mail. Nothing is running yet when it returns.
-func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error) {
+func (s *service) build(ctx context.Context, p *publish.Publisher) (_ *core, err error) {
 	if err := p.Setup(ctx); err != nil {
 		return nil, err
 	}
@@ -218,6 +218,11 @@ func (s *service) build(ctx context.Context, p *publish.Publisher) (*core, error
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			store.Close() // it will be built anew
+		}
+	}()
 	replica := state.ReplicaConfig{Name: s.config.Replica.Name, Lease: s.config.Replica.Lease}
 	if p.Status().Embedded {
 		// Whoever has the built-in server's directory is alone: a session that is left there is that of a dead process.

@@ -1,7 +1,7 @@
 // Package natsconn ends the wait for an answer from NATS when the connection that it would come over is lost.
 //
 // nats.go (1.55) lets a request wait on: it has a context for that, and tells of a lost connection elsewhere. Here both
-// come together, at the price of one listener for each connection and nothing but a context for each call. And of a request
+// come together, at the price of one listener for each [Calls] and nothing but a context for each call. And of a request
 // that it cannot send nats.go keeps the inbox for ever, so without a connection nothing should be asked.
 //
 // What the package does not do: it neither connects nor sends, it cannot tell whether a call without an answer was carried
@@ -16,62 +16,60 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// calls are those that wait for an answer over one connection, each by what ends it.
-type calls map[*context.CancelCauseFunc]struct{}
+// Calls are those that wait for an answer over one connection. Its methods may be called by several goroutines.
+type Calls struct {
+	nc      *nats.Conn
+	changes chan nats.Status
 
-var (
-	mu      sync.Mutex // guards waiting and what is in it, and is never held during I/O
-	waiting = map[*nats.Conn]calls{}
-)
+	mu      sync.Mutex // guards waiting, and is never held during I/O
+	waiting map[*context.CancelCauseFunc]struct{}
+}
 
-// While returns the context of one call over nc, which ends with ctx, with end, and when nc loses its connection; without one
-// it has ended at once. end must be called. A call that begins just after a connection is back may end for the loss before it.
-// While may be called by several goroutines.
-func While(ctx context.Context, nc *nats.Conn) (call context.Context, end func()) {
+// Over returns the calls over nc, of which there are none yet, and listens for its loss until Close, or until nc is closed.
+func Over(nc *nats.Conn) *Calls {
+	c := &Calls{nc: nc, changes: nc.StatusChanged(nats.RECONNECTING, nats.CLOSED), waiting: map[*context.CancelCauseFunc]struct{}{}}
+	go c.listen()
+	return c
+}
+
+// Close ends the listening: no call may begin after it. That nc is closed has the same effect.
+func (c *Calls) Close() { c.nc.RemoveStatusListener(c.changes) }
+
+// While returns the context of one call, which ends with ctx, with end, and when the connection is lost; without one it has
+// ended at once. end must be called. A call that begins just after the connection is back may end for the loss before it.
+func (c *Calls) While(ctx context.Context) (call context.Context, end func()) {
 	call, cancel := context.WithCancelCause(ctx)
-	others := register(nc, &cancel)
-	if !nc.IsConnected() {
+	c.mu.Lock()
+	c.waiting[&cancel] = struct{}{}
+	c.mu.Unlock()
+	if !c.nc.IsConnected() {
 		cancel(nats.ErrDisconnected)
 	}
 	return call, func() {
 		cancel(nil)
-		mu.Lock()
-		defer mu.Unlock()
-		delete(others, &cancel)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.waiting, &cancel)
 	}
 }
 
-// register adds a call to those over nc.
-func register(nc *nats.Conn, cancel *context.CancelCauseFunc) calls {
-	mu.Lock()
-	defer mu.Unlock()
-	all, known := waiting[nc]
-	if !known {
-		all = calls{}
-		waiting[nc] = all
-		go listen(nc, nc.StatusChanged(nats.RECONNECTING, nats.CLOSED), all)
-	}
-	all[cancel] = struct{}{}
-	return all
-}
-
-// listen ends the calls over nc whenever it loses its connection, until it is closed, which nats.go tells them itself.
-func listen(nc *nats.Conn, changes chan nats.Status, all calls) {
-	for !nc.IsClosed() {
-		if <-changes == nats.RECONNECTING {
-			lose(all)
+// listen ends the calls whenever the connection is lost, until it is closed, which nats.go tells them itself.
+func (c *Calls) listen() {
+	defer c.Close()
+	for !c.nc.IsClosed() {
+		switch status, listening := <-c.changes; {
+		case !listening:
+			return
+		case status == nats.RECONNECTING:
+			c.lose()
 		}
 	}
-	nc.RemoveStatusListener(changes)
-	mu.Lock()
-	defer mu.Unlock()
-	delete(waiting, nc)
 }
 
-func lose(all calls) {
-	mu.Lock()
-	defer mu.Unlock()
-	for cancel := range all {
+func (c *Calls) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for cancel := range c.waiting {
 		(*cancel)(nats.ErrDisconnected)
 	}
 }

@@ -37,8 +37,8 @@ func connect(t testing.TB) (*server.Server, *nats.Conn) {
 }
 
 // ask asks what nobody answers.
-func ask(ctx context.Context, nc *nats.Conn) error {
-	call, end := natsconn.While(ctx, nc)
+func ask(ctx context.Context, calls *natsconn.Calls, nc *nats.Conn) error {
+	call, end := calls.While(ctx)
 	defer end()
 	_, err := nc.RequestWithContext(call, "silence", nil)
 	return natsconn.Cause(call, err)
@@ -47,7 +47,7 @@ func ask(ctx context.Context, nc *nats.Conn) error {
 // A connection that is lost takes every call with it, and the next one after it.
 func TestLostConnectionEndsItsCalls(t *testing.T) {
 	srv, nc := connect(t)
-	heard := make(chan struct{})
+	calls, heard := natsconn.Over(nc), make(chan struct{})
 	if _, err := nc.Subscribe("silence", func(*nats.Msg) { heard <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestLostConnectionEndsItsCalls(t *testing.T) {
 		const n = 10
 		ended := make(chan error, n)
 		for range n {
-			go func() { ended <- ask(t.Context(), nc) }()
+			go func() { ended <- ask(t.Context(), calls, nc) }()
 		}
 		for range n {
 			<-heard
@@ -81,41 +81,59 @@ func TestLostConnectionEndsItsCalls(t *testing.T) {
 // What ends a call otherwise is told as it is.
 func TestOtherEndsAreTold(t *testing.T) {
 	_, nc := connect(t)
+	calls := natsconn.Over(nc)
 	if _, err := nc.SubscribeSync("silence"); err != nil {
 		t.Fatal(err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := ask(canceled, nc); !errors.Is(err, context.Canceled) {
+	if err := ask(canceled, calls, nc); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 	late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := ask(late, nc); !errors.Is(err, context.DeadlineExceeded) {
+	if err := ask(late, calls, nc); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("late: %v", err)
 	}
-	call, end := natsconn.While(t.Context(), nc)
+	call, end := calls.While(t.Context())
 	end()
 	if call.Err() == nil || natsconn.Cause(call, call.Err()) != context.Canceled {
 		t.Errorf("ended: %v", natsconn.Cause(call, call.Err()))
 	}
 	nc.Close()
-	if err := ask(t.Context(), nc); !errors.Is(err, nats.ErrDisconnected) {
-		t.Errorf("closed: %v", err)
+	for name, calls := range map[string]*natsconn.Calls{"meanwhile": calls, "before": natsconn.Over(nc)} {
+		if err := ask(t.Context(), calls, nc); !errors.Is(err, nats.ErrDisconnected) {
+			t.Errorf("closed %s: %v", name, err)
+		}
 	}
 }
 
 // However many calls there are, one goroutine listens.
 func TestCallsCostNoGoroutine(t *testing.T) {
 	_, nc := connect(t)
-	_, end := natsconn.While(t.Context(), nc)
-	defer end()
+	calls := natsconn.Over(nc)
 	before := runtime.NumGoroutine()
 	for range 1000 {
-		_, end := natsconn.While(t.Context(), nc)
+		_, end := calls.While(t.Context())
 		defer end()
 	}
 	if now := runtime.NumGoroutine(); now > before+100 { // other goroutines of the process come and go
 		t.Errorf("%d goroutines for 1000 calls", now-before)
+	}
+}
+
+// Who has closed it costs nothing any more, though the connection lives on.
+func TestCloseEndsTheListening(t *testing.T) {
+	_, nc := connect(t)
+	before := runtime.NumGoroutine()
+	for range 1000 {
+		calls := natsconn.Over(nc)
+		calls.Close()
+		calls.Close() // twice is once
+	}
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before+100; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, and %d before", runtime.NumGoroutine(), before)
+		}
 	}
 }
