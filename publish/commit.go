@@ -82,8 +82,6 @@ func (p *Publisher) Commit(ctx context.Context, b Batch) (Receipt, error) {
 		return Receipt{}, commitError(b, err)
 	}
 	defer p.release()
-	ctx, cancel := context.WithTimeout(ctx, p.commitWait)
-	defer cancel()
 	answer, err := p.send(ctx, msgs)
 	if err != nil {
 		return Receipt{}, commitError(b, err)
@@ -202,7 +200,9 @@ func wireSize(m *nats.Msg) int64 {
 	return int64(n)
 }
 
-// send hands the messages over in order; the last one asks for the answer to all.
+// send hands the messages over in order; the last one asks for the answer to all. Only then the wait for it begins: a narrow
+// line that all mailboxes share may need longer than that for the messages themselves, and one that takes nothing any more is
+// given up by writeWait.
 func (p *Publisher) send(ctx context.Context, msgs []*nats.Msg) (*nats.Msg, error) {
 	last := len(msgs) - 1
 	for _, m := range msgs[:last] {
@@ -216,6 +216,8 @@ func (p *Publisher) send(ctx context.Context, msgs []*nats.Msg) (*nats.Msg, erro
 		crash.At("batch.part.sent")
 	}
 	crash.Soon("publish.sent")
+	ctx, cancel := context.WithTimeout(ctx, p.commitWait)
+	defer cancel()
 	return p.request(ctx, msgs[last])
 }
 

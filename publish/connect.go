@@ -33,6 +33,10 @@ const (
 	maxPings     = 2
 )
 
+// writeWait bounds one write, of about max_payload at most: a megabyte over a line of one megabit a second. The library's own setting
+// is a minute, during which nobody else gets at the connection: neither the pings above, nor whoever only asks whether there is one.
+const writeWait = 10 * time.Second
+
 // reconnectWait, up to twice of it, is what passes between two tries to connect again: there is one connection, and all mail
 // waits for it.
 const reconnectWait = 100 * time.Millisecond
@@ -63,6 +67,7 @@ func connect(ctx context.Context, c Config, srv *embedded, d *denials, log *slog
 			}
 		}),
 		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings),
+		nats.FlusherTimeout(writeWait), nats.ReconnectOnFlusherError(),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			log.Info("connected to NATS again")
 			again()

@@ -262,8 +262,9 @@ type proxy struct {
 	target string
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
-	mute   bool // drop what the server answers
-	lost   int  // how often it did
+	mute   bool          // drop what the server answers
+	lost   int           // how often it did
+	pace   chan struct{} // if it is set, a piece of what goes to the server may pass for each value
 	wg     sync.WaitGroup
 }
 
@@ -298,13 +299,17 @@ func (x *proxy) accept() {
 		}
 		x.mu.Lock()
 		x.conns[client], x.conns[srv] = true, true
+		pace := x.pace
 		x.mu.Unlock()
-		x.wg.Go(func() { x.copy(srv, client, false) })
-		x.wg.Go(func() { x.copy(client, srv, true) })
+		if pace != nil {
+			_ = client.(*net.TCPConn).SetReadBuffer(64 << 10) // else the kernel takes what the line does not
+		}
+		x.wg.Go(func() { x.copy(srv, client, pace, false) })
+		x.wg.Go(func() { x.copy(client, srv, nil, true) })
 	}
 }
 
-func (x *proxy) copy(dst, src net.Conn, answers bool) {
+func (x *proxy) copy(dst, src net.Conn, pace <-chan struct{}, answers bool) {
 	defer dst.Close()
 	defer src.Close()
 	buf := make([]byte, 32<<10)
@@ -321,6 +326,9 @@ func (x *proxy) copy(dst, src net.Conn, answers bool) {
 		x.mu.Unlock()
 		if drop {
 			continue
+		}
+		if pace != nil {
+			<-pace
 		}
 		if _, err := dst.Write(buf[:n]); err != nil {
 			return
