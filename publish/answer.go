@@ -16,6 +16,7 @@ import (
 
 // The codes of JetStream's answers that tell different things to do.
 const (
+	codeNoPeers         = 10005
 	codeNoResources     = 10023
 	codeNoMessage       = 10037
 	codeNotEnabledHere  = 10039
@@ -24,6 +25,7 @@ const (
 	codeStreamNotFound  = 10059
 	codeSubjectOverlap  = 10065
 	codeWrongLast       = 10071
+	codeNoCluster       = 10074
 	codeNotEnabled      = 10076
 	codeStoreFailed     = 10077
 	codeDuplicateInWork = 10158
@@ -53,7 +55,7 @@ func (e *answerError) kind() error {
 			return ErrFull
 		}
 		return ErrUnavailable
-	case codeStreamNotFound, codeNotEnabled, codeNotEnabledHere, codeSubjectOverlap:
+	case codeStreamNotFound, codeNotEnabled, codeNotEnabledHere, codeSubjectOverlap, codeNoCluster:
 		return ErrNoStream
 	}
 	return ErrUnavailable
@@ -139,6 +141,8 @@ func apiHint(code int) string {
 		return ": another stream has subjects of mail.> or mailbox.>; find it with: nats stream find --subject 'mail.>'"
 	case codeNotEnabled, codeNotEnabledHere:
 		return ": enable JetStream for the account (nats-server -js)"
+	case codeNoPeers, codeNoCluster:
+		return ": fewer servers than copies can take it: add servers with JetStream and room, or set nats.stream.replicas to how many there are"
 	}
 	return ""
 }

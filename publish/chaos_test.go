@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -243,6 +244,11 @@ func TestCluster(t *testing.T) {
 		p.commitWait, p.readWait = 2*time.Second, 2*time.Second
 		publishers = append(publishers, p)
 	}
+	five := mustOpen(t, Config{URL: servers[0].ClientURL(), Stream: Stream{Replicas: 5}})
+	eventually(t, 20*time.Second, "five copies on three servers are refused with what to set", func() bool {
+		err := five.Setup(timeout(t, 5*time.Second))
+		return err != nil && strings.Contains(err.Error(), "nats.stream.replicas")
+	})
 	// All replicas set up at once, on a cluster that may still be finding itself.
 	var wg sync.WaitGroup
 	for _, p := range publishers {

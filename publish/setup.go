@@ -120,43 +120,63 @@ func (p *Publisher) additions(have, want jetstream.StreamConfig) (jetstream.Stre
 	return c, changed
 }
 
+// comparison collects what keeps one stream from holding our promises.
+type comparison struct {
+	have  jetstream.StreamConfig
+	key   string // of the configuration: says what the stream is called
+	found []Difference
+}
+
+func (c *comparison) add(differs bool, setting string, have, want any, fix string) {
+	if differs {
+		c.found = append(c.found, Difference{Setting: setting, Have: fmt.Sprint(have), Want: fmt.Sprint(want), Fix: fix})
+	}
+}
+
+// edit is how to change a setting.
+func (c *comparison) edit(flags string) string {
+	return "Run: nats stream edit " + c.have.Name + " " + flags + "."
+}
+
+// anew is what to do about a setting that cannot be changed.
+func (c *comparison) anew() string {
+	return "It cannot be changed: set " + c.key + " to a new name and let Mailflume create it, or remove the stream."
+}
+
+// keeping is what the stream of events and the bucket both need to keep what they have acknowledged, in at least so many copies.
+func (c *comparison) keeping(copies int) {
+	have, anew := c.have, c.anew()
+	c.add(have.Retention != jetstream.LimitsPolicy, "retention", have.Retention, "limits", anew)
+	c.add(have.Storage != jetstream.FileStorage, "storage", have.Storage, "file", anew)
+	c.add(have.Mirror != nil || len(have.Sources) > 0, "its origin", "another stream", "our own writes", anew)
+	c.add(have.Sealed, "sealed", true, false, anew)
+	c.add(have.NoAck, "no_ack", true, false, c.edit("--ack"))
+	c.add(have.SubjectTransform != nil, "subject_transform", "set", "absent", "Remove it with: nats stream edit "+have.Name+" --interactive.")
+	c.add(have.Discard != jetstream.DiscardNew, "discard", have.Discard, "new", c.edit("--discard=new"))
+	c.add(have.MaxMsgsPerSubject > 0, "max_msgs_per_subject", have.MaxMsgsPerSubject, "unlimited", c.edit("--max-msgs-per-subject=-1"))
+	c.add(have.Replicas < copies, "num_replicas", have.Replicas, fmt.Sprint("at least ", copies),
+		fmt.Sprintf("Run: nats stream edit %s --replicas=%d, or set nats.stream.replicas to %d to accept it.", have.Name, copies, have.Replicas))
+}
+
 // differences compares what matters. Limits only count where the configuration names them.
 func differences(have, want jetstream.StreamConfig, set Stream) []Difference {
-	var out []Difference
-	add := func(differs bool, setting string, h, w any, fix string) {
-		if differs {
-			out = append(out, Difference{Setting: setting, Have: fmt.Sprint(h), Want: fmt.Sprint(w), Fix: fix})
-		}
-	}
-	edit := func(flags string) string { return "Run: nats stream edit " + have.Name + " " + flags + "." }
-	anew := "It cannot be changed: set nats.stream.name to a new name and let Mailflume create it, or remove the stream."
-
+	c := comparison{have: have, key: "nats.stream.name"}
 	for _, s := range want.Subjects {
-		add(!slices.Contains(have.Subjects, s), "subjects", strings.Join(have.Subjects, " "), "with "+s,
-			edit("--subjects='"+strings.Join(union(have.Subjects, want.Subjects), ",")+"'"))
+		c.add(!slices.Contains(have.Subjects, s), "subjects", strings.Join(have.Subjects, " "), "with "+s,
+			c.edit("--subjects='"+strings.Join(union(have.Subjects, want.Subjects), ",")+"'"))
 	}
-	add(have.Retention != jetstream.LimitsPolicy, "retention", have.Retention, "limits", anew)
-	add(have.Storage != jetstream.FileStorage, "storage", have.Storage, "file", anew)
-	add(have.Mirror != nil || len(have.Sources) > 0, "its origin", "another stream", "our own writes", anew)
-	add(have.Sealed, "sealed", true, false, anew)
-	add(have.NoAck, "no_ack", true, false, edit("--ack"))
-	add(have.AllowMsgCounter, "allow_msg_counter", true, false, anew)
-	add(have.SubjectTransform != nil, "subject_transform", "set", "absent", "Remove it with: nats stream edit "+have.Name+" --interactive.")
-	add(have.Discard != jetstream.DiscardNew, "discard", have.Discard, "new", edit("--discard=new"))
-	add(!have.DenyDelete, "deny_delete", false, true, edit("--deny-delete"))
-	add(have.MaxMsgs > 0, "max_msgs", have.MaxMsgs, "unlimited", edit("--max-msgs=-1"))
-	add(have.MaxMsgsPerSubject > 0, "max_msgs_per_subject", have.MaxMsgsPerSubject, "unlimited", edit("--max-msgs-per-subject=-1"))
-	add(have.MaxMsgSize > 0, "max_msg_size", have.MaxMsgSize, "unlimited", edit("--max-msg-size=-1"))
-	add(have.Replicas < want.Replicas, "num_replicas", have.Replicas, fmt.Sprint("at least ", want.Replicas),
-		fmt.Sprintf("Run: nats stream edit %s --replicas=%d, or set nats.stream.replicas to %d to accept it.", have.Name,
-			want.Replicas, have.Replicas))
-	add(set.MaxAge > 0 && have.MaxAge != set.MaxAge, "max_age", age(have.MaxAge), age(set.MaxAge),
+	c.keeping(want.Replicas)
+	c.add(have.AllowMsgCounter, "allow_msg_counter", true, false, c.anew())
+	c.add(!have.DenyDelete, "deny_delete", false, true, c.edit("--deny-delete"))
+	c.add(have.MaxMsgs > 0, "max_msgs", have.MaxMsgs, "unlimited", c.edit("--max-msgs=-1"))
+	c.add(have.MaxMsgSize > 0, "max_msg_size", have.MaxMsgSize, "unlimited", c.edit("--max-msg-size=-1"))
+	c.add(set.MaxAge > 0 && have.MaxAge != set.MaxAge, "max_age", age(have.MaxAge), age(set.MaxAge),
 		fmt.Sprintf("Run: nats stream edit %s --max-age=%s, or set nats.stream.max_age to what the stream has.", have.Name, set.MaxAge))
-	add(set.MaxBytes > 0 && have.MaxBytes != set.MaxBytes, "max_bytes", have.MaxBytes, set.MaxBytes,
+	c.add(set.MaxBytes > 0 && have.MaxBytes != set.MaxBytes, "max_bytes", have.MaxBytes, set.MaxBytes,
 		fmt.Sprintf("Run: nats stream edit %s --max-bytes=%d, or set nats.stream.max_bytes to what the stream has.", have.Name, set.MaxBytes))
-	add(!have.AllowAtomicPublish, "allow_atomic", false, true, "Upgrade every server of the cluster to 2.12 or newer.")
-	add(!have.AllowDirect, "allow_direct", false, true, edit("--allow-direct"))
-	return out
+	c.add(!have.AllowAtomicPublish, "allow_atomic", false, true, "Upgrade every server of the cluster to 2.12 or newer.")
+	c.add(!have.AllowDirect, "allow_direct", false, true, c.edit("--allow-direct"))
+	return c.found
 }
 
 func settingsError(stream string, diff []Difference) error {
@@ -185,27 +205,12 @@ func (p *Publisher) setupBucket(ctx context.Context, ttl time.Duration) error {
 			return p.apiError("update the bucket "+p.config.Bucket, updateSubject(name), err)
 		}
 	}
-	var diff []Difference
-	if have.MaxAge > 0 && (ttl == 0 || have.MaxAge < ttl) {
-		diff = append(diff, Difference{
-			Setting: "max_age", Have: age(have.MaxAge), Want: "at least " + age(ttl),
-			Fix: fmt.Sprintf("It is twice the max_age of %s, so that no reference dangles. Run: nats stream edit %s --max-age=%s.",
-				p.config.Stream.Name, name, ttl),
-		})
-	}
-	if !have.AllowRollup {
-		diff = append(diff, Difference{
-			Setting: "allow_rollup_hdrs", Have: "false", Want: "true",
-			Fix: "Run: nats stream edit " + name + " --allow-rollup.",
-		})
-	}
-	if have.Discard != jetstream.DiscardNew {
-		diff = append(diff, Difference{
-			Setting: "discard", Have: have.Discard.String(), Want: "new",
-			Fix: "Run: nats stream edit " + name + " --discard=new.",
-		})
-	}
-	return settingsError(name, diff)
+	c := comparison{have: have, key: "nats.bucket"}
+	c.keeping(want.Replicas)
+	c.add(have.MaxAge > 0 && (ttl == 0 || have.MaxAge < ttl), "max_age", age(have.MaxAge), "at least "+age(ttl),
+		fmt.Sprintf("It is twice the max_age of %s, so that no reference dangles. Run: nats stream edit %s --max-age=%s.", p.config.Stream.Name, name, ttl))
+	c.add(!have.AllowRollup, "allow_rollup_hdrs", false, true, c.edit("--allow-rollup"))
+	return settingsError(name, c.found)
 }
 
 func bucketStream(bucket string) string { return "OBJ_" + bucket }

@@ -175,6 +175,58 @@ func TestSetupReportsAShortLivedBucket(t *testing.T) {
 	wantText(t, err, "--max-age=1440h", "dangles")
 }
 
+// A bucket that somebody has made keeps what it takes, or it is refused.
+func TestSetupReportsWhatABucketLacks(t *testing.T) {
+	srv := external(t, t.TempDir(), "")
+	for name, c := range map[string]struct {
+		change func(*jetstream.StreamConfig)
+		want   []string
+	}{
+		"memory":            {func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, []string{"storage is Memory", "file", "nats.bucket"}},
+		"per subject limit": {func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }, []string{"--max-msgs-per-subject=-1"}}, // one subject has all chunks
+		"discard old":       {func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, []string{"--discard=new"}},
+		"without rollup":    {func(c *jetstream.StreamConfig) { c.AllowRollup = false }, []string{"--allow-rollup"}},
+		"without answers":   {func(c *jetstream.StreamConfig) { c.NoAck = true }, []string{"no_ack"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := mustOpen(t, Config{URL: srv.ClientURL()})
+			have := jetstream.StreamConfig{
+				Name: "OBJ_mail", Subjects: []string{"$O.mail.C.>", "$O.mail.M.>"}, Discard: jetstream.DiscardNew, AllowRollup: true, AllowDirect: true,
+			}
+			c.change(&have)
+			_, err := p.js.CreateStream(t.Context(), have)
+			must(t, err)
+			defer p.js.DeleteStream(t.Context(), have.Name)
+			err = p.Setup(t.Context())
+			var settings *SettingsError
+			if !errors.As(err, &settings) || settings.Stream != "OBJ_mail" || len(settings.Differences) != 1 {
+				t.Fatalf("error is %v", err)
+			}
+			wantText(t, err, c.want...)
+		})
+	}
+}
+
+// The bucket has as many copies as the stream, or its owner has said that fewer will do.
+func TestSetupReportsABucketWithFewerCopies(t *testing.T) {
+	srv := external(t, t.TempDir(), "")
+	p := mustSetup(t, mustOpen(t, Config{URL: srv.ClientURL()}))
+	p.config.Stream.Replicas = 3
+	err := p.setupBucket(t.Context(), bucketAge(defaultMaxAge))
+	var settings *SettingsError
+	if !errors.As(err, &settings) || settings.Stream != "OBJ_mail" {
+		t.Fatalf("error is %v", err)
+	}
+	wantText(t, err, "nats stream edit OBJ_mail --replicas=3", "nats.stream.replicas to 1")
+}
+
+// More copies than there are servers cannot be made: it says so, and what to set.
+func TestSetupNeedsAServerForEachCopy(t *testing.T) {
+	srv := external(t, t.TempDir(), "")
+	p := mustOpen(t, Config{URL: srv.ClientURL(), Stream: Stream{Replicas: 3}})
+	wantError(t, p.Setup(t.Context()), ErrNoStream, "nats.stream.replicas")
+}
+
 // In the built-in server the configuration is the only place to say it, so Setup does what it says.
 func TestSetupAppliesLimitsInTheBuiltInServer(t *testing.T) {
 	c := embeddedConfig(t.TempDir())
