@@ -62,6 +62,7 @@ func connect(ctx context.Context, c Config, srv *embedded, d *denials, log *slog
 			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			d.forget()
 			if err != nil {
 				log.Warn("lost the connection to NATS", "error", err)
 			}
@@ -195,8 +196,15 @@ func (d *denials) note(err error) bool {
 	return true
 }
 
+// forget drops all of them: what is allowed may be another thing when the server lets us in again, and it then says so anew.
+func (d *denials) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.at)
+}
+
 // since returns the denial that explains why a request to subject, sent at or after start, had no answer. A denied
-// inbox explains all of them, whenever it was.
+// inbox explains all of them, whenever it was during this connection.
 func (d *denials) since(subject string, start time.Time) *PermissionError {
 	d.mu.Lock()
 	defer d.mu.Unlock()

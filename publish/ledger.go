@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // Entry is one message of a chain as the ledger knows it: everything but its body.
@@ -57,16 +58,15 @@ func (p *Publisher) ledger(ctx context.Context, mailbox string, after, tail uint
 	if after >= tail {
 		return nil
 	}
-	stream := p.config.Stream.Name
+	stream, name := p.config.Stream.Name, nuid.Next() // named by us, so that we know the subjects that may be denied
 	cons, err := p.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		FilterSubject: chainFilter(mailbox), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy,
+		Name: name, FilterSubject: chainFilter(mailbox), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: ledgerIdle,
 	})
 	if err != nil {
-		return p.apiError("read the stream "+stream, "$JS.API.CONSUMER.CREATE."+stream, err)
+		return p.apiError("read the stream "+stream, "$JS.API.CONSUMER.CREATE."+stream+"."+name+"."+chainFilter(mailbox), err)
 	}
-	name := cons.CachedInfo().Name
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.readWait)
 		defer cancel()
@@ -74,11 +74,15 @@ func (p *Publisher) ledger(ctx context.Context, mailbox string, after, tail uint
 	}()
 	for last, read := uint64(0), uint64(0); last < tail; {
 		before := read
-		if last, read, err = p.ledgerPart(ctx, cons, last, read, tail, yield); err != nil {
-			return err
+		last, read, err = p.ledgerPart(ctx, cons, last, read, tail, yield)
+		if err == nil && read == before {
+			err = fmt.Errorf("%w: it ends at %d", ErrUnavailable, last)
 		}
-		if read == before {
-			return fmt.Errorf("%w: it ends at %d", ErrUnavailable, last)
+		if denied := p.denied.since("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+name, time.Time{}); err != nil && denied != nil {
+			return denied
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

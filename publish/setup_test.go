@@ -250,6 +250,8 @@ func TestPermissionsAreNamed(t *testing.T) {
 			{ user: read, password: p, permissions { publish { deny: ["mail.>", "mailbox.>", "$JS.API.STREAM.MSG.GET.>"] } } }
 			{ user: some, password: p, permissions { publish { deny: "mail.m.secret.>" } } }
 			{ user: none, password: p, permissions { publish { deny: "$JS.API.STREAM.>" } } }
+			{ user: blind, password: p, permissions { publish { deny: "$JS.API.CONSUMER.CREATE.>" } } }
+			{ user: deaf, password: p, permissions { publish { deny: "$JS.API.CONSUMER.MSG.NEXT.>" } } }
 		] }`)
 	as := func(user string) Config {
 		return Config{URL: srv.ClientURL(), Auth: Auth{User: user, Password: NewSecret("p")}}
@@ -279,10 +281,46 @@ func TestPermissionsAreNamed(t *testing.T) {
 		_, err := p.Commit(t.Context(), Batch{Mailbox: "m", Events: append(evs("secret", 0, 1), evs("INBOX", 0, 1)...)})
 		return errors.As(err, &denied) && denied.Subject == "mail.m.secret.received"
 	})
+	tail := mustRecover(t, p, "m").Seq + 1 // or there would be nothing to read
+	for user, subject := range map[string]string{"blind": "$JS.API.CONSUMER.CREATE.MAIL.", "deaf": "$JS.API.CONSUMER.MSG.NEXT.MAIL."} {
+		p = mustOpen(t, as(user))
+		p.commitWait = time.Second
+		eventually(t, 20*time.Second, "what the ledger needs is named", func() bool {
+			for _, err := range p.Ledger(timeout(t, time.Second), "m", tail) {
+				if errors.As(err, &denied) {
+					return strings.HasPrefix(denied.Subject, subject)
+				}
+			}
+			return false
+		})
+	}
 	p = mustOpen(t, as("none"))
 	if err := p.Setup(timeout(t, time.Second)); !errors.As(err, &denied) || denied.Subject != "$JS.API.STREAM.INFO.MAIL" {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// What was denied once is not taken for the reason for ever: the server may allow it when it lets us in again.
+func TestADenialEndsWithItsConnection(t *testing.T) {
+	dir, port := t.TempDir(), ownPort(t)
+	const conf = "authorization { users [ { user: u, password: p, permissions { subscribe { deny: %q } } } ] }"
+	srv := external(t, dir, port+fmt.Sprintf(conf, "_INBOX.>"))
+	p := mustOpen(t, Config{URL: srv.ClientURL(), Auth: Auth{User: "u", Password: "p"}})
+	ask := func(wait time.Duration) error {
+		p.readWait = wait
+		_, err := p.Recover(t.Context(), "m", nil)
+		return err
+	}
+	var denied *PermissionError
+	eventually(t, 20*time.Second, "the inbox is named", func() bool { return errors.As(ask(100*time.Millisecond), &denied) })
+	wantText(t, denied, "subscribe to", "_INBOX.")
+
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	eventually(t, 20*time.Second, "it knows that the server is gone", func() bool { return !p.Status().Connected })
+	external(t, dir, port+fmt.Sprintf(conf, "nothing"))
+	eventually(t, 20*time.Second, "there is an answer", func() bool { return errors.Is(ask(20*time.Second), ErrNoStream) })
+	wantError(t, ask(time.Nanosecond), ErrUnavailable)
 }
 
 func TestSetupWithoutJetStream(t *testing.T) {
