@@ -151,13 +151,13 @@ func (p *Publisher) syncing(ctx context.Context) (weak []Weakness) {
 		case err != nil:
 			weak = append(weak, Weakness{
 				Code: WeakSyncBlind, Promise: promise,
-				Sentence: fmt.Sprintf("The monitoring port %s does not tell when the server writes to disk: %v.", one, err),
+				Sentence: fmt.Sprintf("The monitoring port %s does not tell when the server writes to disk: %v.", withoutUser(one), err),
 				Fix:      "Correct nats.monitor, or let this machine reach it.",
 			})
 		case !v.JetStream.Config.SyncAlways:
 			weak = append(weak, Weakness{
 				Code: WeakSync, Promise: promise,
-				Sentence: fmt.Sprintf("The NATS server at %s acknowledges events up to %v before they are on its disk: a power cut that hits all copies loses them.", one, v.JetStream.Config.SyncInterval),
+				Sentence: fmt.Sprintf("The NATS server at %s acknowledges events up to %v before they are on its disk: a power cut that hits all copies loses them.", withoutUser(one), v.JetStream.Config.SyncInterval),
 				Fix:      "Set sync_interval: always in the jetstream section of its configuration, and restart it.",
 			})
 		}

@@ -100,7 +100,8 @@ func TestWeaknessesOfTheBuiltInServer(t *testing.T) {
 func TestWeaknessesWithoutAMonitor(t *testing.T) {
 	srv := external(t, t.TempDir(), "jetstream {}")
 	for monitor, says := range map[string]string{
-		"http://127.0.0.1:1": "refused",
+		"http://127.0.0.1:1":                  "refused",
+		"http://operator:hunter2@127.0.0.1:1": "http://127.0.0.1:1",
 		// It greets before it is asked: whether that is malformed or an end of the connection, the moment decides.
 		"http://" + srv.Addr().String(): srv.Addr().String() + "/varz",
 	} {
@@ -109,6 +110,9 @@ func TestWeaknessesWithoutAMonitor(t *testing.T) {
 		i := slices.IndexFunc(weak, func(w Weakness) bool { return w.Code == WeakSyncBlind })
 		if err != nil || i < 0 || !strings.Contains(weak[i].Sentence, says) {
 			t.Errorf("%s: %+v, %v", monitor, weak, err)
+		}
+		if strings.Contains(fmt.Sprint(weak), "hunter2") {
+			t.Errorf("the password shows: %+v", weak)
 		}
 	}
 }
