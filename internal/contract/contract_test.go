@@ -164,10 +164,12 @@ func missing(t *testing.T, at string, shown, written any) {
 		}
 	case []any:
 		there, _ := written.([]any)
+		if len(there) != len(shown) {
+			t.Errorf("README shows %d values of %s; the types make %d of them", len(shown), strings.TrimPrefix(at, "."), len(there))
+			return
+		}
 		for i, v := range shown {
-			if i < len(there) {
-				missing(t, at, v, there[i])
-			}
+			missing(t, at, v, there[i])
 		}
 	default:
 		if shown != written {
