@@ -213,10 +213,10 @@ func TestAReplicaWhoseSessionExpiredBeginsANewOneAtOnce(t *testing.T) {
 	var calls book
 	mailboxes := names(10)
 	s := b.store(b.url())
-	a := join(t, s, &calls, DefaultLease, mailboxes)
+	a := join(t, s, &calls, long, mailboxes)
 	eventually(t, soon, "all owned", func() bool { return calls.each(mailboxes) })
 	id := a.ID()
-	for stored := false; !stored; {
+	for stored := false; !stored; { // its next heartbeat, which would have the record live on, is far away
 		last, err := s.last(t.Context(), key(tableSessions, id))
 		if err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestAReplicaWhoseSessionExpiredBeginsANewOneAtOnce(t *testing.T) {
 		_, err = s.write(t.Context(), key(tableSessions, id), last.value, last.revision, nats.Header{jetstream.MsgTTLHeader: {"1s"}})
 		stored = err == nil
 	}
-	t.Logf("resumed after %v", eventually(t, DefaultLease/2, "all owned by a new session", func() bool {
+	t.Logf("resumed after %v", eventually(t, atOnce, "all owned by a new session", func() bool {
 		return a.ID() != id && calls.each(mailboxes, a.ID())
 	}))
 	a.leave()

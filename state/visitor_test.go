@@ -10,6 +10,7 @@ import (
 // A visitor has a session that others see, and takes nothing from them.
 func TestAVisitorTakesNoMailbox(t *testing.T) {
 	b := newBroker(t)
+	const lease = 3 * lease // nobody is to lose it
 	var calls book
 	mailboxes := names(30)
 	a := join(t, b.store(b.url()), &calls, lease, mailboxes)
