@@ -305,7 +305,7 @@ func TestADenialEndsWithItsConnection(t *testing.T) {
 	dir, port := t.TempDir(), ownPort(t)
 	const conf = "authorization { users [ { user: u, password: p, permissions { subscribe { deny: %q } } } ] }"
 	srv := external(t, dir, port+fmt.Sprintf(conf, "_INBOX.>"))
-	p := mustOpen(t, Config{URL: srv.ClientURL(), Auth: Auth{User: "u", Password: "p"}})
+	p := mustOpen(t, Config{URL: srv.ClientURL(), Auth: Auth{User: "u", Password: NewSecret("p")}})
 	ask := func(wait time.Duration) error {
 		p.readWait = wait
 		_, err := p.Recover(t.Context(), "m", nil)
