@@ -94,7 +94,7 @@ func (p *Publisher) readChain(ctx context.Context, mailbox string, folders []str
 			return Chain{}, false, nil
 		}
 		if m.Seq > 0 {
-			c.Folders[folder] = Last{Seq: m.Seq, ID: m.Header.Get(headerID), Position: m.Header.Get(headerPosition), Time: m.Time}
+			c.Folders[folder] = m.position()
 		}
 	}
 	if len(folders) == 0 || (len(folders) == 1 && folders[0] == tailFolder) {

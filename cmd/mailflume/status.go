@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mailflume/mailflume/configs"
 	"github.com/mailflume/mailflume/event"
@@ -135,14 +137,14 @@ func survey(ctx context.Context, config *configs.Config) (found *situation, err 
 		defer cancel()
 		err = errors.Join(err, p.Close(closing))
 	}()
-	store, err := state.Open(ctx, p.JetStream(), config.StateBucket())
-	if err != nil {
-		return nil, withAdvice(err)
-	}
-	usage, err := p.Usage(ctx)
+	usage, err := p.Usage(ctx) // first: opening the store would make it
 	if errors.Is(err, publish.ErrNoStream) {
 		return nil, fmt.Errorf("there is no stream %s: mailflume has not run with this configuration yet; mailflume run begins", config.NATS.Stream.Name)
 	}
+	if err != nil {
+		return nil, withAdvice(err)
+	}
+	store, err := state.Open(ctx, p.JetStream(), config.StateBucket())
 	if err != nil {
 		return nil, withAdvice(err)
 	}
@@ -152,11 +154,11 @@ func survey(ctx context.Context, config *configs.Config) (found *situation, err 
 	}
 	view, err := store.Overview(ctx)
 	if err != nil {
-		return nil, err
+		return nil, withAdvice(err)
 	}
 	ids, err := identify(ctx, store, config)
 	if err != nil {
-		return nil, err
+		return nil, withAdvice(err)
 	}
 	status := p.Status()
 	found = &situation{NATS: brokerSituation{
@@ -172,14 +174,23 @@ func survey(ctx context.Context, config *configs.Config) (found *situation, err 
 			Lost: r.Silent > config.Replica.Lease*4/3, Mailboxes: r.Mailboxes,
 		})
 	}
-	for i, m := range config.Mailboxes {
-		box, err := found.look(ctx, p, store, view, ids[i], m.Name)
-		if err != nil {
-			return nil, withAdvice(err)
-		}
-		found.Mailboxes = append(found.Mailboxes, box)
+	return found, withAdvice(found.lookAtAll(ctx, p, store, view, ids, config.Mailboxes))
+}
+
+// looksAtOnce is how many mailboxes are asked for at the same time: each takes a few questions, one after the other.
+const looksAtOnce = 16
+
+func (s *situation) lookAtAll(ctx context.Context, p *publish.Publisher, store *state.Store, view state.Overview, ids []string, boxes []configs.Mailbox) error {
+	s.Mailboxes = make([]boxSituation, len(boxes))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(looksAtOnce)
+	for i, m := range boxes {
+		group.Go(func() (err error) {
+			s.Mailboxes[i], err = s.look(ctx, p, store, view, ids[i], m.Name)
+			return err
+		})
 	}
-	return found, nil
+	return group.Wait()
 }
 
 // look says how a mailbox is.
@@ -197,23 +208,26 @@ func (s *situation) look(ctx context.Context, p *publish.Publisher, store *state
 		b.Lag, b.LastChecked = h.lag(time.Now())
 	}
 	positions, _, _, err := store.Positions(ctx, id)
-	if err != nil {
-		b.Notice = err.Error() + "."
+	if errors.Is(err, fs.ErrInvalid) { // damaged: its next owner mends it
+		b.Notice, b.NoticeHint, b.NoticeAt = err.Error()+".", "", time.Time{}
 		return b, nil
+	}
+	if err != nil {
+		return b, err
 	}
 	folders := slices.Sorted(maps.Keys(positions))
 	tokens := make([]string, 0, len(folders))
 	for _, folder := range folders {
 		tokens = append(tokens, event.Token(folder))
 	}
-	chain, err := p.Recover(ctx, event.Token(id), tokens)
+	newest, err := p.Newest(ctx, event.Token(id), tokens)
 	if err != nil {
 		return b, err
 	}
 	for _, folder := range folders {
 		f := folderSituation{Name: folder, Position: positions[folder]}
 		at, _ := fetcher.ParsePosition(f.Position) // what cannot be read has been said by its owner
-		if last, ok := chain.Folders[event.Token(folder)]; ok {
+		if last, ok := newest[event.Token(folder)]; ok {
 			if newer, err := fetcher.ParsePosition(last.Position); err == nil && newer.N > at.N {
 				at, f.Position = newer, last.Position
 			}
@@ -328,8 +342,10 @@ func (b boxSituation) print(w io.Writer, now time.Time) {
 	if !b.StaleSince.IsZero() {
 		paragraph(w, "  ", "No pass was complete for "+short(now.Sub(b.StaleSince))+".")
 	}
-	if b.Notice != "" {
-		paragraph(w, "  "+short(now.Sub(b.NoticeAt))+" ago: ", b.Notice)
-		paragraph(w, "  to do: ", b.NoticeHint)
+	when := "  "
+	if !b.NoticeAt.IsZero() {
+		when += short(now.Sub(b.NoticeAt)) + " ago: "
 	}
+	paragraph(w, when, b.Notice)
+	paragraph(w, "  to do: ", b.NoticeHint)
 }

@@ -1,15 +1,22 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
 )
 
 // Status says who reads which mailbox, how far, what is wrong and what to do: for people in 80 columns, and for scripts.
@@ -78,6 +85,67 @@ func TestStatusOfNothing(t *testing.T) {
 	code, out, errs := command(t.Context(), "status", "-c", r.dir+"/mailflume.yaml")
 	if code != 1 || !strings.Contains(out, "read by nobody") || !strings.Contains(out, "no mailflume is running") || !strings.Contains(errs, "1 of 1") {
 		t.Errorf("exit %d: %s\n%s", code, out, errs)
+	}
+}
+
+// Status makes nothing at the broker, is not kept from its answer by a mailbox of which events are stored all the while, and
+// does not say when a record was damaged, which it cannot know.
+func TestStatusAtABroker(t *testing.T) {
+	r := newRig(t)
+	url := broker(t)
+	r.more = fmt.Sprintf("nats: {url: %q}\nsealing_key: file:key\n", url)
+	r.file("key", token.NewKey())
+	box := r.box(sim.Exchange, "sales", r.listen(sim.Exchange), "microsoft", ", folders: [INBOX, '\\Junk']")
+	config := r.write()
+	nc, err := nats.Connect(url)
+	r.must(err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	r.must(err)
+
+	if code, _, errs := command(t.Context(), "status", "-c", config); code != exitFailed || !strings.Contains(errs, "has not run") {
+		t.Errorf("before the first run: exit %d: %s", code, errs)
+	}
+	for name := range js.StreamNames(t.Context()).Name() {
+		t.Errorf("status has made the stream %s", name)
+	}
+
+	box.Deliver("INBOX", []byte("From: a@b.example\r\n\r\nx\r\n"), time.Now())
+	t.Run("run", func(t *testing.T) {
+		s := start(t, config)
+		eventually(t, "the mail is published", func() bool {
+			st := s.statuses()
+			return len(st) == 1 && st[0].State == mailbox.StateWatching && st[0].Published["received"] == 1
+		})
+	})
+	stream, err := js.Stream(t.Context(), "MAIL")
+	r.must(err)
+	last, err := stream.GetLastMsgForSubject(t.Context(), "mail.sales.INBOX.received")
+	r.must(err)
+	flooding, stop := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for n := 0; n < 20_000 && flooding.Err() == nil; n++ {
+			_ = nc.PublishMsg(&nats.Msg{Subject: last.Subject, Header: nats.Header{"Mailflume-Position": last.Header["Mailflume-Position"]}})
+			if n%100 == 0 {
+				_ = nc.FlushWithContext(flooding)
+			}
+		}
+	})
+	code, out, errs := command(t.Context(), "status", "-c", config)
+	stop()
+	flood.Wait()
+	if code != exitFailed || !strings.Contains(out, "INBOX: up to UID 1\n") || !strings.Contains(errs, "1 of 1 mailboxes") {
+		t.Errorf("while events are stored: exit %d: %s\n%s", code, errs, out)
+	}
+
+	kv, err := js.KeyValue(t.Context(), "mailflume")
+	r.must(err)
+	_, err = kv.PutString(t.Context(), "p.sales", "{")
+	r.must(err)
+	code, out, errs = command(t.Context(), "status", "-c", config)
+	if code != exitFailed || !strings.Contains(out, "\n  the record of ") || strings.Contains(out, "ago:") {
+		t.Errorf("of a damaged record: exit %d: %s\n%s", code, errs, out)
 	}
 }
 
