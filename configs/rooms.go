@@ -2,6 +2,7 @@ package configs
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -131,13 +132,20 @@ func (c *Config) Fetcher(m Mailbox) (fetcher.Config, error) {
 	if !m.Login.Password.IsZero() {
 		out.Auth = fetcher.Password
 	}
+	var err error
+	out.RootCAs, err = m.Authorities()
+	return out, err
+}
+
+// Authorities reads the certificates that the mailbox trusts: nil if it trusts those of the system. They are read anew each
+// time, so that a replaced file is seen.
+func (m Mailbox) Authorities() (*x509.CertPool, error) {
 	if m.CA == "" {
-		return out, nil
+		return nil, nil
 	}
 	pool, err := readAuthorities(m.CA)
 	if err != nil {
-		return out, fmt.Errorf("mailbox %s: setting ca: %w", m.Name, err)
+		return nil, fmt.Errorf("mailbox %s: setting ca: %w", m.Name, err)
 	}
-	out.RootCAs = pool
-	return out, nil
+	return pool, nil
 }

@@ -278,8 +278,13 @@ func TestCheckAndRunRenewOneAtATime(t *testing.T) {
 // broker is a NATS server of its own, for programs that share one. It returns its URL.
 func broker(t testing.TB) string {
 	t.Helper()
+	return brokerAt(t, "127.0.0.1:0")
+}
+
+func brokerAt(t testing.TB, listen string) string {
+	t.Helper()
 	p, err := publish.Open(t.Context(), publish.Config{
-		Embedded: publish.Embedded{Dir: t.TempDir(), Listen: "127.0.0.1:0"},
+		Embedded: publish.Embedded{Dir: t.TempDir(), Listen: listen},
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ type step struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// symptom is an error that says itself what is the matter, for those steps that the program takes in check only.
+// symptom is an error that says itself what is the matter, for what no other package does: most of the steps of check.
 type symptom struct {
 	who            mailbox.Class
 	sentence, hint string

@@ -30,11 +30,11 @@ func (s *service) watchConfig(ctx context.Context, c *core) {
 	if s.config.File == "" { // it was made by ourselves: the demo
 		return
 	}
-	r := &reloader{service: s, core: c}
+	r := &reloader{service: s, core: c, seen: s.seen}
 	changes, stop := r.openWatch()
 	defer stop()
 	defer r.trials.Wait()
-	r.seen = r.look()
+	r.compare(ctx) // NATS may have come long after the file was read
 	anyway := time.NewTicker(lookAnyway)
 	defer anyway.Stop()
 	var settled <-chan time.Time
@@ -110,9 +110,8 @@ type reloader struct {
 	trials  sync.WaitGroup
 }
 
-// look returns what the files look like: the configuration's text as its hash, and of the others when they were written.
-func (r *reloader) look() map[string]string {
-	config := r.core.fleet.Load().config
+// look returns what the files of a configuration look like: its text as its hash, and of the others when they were written.
+func look(config *configs.Config) map[string]string {
 	looks := make(map[string]string)
 	for _, file := range watched(config)[1:] {
 		info, err := os.Stat(file)
@@ -129,16 +128,16 @@ func (r *reloader) look() map[string]string {
 
 // compare does what changed files ask for.
 func (r *reloader) compare(ctx context.Context) {
-	was, is := r.seen, r.look()
-	r.seen = is
 	f := r.core.fleet.Load()
+	was, is := r.seen, look(f.config)
+	r.seen = is
 	if is[f.config.File] != was[f.config.File] {
 		r.read(ctx)
 		return
 	}
 	for i, m := range f.config.Mailboxes {
 		for _, file := range f.config.SecretFiles(m) {
-			if is[file] != was[file] {
+			if before, known := was[file]; known && is[file] != before { // what a mailbox that was added reads is not known
 				r.service.log.Info("a secret has changed; the mailbox is tried again if it waits", "mailbox", f.ids[i], "file", file)
 				f.workers[i].Wake()
 				r.tryToken(ctx, f, i)
@@ -169,7 +168,7 @@ func (r *reloader) wakeAll() {
 
 // read reads the configuration and lets what has changed take effect. Where anything is wrong with it the old one goes on.
 func (r *reloader) read(ctx context.Context) {
-	r.seen = r.look() // before, so that what changes meanwhile is seen to have changed
+	r.seen = look(r.core.fleet.Load().config) // before, so that what changes meanwhile is seen to have changed
 	err := r.apply(ctx)
 	if err == nil || ctx.Err() != nil {
 		r.service.refused.Store(nil)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailflume/mailflume/internal/process"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
 )
 
 // volume is a configuration file as a mounted volume has it: a link to a directory that another link leads to, which is
@@ -183,6 +186,74 @@ func TestReload(t *testing.T) {
 	if n := moving.Stats().Logins; n < 20 {
 		t.Errorf("the mailbox that was changed, removed and added logged in %d times", n)
 	}
+}
+
+// add adds an entry to mailboxes, the last key of the configuration.
+func (r *rig) add(path, entry string) {
+	r.t.Helper()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	r.must(err)
+	_, err = f.WriteString(entry)
+	r.must(errors.Join(err, f.Close()))
+}
+
+// What becomes of the configuration while NATS is not there yet is not missed.
+func TestReloadOfWhatChangedBeforeNATS(t *testing.T) {
+	r := newRig(t)
+	port, err := process.FreePort()
+	r.must(err)
+	r.more = fmt.Sprintf("nats: {url: \"nats://127.0.0.1:%s\"}\nsealing_key: file:key\n", port)
+	r.file("key", token.NewKey())
+	gmail := r.listen(sim.Gmail)
+	r.box(sim.Gmail, "first", gmail, "google", "")
+	path := r.write()
+	log := background(t, "run", "-c", path)
+	eventually(t, "it waits for NATS", func() bool { return strings.Contains(log.String(), "connect to NATS") })
+	was := r.boxes.Len()
+	second := r.box(sim.Gmail, "second", gmail, "google", "")
+	r.add(path, r.boxes.String()[was:])
+	brokerAt(t, "127.0.0.1:"+port)
+	eventually(t, "both mailboxes are read", func() bool { return second.Stats().Commands["IDLE"] > 0 })
+}
+
+// A mailbox that is added brings its secrets along; they have not changed.
+func TestReloadOfAnotherMailboxChangesNoSecret(t *testing.T) {
+	r := newRig(t)
+	gmail := r.listen(sim.Gmail)
+	r.box(sim.Gmail, "first", gmail, "google", "")
+	s := r.serve()
+	was := r.boxes.Len()
+	r.box(sim.Gmail, "second", gmail, "google", "")
+	r.add(r.dir+"/mailflume.yaml", r.boxes.String()[was:])
+	r.must(syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	eventually(t, "it is added", func() bool { return strings.Contains(s.log.String(), "2 mailboxes: 1 added") })
+	read := func() int { return strings.Count(s.log.String(), "the configuration was read anew") }
+	n := read()
+	r.must(syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	eventually(t, "it is read once more", func() bool { return read() > n })
+	if said := around(s.log.String(), "a secret has changed"); said != "" {
+		t.Error(said)
+	}
+}
+
+// A mailbox whose server has a certificate of another authority goes on when the file of authorities is replaced.
+func TestReloadOfAuthorities(t *testing.T) {
+	r := newRig(t)
+	right, err := r.world.CertPEM()
+	r.must(err)
+	_, wrong := keyAndCertificate(t)
+	r.file("ca.pem", wrong)
+	r.box(sim.Gmail, "anna", r.listen(sim.Gmail), "google", "")
+	s := r.serve()
+	state := func() mailbox.State { return s.statuses()[0].State }
+	eventually(t, "the server is not trusted", func() bool { return state() == mailbox.StateParked })
+	r.file("ca.pem", "no certificate")
+	eventually(t, "the file is of no use", func() bool {
+		st := s.statuses()[0]
+		return st.Who == mailbox.Operator && strings.Contains(st.Sentence, "has no certificate") && strings.Contains(st.Hint, "ca")
+	})
+	r.file("ca.pem", string(right))
+	eventually(t, "the mailbox is watched", func() bool { return state() == mailbox.StateWatching })
 }
 
 // A mailbox that waits because the provider refuses the client goes on when the client's secret is replaced, in its file or

@@ -35,7 +35,8 @@ type service struct {
 	keys   *token.Keyring
 	web    *web.Server // nil if the configuration wants no page
 
-	hangup chan os.Signal // SIGHUP: the configuration is to be read anew
+	hangup chan os.Signal    // SIGHUP: the configuration is to be read anew
+	seen   map[string]string // what its files looked like when it was read
 
 	core    atomic.Pointer[core]
 	waiting atomic.Pointer[error]     // why core is not there yet
@@ -79,7 +80,7 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 		}
 		return nil, err
 	}
-	s.keys = keys
+	s.keys, s.seen = keys, look(config)
 	return s, nil
 }
 
@@ -316,7 +317,12 @@ func (s *service) worker(c *core, config *configs.Config, m configs.Mailbox, id 
 		Sent:     slices.Contains(m.Include, "sent"),
 		After:    m.Action(),
 		Open: func(ctx context.Context) (mailbox.Session, []string, error) {
-			return open(ctx, fetch, source)
+			now := fetch
+			var err error
+			if now.RootCAs, err = m.Authorities(); err != nil { // its file may have changed
+				return nil, nil, &symptom{mailbox.Operator, "It is not known which certificates to trust: " + err.Error(), "Correct the file that ca names; the mailbox is tried again as soon as it changes."}
+			}
+			return open(ctx, now, source)
 		},
 		Stream: c.publisher, Line: c.publisher, Bytes: c.publisher, Announcer: c.publisher, Floor: c.store,
 		Journal: c.publisher, Deeds: c.store, Turns: c.shared.turns, Allowance: fetch.Allowance, Log: s.log,
