@@ -14,7 +14,7 @@ func checkMailboxes(c *Config, r *reader) {
 		r.say("mailboxes", "there is none", "add at least one; mailflume config example shows how")
 	}
 	names, ids := map[string]int{}, map[string]int{}
-	var folders []watched
+	entries, folders := map[string]int{}, map[string][]watched{} // by account
 	for i := range c.Mailboxes {
 		at := fmt.Sprintf("mailboxes[%d]", i)
 		if !r.sound(at) {
@@ -25,8 +25,10 @@ func checkMailboxes(c *Config, r *reader) {
 		m.complete(client, c.Events.Raw)
 		checkIdentity(r, at, i, m, names, ids)
 		checkHosts(r, at, m, client)
-		folders = checkFolders(r, at, m, folders)
-		if n := entriesOf(c.Mailboxes[:i+1], accountOf(m)); m.Address != "" && n > c.Limits.Connections && c.Limits.Connections > 0 {
+		account := accountOf(m)
+		folders[account] = checkFolders(r, at, m, folders[account])
+		entries[account]++
+		if n := entries[account]; m.Address != "" && n > c.Limits.Connections && c.Limits.Connections > 0 {
 			r.say(at+".address", fmt.Sprintf("is that of %d entries, and each keeps a connection to the account", n),
 				"list their folders in one entry, or raise limits.connections_per_account")
 		}
@@ -172,7 +174,7 @@ func checkPublished(r *reader, item, name string, include []string) {
 	}
 }
 
-// checkFolders refuses what would publish a message twice.
+// checkFolders refuses what would publish a message twice: taken are the folders that entries of the same account read.
 func checkFolders(r *reader, at string, m *Mailbox, taken []watched) []watched {
 	if !r.sound(at + ".folders") {
 		return taken
@@ -203,26 +205,17 @@ func checkFolders(r *reader, at string, m *Mailbox, taken []watched) []watched {
 		if m.Address == "" || strings.HasPrefix(name, "!") {
 			continue
 		}
-		if other := slices.IndexFunc(taken, func(f watched) bool { return f.at != at && f.account == accountOf(m) && fetcher.Overlap(f.name, name) }); other >= 0 {
+		if other := slices.IndexFunc(taken, func(f watched) bool { return f.at != at && fetcher.Overlap(f.name, name) }); other >= 0 {
 			r.say(item, fmt.Sprintf("%s of %s is read by %s already", name, m.Address, taken[other].at), "read each folder once: remove it from one of the two")
 			continue
 		}
-		taken = append(taken, watched{accountOf(m), name, at})
+		taken = append(taken, watched{name, at})
 	}
 	return taken
 }
 
 // watched is a folder, or a pattern for folders, that an entry of mailboxes reads.
-type watched struct{ account, name, at string }
-
-func entriesOf(mailboxes []Mailbox, account string) (n int) {
-	for i := range mailboxes {
-		if accountOf(&mailboxes[i]) == account {
-			n++
-		}
-	}
-	return n
-}
+type watched struct{ name, at string }
 
 // accountOf tells apart whose mailboxes entries are.
 func accountOf(m *Mailbox) string {
