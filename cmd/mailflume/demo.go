@@ -270,19 +270,9 @@ func line(got publish.Delivery, e event.MessageEvent) string {
 	if n := len(e.Data.Defects); n > 0 {
 		notes = append(notes, fmt.Sprintf("%d repaired", n))
 	}
-	text := fmt.Sprintf("%-34s %-24.24s %.60s", got.Subject, printable(from), printable(subject))
+	text := fmt.Sprintf("%-34s %-24.24s %.60s", got.Subject, strings.Map(visible, from), strings.Map(visible, subject))
 	if len(notes) > 0 {
 		text += "  [" + strings.Join(notes, ", ") + "]"
 	}
 	return text
-}
-
-// printable drops what could move the cursor: the texts come from mail.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
 }
