@@ -26,11 +26,11 @@ COPY --from=build --chown=65532:65532 /out/data /data
 COPY --from=build /out/mailflume /mailflume
 USER 65532:65532
 # The page is for probes and other containers. The demo keeps its files in TMPDIR.
-ENV MAILFLUME_HTTP_LISTEN=0.0.0.0:8080 MAILFLUME_DATA=/data TMPDIR=/data
+ENV MAILFLUME_CONFIG=/etc/mailflume/mailflume.yaml MAILFLUME_HTTP_LISTEN=0.0.0.0:8080 MAILFLUME_DATA=/data TMPDIR=/data
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=6s --start-period=30s CMD ["/mailflume", "health"]
 ENTRYPOINT ["/mailflume"]
-CMD ["run", "--config", "/etc/mailflume/mailflume.yaml"]
+CMD ["run"]
 ARG VERSION=devel
 LABEL org.opencontainers.image.title="mailflume" \
       org.opencontainers.image.description="Mail from Gmail and Outlook mailboxes on a NATS JetStream stream, exactly once" \

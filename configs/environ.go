@@ -37,7 +37,7 @@ func envName(path string) string {
 }
 
 // foreign are variables with our prefix that are not overrides: what Kubernetes sets in every container for a service
-// whose name begins with "mailflume", the path of the file itself, and switches of tests.
+// whose name begins with "mailflume", the path of the file itself (a default of --config), and switches of tests.
 var foreign = regexp.MustCompile(`^MAILFLUME_(CONFIG|CHAOS|CORPUS|TEST_.*|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?))$`)
 
 // overrides reads the variables that set a key, and reports those that match none. An empty variable counts as unset.

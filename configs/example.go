@@ -13,7 +13,8 @@ const exampleHead = `# The configuration of mailflume: every key, with what it m
 # A key behind a # is set to its default, or is one that few need. Secrets never stand in this file: file:PATH names a
 # file that holds one and nothing else (relative paths start at this file's directory), env:NAME an environment variable.
 # Keys outside lists can be set by environment variables too: nats.url by MAILFLUME_NATS_URL, log.level by
-# MAILFLUME_LOG_LEVEL. A variable wins over the file. mailflume config validate FILE lists what is wrong with a file.
+# MAILFLUME_LOG_LEVEL. A variable wins over the file. MAILFLUME_CONFIG names the file itself, for commands without --config.
+# mailflume config validate FILE lists what is wrong with a file.
 # For help in an editor: mailflume config schema > schema.json, and as first line "# yaml-language-server: $schema=schema.json".
 `
 

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mailflume/mailflume/configs"
 )
 
-// configFlag adds the flag that names the configuration file.
+// configFlag adds the flag that names the configuration file. The variable is for containers, in which a command has no
+// directory of its own.
 func configFlag(c *cobra.Command, path *string) {
-	c.Flags().StringVarP(path, "config", "c", "mailflume.yaml", "the configuration file")
+	file := cmp.Or(os.Getenv("MAILFLUME_CONFIG"), "mailflume.yaml")
+	c.Flags().StringVarP(path, "config", "c", file, "the configuration file (MAILFLUME_CONFIG)")
 }
 
 // loadConfig loads the file; whatever is wrong with it, nothing has been started yet.

@@ -141,12 +141,15 @@ func TestImageSaysHowItIsRun(t *testing.T) {
 		got, want []string
 	}{
 		{"entrypoint", c.Entrypoint, []string{"/mailflume"}},
-		{"command", c.Cmd, []string{"run", "--config", "/etc/mailflume/mailflume.yaml"}},
+		{"command", c.Cmd, []string{"run"}},
 		{"health check", c.Healthcheck.Test, []string{"CMD", "/mailflume", "health"}},
 	} {
 		if !slices.Equal(list.got, list.want) {
 			t.Errorf("%s %q, want %q", list.what, list.got, list.want)
 		}
+	}
+	if file := "MAILFLUME_CONFIG=/etc/mailflume/mailflume.yaml"; !slices.Contains(c.Env, file) {
+		t.Errorf("no %s in %q: each command would look for the configuration in /", file, c.Env)
 	}
 	if len(c.Volumes) > 0 {
 		t.Errorf("it declares the volumes %v: engines would make one for every container and lose it", c.Volumes)
