@@ -3,62 +3,24 @@ package contract_test
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mailflume/mailflume/event"
+	"github.com/mailflume/mailflume/internal/contract"
 	"github.com/mailflume/mailflume/publish"
 )
-
-// documented runs a NATS server with the configuration that docs/durability.md shows, on free ports and in a folder of its own.
-func documented(t *testing.T) *server.Server {
-	t.Helper()
-	page, err := os.ReadFile("../../docs/durability.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile("(?s)```\n(listen: .*?)```").FindSubmatch(page)
-	if block == nil {
-		t.Fatal("docs/durability.md shows no configuration")
-	}
-	text := strings.NewReplacer("0.0.0.0:4222", "127.0.0.1:-1", "127.0.0.1:8222", "127.0.0.1:-1", "/var/lib/nats", t.TempDir()).Replace(string(block[1]))
-	file := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("MAILFLUME_PASSWORD", "of-mailflume")
-	t.Setenv("WORKFLOW_PASSWORD", "of-the-workflow")
-	options, err := server.ProcessConfigFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.NoSigs, options.NoLog = true, true
-	s, err := server.NewServer(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(time.Minute) {
-		t.Fatal("the server does not start")
-	}
-	return s
-}
 
 // With the server that docs/durability.md shows mailflume finds nothing wrong but the copies, and the user of the workflows can
 // do what docs/consuming.md shows, and nothing that takes mail from others.
 func TestDocumentedServer(t *testing.T) {
-	s := documented(t)
+	s := contract.Serve(t)
 	p := publisher(t, publish.Config{
-		URL: s.ClientURL(), Auth: publish.Auth{User: "mailflume", Password: publish.NewSecret("of-mailflume")}, Monitor: "http://" + s.MonitorAddr().String(),
+		URL: s.ClientURL(), Auth: publish.Auth{User: "mailflume", Password: publish.NewSecret("mailflume")}, Monitor: "http://" + s.MonitorAddr().String(),
 	})
 	weak, err := p.Weaknesses(t.Context())
 	if err != nil {
@@ -69,24 +31,14 @@ func TestDocumentedServer(t *testing.T) {
 			t.Errorf("%s: %s", w.Code, w.Sentence)
 		}
 	}
-	violations := make(chan error, 100)
-	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("workflow", "of-the-workflow"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		select {
-		case violations <- err:
-		default:
-		}
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc := connect(t, s, "workflow")
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	takes(t, p, js)
-	if err := nc.Flush(); err != nil || len(violations) > 0 {
-		t.Errorf("the permissions do not suffice: %v, %d times, such as %v", err, len(violations), first(violations))
+	if err := nc.Flush(); err != nil || len(s.Denied("workflow")) > 0 {
+		t.Errorf("the permissions do not suffice: %v, %q", err, s.Denied("workflow"))
 	}
 	if _, err := p.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "mailflume"}); err != nil {
 		t.Fatal(err)
@@ -99,20 +51,26 @@ func TestDocumentedServer(t *testing.T) {
 	if u, err := p.Usage(t.Context()); err != nil || u.Stream.Messages != 1 {
 		t.Errorf("the stream has %+v, %v", u.Stream, err)
 	}
-	for _, what := range forbidden { // mailflume's own user can: so it is the permissions that keep the workflow from it
-		if err := what.do(t.Context(), time.Minute, p.JetStream()); err != nil {
+	admin, err := jetstream.New(connect(t, s, "admin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range forbidden { // an administrator can: so it is the permissions that keep the workflow from it
+		if err := what.do(t.Context(), time.Minute, admin); err != nil {
 			t.Errorf("%s: %v", what.name, err)
 		}
 	}
 }
 
-func first(errs chan error) error {
-	select {
-	case err := <-errs:
-		return err
-	default:
-		return nil
+func connect(t *testing.T, s *contract.Server, user string) *nats.Conn {
+	t.Helper()
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, user), quiet)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(nc.Close)
+	return nc
 }
 
 // forbidden is what a workflow must not be able to do.
