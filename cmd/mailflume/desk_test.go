@@ -155,3 +155,65 @@ func TestCheckOfALongClientID(t *testing.T) {
 		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
 	}
 }
+
+// What is said about a grant that no key opens can be done as well if its mailbox is not configured any more, or has a
+// password now: else the keys could never be changed without an error again.
+func TestTheKeyIsLostOfARemovedMailbox(t *testing.T) {
+	r := newRig(t)
+	gmail := r.listen(sim.Gmail)
+	host, port, err := net.SplitHostPort(gmail)
+	r.must(err)
+	r.box(sim.Gmail, "stays", gmail, "google", "")
+	stays := r.boxes.String()
+	r.box(sim.Gmail, "removed", gmail, "google", "")
+	r.box(sim.Gmail, "by-password", gmail, "google", "")
+	r.file("key", token.NewKey())
+	r.more += "sealing_key: file:key\n"
+	step := func(path string, code int, says string, args ...string) {
+		t.Helper()
+		got, out, errs := command(t.Context(), append(args, "-c", path)...)
+		if text := strings.Join(strings.Fields(out+errs), " "); got != code || !strings.Contains(text, says) {
+			t.Fatalf("%v: exit code %d, want %d and %q\n%s%s", args, got, code, says, out, errs)
+		}
+	}
+	path := r.write()
+	step(path, 0, "ok", "check")
+	r.boxes.Reset()
+	r.boxes.WriteString(stays)
+	r.file("password", "a password")
+	fmt.Fprintf(&r.boxes, "  - {name: by-password, address: by-password@mail.test, provider: imap, host: %s, port: %s, ca: ca.pem, login: {password: file:password}}\n", host, port)
+	r.file("key", token.NewKey())
+	path = r.write()
+	step(path, exitFailed, "mailbox removed: the stored grant", "keys", "rotate")
+	step(path, exitUsage, `no mailbox "other"`, "token", "forget", "--lost", "removed", "other")
+	step(path, 0, "The grant of removed was removed. to do: nothing; no mailbox of the configuration used it The grant of by-password was removed. to do: nothing; no mailbox",
+		"token", "forget", "--lost", "removed", "by-password")
+	step(path, exitUsage, `no mailbox "removed"`, "token", "forget", "--lost", "removed")
+	step(path, 0, "The grant of stays was removed. to do: nothing, if the configured", "token", "forget", "--lost", "stays")
+	step(path, 0, "0 of 0 grants", "keys", "rotate")
+}
+
+// A provider that refuses to revoke a grant does not keep anybody from giving it up.
+func TestRevokeHere(t *testing.T) {
+	r := newRig(t)
+	r.box(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	path := r.write()
+	if code, out, errs := command(t.Context(), "check", "-c", path); code != 0 {
+		t.Fatalf("exit code %d\n%s\n%s", code, out, errs)
+	}
+	r.world.OAuth(sim.Gmail).Inject(sim.OAuthFault{Endpoint: "revoke", Status: 400, Kind: "application/json", Body: `{"error":"unsupported_token_type"}`})
+	code, out, errs := command(t.Context(), "token", "revoke", "-c", path, "box")
+	if code != exitFailed || !strings.Contains(errs, "or: mailflume token revoke box --here") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+	if code, out, errs := command(t.Context(), "token", "status", "-c", path); code != 0 || !strings.Contains(out, "in order") {
+		t.Errorf("it was changed: exit code %d\n%s\n%s", code, out, errs)
+	}
+	code, out, errs = command(t.Context(), "token", "revoke", "-c", path, "--here", "box")
+	if code != 0 || !strings.Contains(out, "was given up here.") || !strings.Contains(out, "The provider was not told") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, errs)
+	}
+	if code, out, _ := command(t.Context(), "token", "status", "--json", "-c", path); code != exitFailed || !strings.Contains(out, `"code": "revoked_here"`) {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}

@@ -213,6 +213,7 @@ func readToken(ctx context.Context, in io.Reader, file string) (string, error) {
 
 func newTokenRevoke() *cobra.Command {
 	var path string
+	here := false
 	c := &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Give a mailbox's grant up, at the provider too",
@@ -225,9 +226,15 @@ Microsoft does not), and forget its tokens. The mailbox is not read any more unt
 				if err != nil {
 					return err
 				}
+				if here {
+					account.Client.RevokeURL = ""
+				}
 				r, err := d.tokens.Revoke(c.Context(), account)
 				if err != nil {
-					return withAdvice(err)
+					return orHere(withAdvice(err), m)
+				}
+				if here && !r.None {
+					r.Hint = "The provider was not told. There the owner removes the app's access; at Google that is https://myaccount.google.com/permissions."
 				}
 				said := "The grant of " + m.Name + " was given up here."
 				switch {
@@ -245,5 +252,15 @@ Microsoft does not), and forget its tokens. The mailbox is not read any more unt
 		},
 	}
 	configFlag(c, &path)
+	c.Flags().BoolVar(&here, "here", false, "only forget it, without telling the provider")
 	return c
+}
+
+// orHere adds what can be done at once if a grant cannot be revoked at the provider.
+func orHere(err error, m configs.Mailbox) error {
+	var sealed *token.SealError
+	if errors.As(err, &sealed) {
+		return err
+	}
+	return fmt.Errorf("%w\n  or: mailflume token revoke %s --here forgets the grant without telling the provider", err, m.Name)
 }
