@@ -68,6 +68,21 @@ func TestStartPoints(t *testing.T) {
 	wantUIDs(t, readAll(t.Context(), s, r.after))
 }
 
+// TestStartBeforeAllMail: a day on which there was no mail yet means all of it, in a Position that can be read again.
+func TestStartBeforeAllMail(t *testing.T) {
+	for _, day := range []time.Time{time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(0, 0).UTC()} {
+		f := newFake(t, 1, 2)
+		c := f.config()
+		c.Start = Start{Since: day}
+		r := readOnce(t, c, nil)
+		wantUIDs(t, r, 1, 2)
+		p := r.after["INBOX"]
+		if again, err := ParsePosition(p.String()); err != nil || again != p {
+			t.Errorf("%v: %v", day, err)
+		}
+	}
+}
+
 // TestHole: a message that is listed and not handed out is asked for again, and given up after 3 tries over 15 minutes.
 func TestHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -346,6 +346,7 @@ func (p Position) wanted() time.Time {
 	return time.Unix(int64(p.since)*86400, 0).UTC()
 }
 
+// dayOf returns the day of wanted: 0 if no mail is older.
 func dayOf(t time.Time) int32 {
-	return int32(time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC).Unix() / 86400)
+	return int32(max(0, time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC).Unix()/86400))
 }
