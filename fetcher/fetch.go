@@ -102,7 +102,8 @@ func (p *pass) sizes(ctx context.Context, uids []uint32) (map[uint32]int64, erro
 // listing: somebody may have deleted them since. Fewer are asked for one by one, and booked as lost, as a listing can miss one.
 const manySilent = 8
 
-// stillThere returns the UIDs without those that were listed, and are no more, if these are many.
+// stillThere returns the UIDs without those that were listed, and are no more, if these are many. A server that knows none of them any
+// more is not believed: it may be out of order.
 func (p *pass) stillThere(ctx context.Context, uids []uint32, sizes map[uint32]int64) ([]uint32, error) {
 	silent := func(uid uint32) bool { _, answered := sizes[uid]; return !answered }
 	var asked imap.UIDSet
@@ -113,7 +114,7 @@ func (p *pass) stillThere(ctx context.Context, uids []uint32, sizes map[uint32]i
 			n++
 		}
 	}
-	if n < manySilent {
+	if n < manySilent || len(sizes) == 0 {
 		return uids, nil
 	}
 	there, err := p.search(ctx, asked, time.Time{})

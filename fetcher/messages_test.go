@@ -258,6 +258,24 @@ func TestManyDeletedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestNothingIsThereMeanwhile: of a server that denies all that it has listed nothing is believed: no Position passes the messages.
+func TestNothingIsThereMeanwhile(t *testing.T) {
+	f := newFake(t)
+	for uid := range uint32(3000) {
+		f.add(uid + 1)
+	}
+	all := f.mails
+	f.on["UID FETCH"] = func(*fakeConn, string, string) bool { f.change(func() { f.mails = nil }); return false }
+	r := readAll(t.Context(), mustOpen(t, f.config()), nil)
+	if !errors.Is(r.err, errManyLost) || len(r.uids) > 0 {
+		t.Error(r.err, len(r.uids))
+	}
+	f.change(func() { f.mails = all; delete(f.on, "UID FETCH") })
+	if r = readAll(t.Context(), mustOpen(t, f.config()), r.after); r.err != nil || len(r.uids) != 3000 {
+		t.Errorf("%d messages, %v", len(r.uids), r.err)
+	}
+}
+
 // TestESEARCH: a server that knows IMAP4rev2 alone answers SEARCH otherwise.
 func TestESEARCH(t *testing.T) {
 	f := newFake(t, 1, 2, 4, 7)
