@@ -3,7 +3,10 @@ package fetcher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // How backfill is read: in slices of about so long, with looks for new mail in between that are no more frequent than
@@ -87,9 +90,26 @@ func (r *round) fill(ctx context.Context, p *pass) error {
 		return err
 	}
 	if p.pos.Behind() {
+		if err := p.doubtNothing(ctx); err != nil {
+			return err
+		}
 		p.pos.join()
 	}
 	return p.mark()
+}
+
+// doubtNothing returns an error if the backfill was found to be nothing although the folder has messages, and SEARCH does not find even
+// the last of them: then it is not at its end.
+func (p *pass) doubtNothing(ctx context.Context) error {
+	many := p.f.examined.NumMessages
+	if many == 0 || p.pos.base() != (span{}) || !p.pos.wanted().IsZero() {
+		return nil
+	}
+	uids, err := p.search(ctx, imap.UIDSet{{}}, time.Time{}) // *
+	if err == nil && len(uids) == 0 {
+		err = &ServerError{Command: "SEARCH", Text: fmt.Sprintf("it lists none of the folder's %d messages", many)}
+	}
+	return err
 }
 
 // goesOn reports whether there is time, and Config.Allowance, for more backfill.

@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -190,6 +191,33 @@ func TestBackfillOfAnEarlierVersion(t *testing.T) {
 	}
 	if p := r.after["INBOX"]; p.Low != 3001 || p.Behind() {
 		t.Fatalf("position %v", p)
+	}
+}
+
+// TestBackfillThatIsNotListed: a SEARCH that finds nothing in a folder that has messages ends no backfill; in one that has none, or only
+// new ones, it does.
+func TestBackfillThatIsNotListed(t *testing.T) {
+	f := newFake(t, 1, 2, 3)
+	f.on["UID SEARCH"] = func(c *fakeConn, tag, _ string) bool { c.say("* SEARCH\r\n%s OK", tag); return true }
+	r := readOnce(t, f.config(), nil)
+	var answer *ServerError
+	if !errors.As(r.err, &answer) || !r.after["INBOX"].Behind() {
+		t.Fatal(r.err, r.after)
+	}
+	f.change(func() { delete(f.on, "UID SEARCH") })
+	wantUIDs(t, readOnce(t, f.config(), r.after), 1, 2, 3)
+	for name, uids := range map[string][]uint32{"none": nil, "new ones": {4, 5}} {
+		f.change(func() {
+			f.mails = nil
+			for _, uid := range uids {
+				f.add(uid)
+			}
+		})
+		again := readOnce(t, f.config(), r.after)
+		wantUIDs(t, again, uids...)
+		if again.after["INBOX"].Behind() {
+			t.Errorf("%s: %v", name, again.after)
+		}
 	}
 }
 
