@@ -32,7 +32,7 @@ func (w *Worker) claim(ctx context.Context) error {
 		}
 	}
 	known := readMemo(note)
-	positions, err := merge(floor, published, known.Tail)
+	positions, err := merge(floor, published, known)
 	if err != nil {
 		return fmt.Errorf("mailbox %s: %w", w.c.Mailbox.ID, err)
 	}
@@ -139,10 +139,10 @@ func (w *Worker) tokens() []string {
 }
 
 // merge returns, for each folder, the newer of the position that the floor holds and the one of the chain's last event. Whoever
-// wrote the floor knew the chain up to known: an event that is younger is of another owner, and its position counts, however
-// often the writer of the floor counted up its own. Otherwise the higher N is the newer, and of two that are as new as each
-// other the chain's counts, since what it has is published.
-func merge(floor map[string]string, chain map[string]publish.Last, known uint64) (map[string]fetcher.Position, error) {
+// wrote the floor knew the chain up to known.Tail, which may be that it was empty: an event that is younger was published after
+// that, perhaps by another owner, and its position counts, however often the writer of the floor counted up its own. Otherwise the
+// higher N is the newer, and of two that are as new as each other the chain's counts, since what it has is published.
+func merge(floor map[string]string, chain map[string]publish.Last, known memo) (map[string]fetcher.Position, error) {
 	positions := make(map[string]fetcher.Position)
 	for folder, text := range floor {
 		p, err := readPosition(folder, text)
@@ -157,7 +157,7 @@ func merge(floor map[string]string, chain map[string]publish.Last, known uint64)
 			return nil, err
 		}
 		old, ok := positions[folder]
-		if unknown := known > 0 && last.Seq > known; !ok || unknown || p.N >= old.N {
+		if unknown := !known.TailAt.IsZero() && last.Seq > known.Tail; !ok || unknown || p.N >= old.N {
 			positions[folder] = p
 		}
 	}

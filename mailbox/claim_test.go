@@ -1,12 +1,16 @@
 package mailbox_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
 )
 
 // Of two positions with the same N the one that the stream acknowledged counts.
@@ -30,19 +34,25 @@ func TestStreamWinsOverTheFloor(t *testing.T) {
 // Two workers believe to own the mailbox. One counts its vain tries to get a message, so that its positions have a high N,
 // while the other publishes. What the chain has got since the floor was written counts, whatever the floor's N.
 func TestFloorOfWhoDidNotKnowTheChain(t *testing.T) {
+	for _, before := range []int{3, 0} { // of an empty chain there is as much to know
+		t.Run(fmt.Sprint(before), func(t *testing.T) { floorOfWhoDidNotKnow(t, before) })
+	}
+}
+
+func floorOfWhoDidNotKnow(t *testing.T, before int) {
 	r := newRig(t, sim.Exchange)
-	r.deliver("INBOX", 0, 3)
+	r.deliver("INBOX", 0, before)
 	busy, idle := r.worker(), r.worker()
 	must(t, busy.Drain(t.Context()))
 	must(t, idle.Drain(t.Context()))
-	r.account.DeliverMessage("INBOX", sim.Message{Raw: message(3), Holes: -1, Date: time.Date(2026, 3, 1, 0, 1, 0, 0, time.UTC)})
+	r.account.DeliverMessage("INBOX", sim.Message{Raw: message(before), Holes: -1, Date: time.Date(2026, 3, 1, 0, 1, 0, 0, time.UTC)})
 	for range 20 {
 		idle.Drain(t.Context()) //nolint:errcheck // the message is not handed out
 	}
-	r.deliver("INBOX", 4, 5)
+	r.deliver("INBOX", before+1, 5)
 	busy.Drain(t.Context()) //nolint:errcheck // it publishes, and then the floor is another's
-	if n := len(r.stored()); n != 8 {
-		t.Fatalf("%d events, want 8", n)
+	if n := len(r.stored()); n != before+5 {
+		t.Fatalf("%d events, want %d", n, before+5)
 	}
 	for range 3 {
 		idle.Drain(t.Context()) //nolint:errcheck // first it learns that the chain has moved
@@ -53,8 +63,8 @@ func TestFloorOfWhoDidNotKnowTheChain(t *testing.T) {
 			t.Errorf("UID %d is on the stream %d times", e.Data.IMAP.UID, seen[e.Data.IMAP.UID])
 		}
 	}
-	if len(seen) != 8 {
-		t.Errorf("%d messages are on the stream, want 8", len(seen))
+	if len(seen) != before+5 {
+		t.Errorf("%d messages are on the stream, want %d", len(seen), before+5)
 	}
 }
 
@@ -115,4 +125,40 @@ func TestStreamThatLostItsMail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// unsaved is a floor that fails to save positions, once.
+type unsaved struct {
+	*broker.Broker
+	calls int // this one fails when it reaches 0
+}
+
+func (u *unsaved) SavePositions(ctx context.Context, id string, p map[string]string, note string, was uint64) (uint64, error) {
+	if u.calls--; u.calls == 0 {
+		return 0, publish.ErrUncertain
+	}
+	return u.Broker.SavePositions(ctx, id, p, note, was)
+}
+
+// That positions could not be saved is not overlooked because a folder could not be read either.
+func TestPositionsAreSavedAlthoughAFolderIsMissing(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		p, err := fetcher.ParsePosition("p1;71;1;2;2;0;0;;")
+		must(l.t, err)
+		c := l.add(sim.Exchange, "anna").config()
+		c.Floor = &unsaved{l.broker, 2} // the first claims the mailbox
+		c.Open = func(context.Context) (mailbox.Session, []string, error) {
+			mark := fetcher.Message{Kind: fetcher.KindMark, Folder: "INBOX", UIDValidity: 71, Position: p}
+			return &script{
+				passes: [][]fetcher.Message{{mark}, {mark}}, err: &fetcher.FolderError{Folder: "Orders", Text: "does not exist"},
+			}, []string{"INBOX", "Orders"}, nil
+		}
+		defer runs(l.t, mailbox.NewWorker(c))()
+		time.Sleep(time.Minute)
+		positions, _, _, err := l.broker.Positions(l.t.Context(), "anna")
+		must(l.t, err)
+		if positions["INBOX"] != p.String() {
+			l.t.Errorf("saved are %q", positions)
+		}
+	})
 }

@@ -174,3 +174,22 @@ func TestServersWords(t *testing.T) {
 		}
 	})
 }
+
+// TestMovedWhileAFolderIsMissing: what has to be looked up before it can be decided upon is, though one of the folders is not
+// there.
+func TestMovedWhileAFolderIsMissing(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Exchange, "anna", "Orders", "INBOX", "Archive")
+		defer s.run()()
+		s.deliver(0, 3)
+		s.within(time.Minute, "the others are read", func() bool { return s.received() == 3 })
+		time.Sleep(time.Hour)
+		s.a.Move("INBOX", s.a.UIDs("INBOX")[0], "Archive")
+		s.a.Deliver("Archive", message(3), time.Now())
+		s.within(20*time.Minute, "what comes after the moved one", func() bool { return s.received() == 4 })
+		if n := s.w.Status().Dropped["already_published"]; n != 1 {
+			l.t.Errorf("%d messages were known", n)
+		}
+		s.once()
+	})
+}

@@ -22,7 +22,7 @@ func (w *Worker) Run(ctx context.Context) {
 	defer w.Close()
 	defer w.release(ctx)
 	defer w.watchSilence(ctx)()
-	w.claimed = false // while it was not ours, others may have carried it
+	w.claimed, w.backwards = false, time.Time{} // while it was not ours, others may have carried it
 	w.patient = true
 	defer func() { w.patient = false }()
 	pause := backoff{random: w.c.Random}

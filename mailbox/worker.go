@@ -195,7 +195,7 @@ func (w *Worker) Drain(ctx context.Context) error {
 	w.board.enter(StateReading)
 	for {
 		halted, err := w.pass(ctx)
-		if !halted || err != nil {
+		if !halted {
 			return err
 		}
 		if err := w.lookUp(ctx); err != nil {
@@ -270,13 +270,19 @@ func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
 	saving, cancel := withGrace(ctx)
 	defer cancel()
 	if err := w.saveIfMoved(saving); err != nil {
+		if onlyFolder(fetchErr) { // the next pass says that again
+			fetchErr = nil
+		}
 		return false, errors.Join(fetchErr, err)
 	}
-	if fetchErr == nil && !halted {
+	complete := fetchErr == nil || onlyFolder(fetchErr)
+	if complete && !halted {
 		w.calm()
+	}
+	if fetchErr == nil && !halted {
 		w.board.checked()
 	}
-	return halted && (fetchErr == nil || onlyFolder(fetchErr)), fetchErr
+	return halted && complete, fetchErr
 }
 
 // onlyFolder says whether an error concerns one folder: the others were read, and the session lives.
