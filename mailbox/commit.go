@@ -41,6 +41,9 @@ type staged struct {
 
 // commit puts a batch of messages on the stream and moves the positions past them.
 func (w *Worker) commit(ctx context.Context, batch []fetcher.Message) error {
+	if len(batch) == 0 {
+		return nil // most passes find nothing, and need no turn for it
+	}
 	if err := w.c.Turns.take(ctx); err != nil {
 		return err
 	}

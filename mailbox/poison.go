@@ -208,28 +208,42 @@ func fromParser(err error) (Verdict, bool) {
 	}, true
 }
 
-// tryOut parses a message in another process and returns what that does to it. It is tried once more before it is blamed:
-// a process can be killed for other reasons.
+// tryOut parses a message in another process and returns what that does to it. A process can end for other reasons: the message
+// is tried once more before it is blamed, and then one that nobody dies of, for the process may be what cannot live here.
 func (w *Worker) tryOut(ctx context.Context, raw []byte) (why string, err error) {
 	if len(w.c.Trial) == 0 {
 		return "", nil
 	}
 	for range 2 {
-		if w.trial == nil {
-			if w.trial, err = startTrial(w.c.Trial); err != nil {
-				w.log.Warn("messages cannot be tried out after a crash", "error", err)
-				w.calm()
-				return "", nil
-			}
+		if why, err = w.tryOnce(ctx, raw); why == "" || err != nil {
+			return "", err
 		}
-		why = w.trial.parse(ctx, raw, w.c.Patience)
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		if why == "" {
-			return "", nil
-		}
-		w.endTrial()
+	}
+	if harmless, err := w.tryOnce(ctx, nil); err != nil || harmless != "" {
+		w.noTrials(errors.New("the process that parses them ends by itself"))
+		return "", err
 	}
 	return why, nil
+}
+
+func (w *Worker) tryOnce(ctx context.Context, raw []byte) (why string, err error) {
+	if w.trial == nil {
+		if w.trial, err = startTrial(w.c.Trial); err != nil {
+			w.noTrials(err)
+			return "", nil
+		}
+	}
+	if why = w.trial.parse(ctx, raw, w.c.Patience); why != "" {
+		w.endTrial()
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	return why, nil
+}
+
+// noTrials gives up to try out messages.
+func (w *Worker) noTrials(why error) {
+	w.log.Warn("messages cannot be tried out after a crash", "error", why)
+	w.calm()
 }

@@ -77,11 +77,18 @@ func (t *trial) end() {
 	_ = t.cmd.Wait() // how it ended is known already, or not asked for
 }
 
+// longestTrial is when a process of Config.Trial ends by itself: whoever has not ended it by then is gone.
+const longestTrial = 15 * time.Minute
+
 // ServeTrials is what the process of Config.Trial does: it parses the messages that come in, and makes of them all that a
-// worker would, until there are no more. out must be used by nobody else.
+// worker would, until there are no more, or one takes longer than 15 minutes. out must be used by nobody else.
 func ServeTrials(in io.Reader, out io.Writer, p Parser) error {
 	// If memory runs out, it is this process that has to go. Where that cannot be said, chance decides.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
+	return serveTrials(in, out, p)
+}
+
+func serveTrials(in io.Reader, out io.Writer, p Parser) error {
 	r := bufio.NewReader(in)
 	for {
 		var size [4]byte
@@ -94,7 +101,13 @@ func ServeTrials(in io.Reader, out io.Writer, p Parser) error {
 		if _, err := io.ReadFull(r, raw); err != nil {
 			return fmt.Errorf("read a message: %w", err)
 		}
-		exercise(raw, p)
+		parsed := make(chan struct{})
+		go func() { exercise(raw, p); close(parsed) }()
+		select {
+		case <-parsed:
+		case <-time.After(longestTrial):
+			return fmt.Errorf("a message of %d bytes is being parsed for %v", len(raw), longestTrial)
+		}
 		if _, err := out.Write([]byte{survived}); err != nil {
 			return fmt.Errorf("answer: %w", err)
 		}
