@@ -152,7 +152,7 @@ func (w *Worker) actOn(ctx context.Context, actor Actor, folder string) (more bo
 		w.actLater("", err)
 		return false, nil
 	}
-	delete(w.acts.trouble, "")
+	w.actGood("")
 	failed, ended := w.runAll(ctx, actor, errands)
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)

@@ -2,10 +2,12 @@ package mailbox_test
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/mailflume/mailflume/internal/broker"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/publish"
 )
 
 // What the server refuses for good is said once, tried seldom, holds up no mail, and is made good when it is allowed.
@@ -163,6 +166,37 @@ func TestOneRefusedMessageHoldsUpNoOthers(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		stop()
+	})
+}
+
+// unread is a journal that cannot be read, once.
+type unread struct {
+	*broker.Broker
+	failed atomic.Bool
+}
+
+func (u *unread) LedgerSince(ctx context.Context, box string, after, tail uint64) iter.Seq2[publish.Entry, error] {
+	if u.failed.CompareAndSwap(false, true) {
+		return func(yield func(publish.Entry, error) bool) { yield(publish.Entry{}, publish.ErrUnavailable) }
+	}
+	return u.Broker.LedgerSince(ctx, box, after, tail)
+}
+
+// That the stream could not be read is over when it can be, though there is nothing to act upon.
+func TestJournalThatCouldNotBeRead(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Gmail, "anna")
+		s.fetch.MaxMessage, s.after = 4000, fetcher.Action{Seen: true}
+		c := s.config()
+		c.Journal = &unread{Broker: l.broker}
+		s.w = mailbox.NewWorker(c)
+		defer runs(l.t, s.w)()
+		s.a.Deliver("INBOX", append(message(1), make([]byte, 8000)...), time.Now()) // dead mail is left alone
+		s.within(time.Minute, "it is said", func() bool { return s.w.Status().Actions.Sentence != "" })
+		s.within(time.Hour, "it is over", func() bool { return s.w.Status().Actions.Sentence == "" })
+		if n := s.w.Status().Actions.Failures; n != 1 {
+			l.t.Errorf("%d failures", n)
+		}
 	})
 }
 

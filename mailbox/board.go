@@ -114,6 +114,9 @@ func (b *board) status() Status {
 	s := b.s
 	s.Published, s.Dropped, s.Positions = maps.Clone(s.Published), maps.Clone(s.Dropped), maps.Clone(s.Positions)
 	s.Actions.Done = maps.Clone(s.Actions.Done)
+	if time.Since(s.NoticeAt) > noticeFor {
+		s.Notice, s.NoticeHint, s.NoticeAt = "", "", time.Time{}
+	}
 	return s
 }
 
