@@ -203,3 +203,43 @@ func TestDefaultPort(t *testing.T) {
 		}
 	}
 }
+
+// A page of somebody else's whose name resolves to this machine (DNS rebinding) is a page like any other to a browser, and reads
+// what is under that name.
+func TestRebinding(t *testing.T) {
+	own, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := connected(t, desk{}, status("sales", mailbox.StateWatching))
+	s.Connect.Public = "https://mail.example.com/flume"
+	h := web.Handler(s)
+	ask := func(path, host string, who func(*http.Request)) (int, string) {
+		resp := browse(h, http.MethodGet, path, nil, who, func(r *http.Request) { r.Host = host })
+		words, _ := text(t, resp)
+		return resp.StatusCode, words
+	}
+	here := from("127.0.0.1:4711")
+	for _, path := range []string{"/", "/metrics"} {
+		for _, host := range []string{"rebound.example:8080", "rebound.example", "localhost.rebound.example", "127.0.0.1.rebound.example:8080", "example.com", "notlocalhost"} {
+			for _, who := range []func(*http.Request){here, from("[::1]:4711"), from("127.0.0.1:4711", "192.0.2.7")} {
+				if status, words := ask(path, host, who); status != http.StatusMisdirectedRequest || strings.Contains(words, "sales") || !strings.Contains(words, "http.public_url") {
+					t.Errorf("%s of %s: %d %s", path, host, status, words)
+				}
+			}
+			if status, words := ask(path, host, elsewhere); status != http.StatusOK {
+				t.Errorf("%s of %s from elsewhere: %d %s", path, host, status, words)
+			}
+		}
+		for _, host := range []string{"localhost:8080", "LOCALHOST", "flume.localhost:8080", "127.0.0.1:8080", "[::1]:8080", "192.0.2.1", "mail.example.com", "mail.example.com:443", own + ":8080", ""} {
+			if status, words := ask(path, host, here); status != http.StatusOK {
+				t.Errorf("%s of %q: %d %s", path, host, status, words)
+			}
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz"} { // somebody who asks for it may use any name
+		if status, words := ask(path, "balancer.example", here); status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, status, words)
+		}
+	}
+}

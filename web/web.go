@@ -105,11 +105,11 @@ func (s *Server) Run(ctx context.Context) error {
 func Handler(s Sources) http.Handler {
 	mux := http.NewServeMux()
 	s.routes(mux)
-	mux.HandleFunc("GET /{$}", s.page)
+	mux.Handle("GET /{$}", s.known(http.HandlerFunc(s.page)))
 	mux.HandleFunc("GET /style.css", style)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", s.known(promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{})))
 	return secure(mux)
 }
 
