@@ -30,7 +30,8 @@ func TestRestartAfterAFullDisk(t *testing.T) {
 			p := mustSetup(t, mustOpen(t, c))
 			url := p.Status().URL
 			must(t, os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, ballast), 0o600))
-			ctx := timeout(t, time.Minute)
+			ctx, patience := timeout(t, time.Minute), p.commitWait
+			p.commitWait = time.Second // to what its disk does not take the server may give no answer at all
 			w := writer{p: p, mailbox: "m", folders: []string{"INBOX"}, size: 50_000}
 			acked := fillUp(ctx, t, &w)
 			before := p.server.srv.Load()
@@ -46,6 +47,7 @@ func TestRestartAfterAFullDisk(t *testing.T) {
 			if _, err := p.Commit(ctx, Batch{Mailbox: "other", Events: evs("INBOX", 0, 1)}); err == nil {
 				t.Error("nats-server goes on by itself: Restart is not needed any more")
 			}
+			p.commitWait = patience
 			back := p.Back()
 			must(t, p.Restart(ctx))
 			select {
