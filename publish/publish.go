@@ -171,6 +171,13 @@ func (p *Publisher) acquire(ctx context.Context) error {
 
 func (p *Publisher) release() { <-p.slots }
 
+// seen returns the highest sequence of the chain of mailbox that we acked or read.
+func (p *Publisher) seen(mailbox string) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.highest[mailbox]
+}
+
 // saw records that the chain of mailbox reached seq.
 func (p *Publisher) saw(mailbox string, seq uint64) {
 	p.mu.Lock()

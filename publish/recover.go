@@ -55,12 +55,13 @@ func (p *Publisher) recover(ctx context.Context, mailbox string, folders []strin
 			return Chain{}, err
 		}
 	}
-	for range maxReads {
+	for try := range maxReads {
 		c, still, err := p.readChain(ctx, mailbox, folders)
 		if err != nil {
 			return Chain{}, err
 		}
-		if !still {
+		// A former leader may have told of a shorter chain, and the one in its place then tell the stream's extent.
+		if shorter := c.Seq < p.seen(mailbox); !still || shorter && try == 0 {
 			continue
 		}
 		if err := p.notBackwards(ctx, mailbox, &c); err != nil {
@@ -111,9 +112,7 @@ func (p *Publisher) readChain(ctx context.Context, mailbox string, folders []str
 // that has been replaced and has not noticed. An answer may be lower for good reasons too: retention or an operator removed
 // the messages, the stream is a new one, or, if it stays so, the server has lost some.
 func (p *Publisher) notBackwards(ctx context.Context, mailbox string, c *Chain) (err error) {
-	p.mu.Lock()
-	highest := p.highest[mailbox]
-	p.mu.Unlock()
+	highest := p.seen(mailbox)
 	if c.Stream, err = p.extent(ctx); err != nil {
 		return err
 	}

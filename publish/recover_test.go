@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -89,6 +91,38 @@ func TestRecoverDoesNotGoBackwards(t *testing.T) {
 	mustCommit(t, p, Batch{Mailbox: "other", Events: evs("INBOX", 0, 7)})
 	if c := mustRecover(t, p, "m", "INBOX"); c.Seq != tail { // the stream has got there, so it is true
 		t.Errorf("chain %+v", c)
+	}
+}
+
+// A leader that was replaced and has not noticed may answer, and the next question be answered by the one in its place: a chain
+// that is shorter than we know it is not taken for that at once. What the two say is played here, on a server without JetStream.
+func TestRecoverAsksAgainAfterAFormerLeader(t *testing.T) {
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true})
+	must(t, err)
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	p, nc := mustOpen(t, Config{URL: srv.ClientURL()}), connectPlain(t, srv.ClientURL())
+	answers := map[string][]string{"STREAM.INFO": {`{"created":"2026-01-01T00:00:00Z","state":{"first_seq":1,"last_seq":7}}`}}
+	for _, seq := range []int{7, 3, 7} {
+		answers["STREAM.MSG.GET"] = append(answers["STREAM.MSG.GET"], fmt.Sprintf(`{"message":{"subject":"mail.m.INBOX.received","seq":%d}}`, seq))
+	}
+	for api, all := range answers {
+		_, err := nc.Subscribe("$JS.API."+api+".MAIL", func(m *nats.Msg) {
+			if err := m.Respond([]byte(all[0])); err != nil {
+				t.Error(err)
+			}
+			all = append(all[1:], all[0])
+		})
+		must(t, err)
+	}
+	must(t, nc.Flush())
+	for range 2 {
+		if c := mustRecover(t, p, "m"); c.Seq != 7 {
+			t.Errorf("chain %+v", c)
+		}
 	}
 }
 
