@@ -290,16 +290,28 @@ func sentID(sent, report header) string {
 }
 
 // complaint reads a feedback report (RFC 5965), or returns nil.
+//
+// QUIRK(outlook): junk report. What Outlook.com reports of its users (JMRP) names the one who complains in a field of the message that it
+// returns, and can have no part of fields. Since 2013 at the latest (CiviCRM issue CRM-12425).
 func complaint(r reports) *event.Complaint {
-	blocks := r.feedback.blocks()
-	if len(blocks) == 0 {
-		return nil
+	var feedback, sent header
+	if blocks := r.feedback.blocks(); len(blocks) > 0 {
+		feedback = blocks[0]
 	}
-	field := func(name string) []byte { return lastOf(blocks[0], name) }
-	c := event.Complaint{Type: lower(printable(validText(field("Feedback-Type"))))}
-	c.Recipient = reportedAddress(printable(validText(field("Original-Rcpt-To"))))
 	if r.original != nil {
-		sent := r.original.sent()
+		sent = r.original.sent()
+	}
+	junk := reportedAddress(printable(validText(lastOf(sent, "X-HmXmrOriginalRecipient"))))
+	c := event.Complaint{Type: lower(printable(validText(lastOf(feedback, "Feedback-Type"))))}
+	switch {
+	case len(feedback.fields) > 0:
+	case junk == "":
+		return nil
+	default:
+		c.Type = "abuse"
+	}
+	c.Recipient = cmpOr(reportedAddress(printable(validText(lastOf(feedback, "Original-Rcpt-To")))), junk)
+	if r.original != nil {
 		c.MessageID = sentID(sent, header{})
 		if to, _ := parseAddresses(lastOf(sent, "To"), words{}, 2); c.Recipient == "" && len(to) == 1 {
 			c.Recipient = to[0].Email

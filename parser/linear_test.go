@@ -60,6 +60,7 @@ var hostile = map[string]func(n int) string{
 	"charset pairs":     func(n int) string { return typed("text/plain", fill("\xb5\xc4", n)) },
 	"charset runs":      func(n int) string { return "From: a\r\nTo: " + fill("\xcf\xf0\xe8\xe2 <a@b>, ", n) + "\r\n\r\nx" },
 	"ticket marks":      func(n int) string { return mailHead + "\r\n" + fill("---------------------\r\n", n) },
+	"notes dates":       func(n int) string { return mailHead + "\r\n" + fill("a@b\r\n1 10:00\r\n\r\n", n) },
 	"PGP heads":         func(n int) string { return mailHead + "\r\n" + fill(pgpSigned+"\r\n", n) },
 	"address words":     func(n int) string { return "From: " + fill("=?a?q?b", n) + "\r\n\r\nx" },
 	"auth parentheses":  func(n int) string { return "From: a\r\nAuthentication-Results: x; " + fill("(", n) + "\r\n\r\nx" },

@@ -226,9 +226,17 @@ func TestMoreRepliesOfRealMail(t *testing.T) {
 		"the notice itself":   {"##- Please type your reply above this line -##\n\nYour ticket was changed.", "##- Please type your reply above this line -##\n\nYour ticket was changed."},
 		"no notice":           {"# What stands above this line\nmatters", "# What stands above this line\nmatters"},
 		"Thunderbird, Japan":  {"はい。\n\n2026/03/02 10:00、Ann さんは書きました:\n> いいえ？", "はい。"},
+		"Horde, wrapped":      {"Ja.\n\nZitat von\nAnn Lee <a@b.org>:\n\n> Nein?", "Ja."},
 		"Gmail, Persian":      {"بله\n\nدر تاریخ دوشنبه ۲ مارس ۲۰۲۶ Ann <a@b.org> نوشت:\n\n> نه؟", "بله"},
 		"Outlook, Malay":      {"Ya.\n\nDaripada: Ann\nDihantar: Isnin\nKepada: Bob\nSubjek: x\n\nTidak?", "Ya."},
+		"Outlook, Icelandic":  {"Já.\n\nFrá: Ann\nSent: mánudagur\nTil: Bob\nEfni: x\n\nNei?", "Já."},
+		"Outlook, Serbian":    {"Да.\n\nОд: Ann\nПослато: понедељак\nЗа: Bob\nТема: x\n\nНе?", "Да."},
+		"Naver":               {"네.\n\n보낸사람 : Ann\n받는사람 : Bob\n보낸날짜 : 2026-03-02\n제목 : x\n\n아니요?", "네."},
+		"Outlook for iOS":     {"はい。\n\nOutlook for iOS を入手\n", "はい。"},
 		"Outlook, Croatian":   {"Da.\n\nŠalje: Ann\nPoslano: ponedjeljak\nPrima: Bob\nPredmet: x\n\nNe?", "Da."},
+		"Notes":               {"Fine.\nAnn\n\n\nBob Smith <b@b.org>\n02/27/2026 04:12 PM\n\n        To\nAnn Lee/ACME@ACME\n        cc\n\n        Subject\nOffer\n\nGood day", "Fine.\nAnn"},
+		"Notes, German":       {"Passt.\n\nBob Smith/ACME\n27.02.2026 16:12\n\nAn\nAnn Lee/ACME@ACME\nKopie\n\nThema\nAngebot\n\nGuten Tag", "Passt."},
+		"a list of dates":     {"Bring a@b.org and/or c:\n2 March 10:00\n\nTo\ndo", "Bring a@b.org and/or c:\n2 March 10:00\n\nTo\ndo"},
 		"French, destination": {"Oui.\n\nDe : Ann\nDate : lundi 2 mars\nDestinataire : Bob\nObjet : x\n\nNon ?", "Oui."},
 	} {
 		if got := replyText(c.text); got != c.want {
@@ -309,6 +317,20 @@ func TestCalendarByName(t *testing.T) {
 	c := m.Class.Calendar
 	if c == nil || c.Method != "REQUEST" || len(c.Attendees) != 2 || c.Attendees[0].Email != "ann@b.org" || c.Attendees[1].Email != "invalid:nomail" {
 		t.Errorf("got %+v", c)
+	}
+}
+
+func TestQuirkJunkReport(t *testing.T) {
+	const mixed = "From: staff@hotmail.com\nSubject: complaint about message from 192.0.2.1\nContent-Type: multipart/mixed; boundary=b\n\n--b\n"
+	const returned = "Content-Type: message/rfc822\n\nX-HmXmrOriginalRecipient: <ann@b.org>\nMessage-ID: <1@a.org>\nTo: someone\n\nx\n--b--\n"
+	for feedback, want := range map[string]string{
+		"": "abuse ann@b.org 1@a.org",
+		"Content-Type: message/feedback-report\n\nFeedback-Type: fraud\nVersion: 1\n--b\n": "fraud ann@b.org 1@a.org",
+	} {
+		c := check(t, []byte(mixed+feedback+returned)).Class.Complaint
+		if c == nil || c.Type+" "+c.Recipient+" "+c.MessageID != want {
+			t.Errorf("%q: got %+v, want %s", feedback, c, want)
+		}
 	}
 }
 

@@ -137,7 +137,7 @@ func endsReply(lines textLines, i int, line string, wroteOn *int) bool {
 	if line == "--" || line == "—" || line == pgpSignature || len(line) > 1 && line[0] == '_' && strings.Trim(line, "_") == "" {
 		return true
 	}
-	if separator(lines, i, line) || headerBlock(lines, i, line) || groupWise(line) || answersAbove(line) {
+	if separator(lines, i, line) || headerBlock(lines, i, line) || groupWise(line) || answersAbove(line) || notesTable(lines, i, line) {
 		return true
 	}
 	plain := bare(line)
@@ -167,6 +167,26 @@ func answersAbove(line string) bool {
 	}
 	line = strings.ToLower(line)
 	return slices.ContainsFunc(aboveWords, func(words string) bool { return strings.Contains(line, words) })
+}
+
+// notesTable says whether line i starts what Notes puts before the message that is replied to: its author, its date, and then the
+// names of fields and what is in them, each on a line of its own.
+func notesTable(lines textLines, i int, author string) bool {
+	const longest, window, enough = 40, 12, 2
+	if i+2 >= lines.count() || !strings.ContainsAny(author, "@/") || lines.trimmed(i+2) != "" {
+		return false
+	}
+	date := lines.trimmed(i + 1)
+	if date == "" || !isDigit(date[0]) || len(date) > longest || !hasDate(date) {
+		return false
+	}
+	found := 0
+	for i, end := i+3, min(lines.count(), i+3+window); i < end && found < enough; i++ {
+		if name := lines.trimmed(i); name != "" && len(name) <= longest && quotedNames[strings.ToLower(name)] == quotedOther {
+			found++
+		}
+	}
+	return found == enough
 }
 
 // separator says whether a line is "-----Original Message-----" or the like: known words between dashes, or any words with

@@ -11,7 +11,7 @@ var (
 		"from", "von", "de", "da", "van", "från", "od", "fra", "от", "від", "mittente", "lähettäjä", "feladó", "gönderen", "发件人", "寄件者", "差出人",
 		"送信者", "보낸 사람", "מאת", "من", "αποστολή", "από", "expéditeur", "remitente", "absender", "afzender", "avsändare", "afsender", "avsender",
 		"kimden", "de la", "expeditor", "nuo", "saatja", "từ", "dari", "จาก", "寄件人", "보낸이",
-		"daripada", "šalje", "از", "प्रेषक",
+		"daripada", "šalje", "از", "प्रेषक", "отправитель", "보낸사람", "frá", "од", "nga", "kimdən",
 	}
 
 	otherNames = []string{
@@ -26,8 +26,9 @@ var (
 		"נשלח", "תאריך", "אל", "נושא", "עותק", "تم الإرسال", "إرسال", "التاريخ", "إلى", "الموضوع", "نسخة", "išsiųsta", "kam", "saadetud", "adressaat", "teema", "nosūtīts", "temats",
 		"ngày gửi", "đã gửi", "ngày", "đến", "chủ đề", "dikirim", "tanggal", "kepada", "subjek", "perihal", "ส่ง", "วันที่", "ถึง", "เรื่อง", "抄送", "发件日期", "副本", "傳送時間", "日期時間",
 		"寄件時間", "參照", "收件時間", "보낸 시간", "날짜", "참조", "받는이", "日時", "送信日", "宛名",
-		"dihantar", "kellele", "naslov", "destinataire", "destinatario", "destinatário", "empfänger", "ontvanger", "ارسال شده", "به", "موضوع", "تاریخ",
-		"भेजा गया", "प्रति", "विषय",
+		"thema", "dihantar", "kellele", "naslov", "destinataire", "destinatario", "destinatário", "empfänger", "ontvanger", "ارسال شده", "به", "موضوع", "تاریخ",
+		"भेजा गया", "प्रति", "विषय", "получатель", "보낸날짜", "받는사람", "efni", "afrit", "испратено", "послато", "за", "предмет", "копија",
+		"dërguar", "për", "göndərilib", "kimə", "mövzu",
 	}
 
 	// Between dashes.
@@ -66,9 +67,12 @@ var (
 		"trimis de pe ", "küldve ", "发自我的", "發自我的", "從我的", "iphoneから", "someone from mobile", "obtenir outlook", "obtener outlook", "holen sie sich outlook",
 		"outlook für ", "download outlook", "scarica outlook", "baixe o outlook", "skaffa outlook", "hent outlook", "pobierz outlook", "enviat des d", "poslano s ", "poslano z ",
 		"poslato sa ", "изпратено от ", "στάλθηκε από ", "נשלח מ", "أرسلت من ", "أُرسلت من ", "đã gửi từ ", "được gửi từ ", "dikirim dari ", "dihantar daripada ", "ส่งจาก",
-		"išsiųsta iš ", "saadetud minu ", "nosūtīts no ", "发送自 ", "傳送自 ")
+		"išsiųsta iš ", "saadetud minu ", "nosūtīts no ", "发送自 ", "傳送自 ",
+		"получить outlook", "отримати outlook", "hanki outlook", "lataa outlook", "získat outlook", "získajte outlook", "télécharger outlook", "descarga outlook", "obter o outlook",
+		"hämta outlook", "skaff deg outlook", "outlook voor ", "pobierz program outlook", "preuzmite outlook", "获取 outlook", "取得 outlook", "outlook for ios を",
+		"outlook for android を", "provenance : courrier")
 
-	sentEnds = byLast(" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi", " küldve")
+	sentEnds = byLast(" gesendet", "gesendet.", "傳送", "发送", "から送信", "에서 보냄", "gönderildi", " küldve", "용 Outlook 받기", "için Outlook'u edinin")
 
 	// The same, and nothing else.
 	deviceWords = byFirst("sent from my ", "get outlook for ", "envoyé de mon ", "enviado desde mi ", "inviato da iphone", "inviato dal mio ")
@@ -76,7 +80,8 @@ var (
 	// Before the date or the name.
 	openWords = byFirst(
 		"on ", "am ", "le ", "el ", "il ", "em ", "op ", "den ", "dnia ", "w dniu ", "pe ", "vào ", "в ", "在 ", "at ", "à la date du", "dne ", "a ", "ons", "tor",
-		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ", "pada ", "στις ", "în ", "на ", "בתאריך ", "في ")
+		"man", "tir", "fre", "lør", "søn", "no dia ", "in data ", "у ", "за ", "na ", "pada ", "στις ", "în ", "на ", "בתאריך ", "في ",
+		"در تاریخ", "missatge de", "wiadomość napisana przez", "zitat von", "quoting")
 
 	// Between the date and the name.
 	verbWords = byFirst(
