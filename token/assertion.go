@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -113,15 +114,8 @@ func (k serviceKey) assertion(subject string, c Client, now time.Time) (string, 
 	if k.id != "" {
 		header["kid"] = k.id
 	}
-	scope := ""
-	for i, s := range c.Scopes {
-		if i > 0 {
-			scope += " "
-		}
-		scope += s
-	}
 	return sign(k.key, crypto.SHA256, false, header, map[string]any{
-		"iss": k.email, "sub": subject, "scope": scope, "aud": c.TokenURL,
+		"iss": k.email, "sub": subject, "scope": strings.Join(c.Scopes, " "), "aud": c.TokenURL,
 		"iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
 	})
 }

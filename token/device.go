@@ -42,20 +42,7 @@ func (m *Manager) BeginDevice(ctx context.Context, a Account, expect string) (*D
 			"Google does not allow it for mail: run mailflume connect "+a.Mailbox+" --no-browser instead. For another provider set endpoints.device of the client.")
 	}
 	form := url.Values{"client_id": {a.Client.ID}, "scope": {strings.Join(a.Client.signInScopes(), " ")}}
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
-	defer cancel()
-	rec := &recorder{base: m.http.Transport, sent: time.Now}
-	client := *m.http
-	client.Transport = rec
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.Client.DeviceURL, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := client.Do(req)
-	if err == nil {
-		err = resp.Body.Close()
-	}
+	rec, err := m.ask(ctx, a.Client.DeviceURL, form)
 	var got struct {
 		DeviceCode string `json:"device_code"`
 		UserCode   string `json:"user_code"`

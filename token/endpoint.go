@@ -75,7 +75,7 @@ func newHTTPClient(base http.RoundTripper) *http.Client {
 // x/oauth2's TokenSource sends no scope when it refreshes, and Microsoft may want it (AADSTS900144); its
 // clientcredentials.Config sends scope and lets grant_type be set, so it serves for every grant.
 func post(ctx context.Context, base *http.Client, c Client, secret Secret, params url.Values, hide ...Secret) (answer, *failure) {
-	rec := &recorder{base: base.Transport, sent: time.Now}
+	rec := &recorder{base: base.Transport}
 	client := *base
 	client.Transport = rec
 	sent, err := c.prove(params, secret, time.Now())
@@ -109,6 +109,25 @@ func post(ctx context.Context, base *http.Client, c Client, secret Secret, param
 	return a, nil
 }
 
+// ask posts a form to an endpoint that x/oauth2 has no call for. What it answered is in the recorder, whatever its status.
+func (m *Manager) ask(ctx context.Context, endpoint string, form url.Values) (*recorder, error) {
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	rec := &recorder{base: m.http.Transport}
+	client := *m.http
+	client.Transport = rec
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return rec, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := client.Do(req)
+	if err != nil {
+		return rec, err
+	}
+	return rec, resp.Body.Close()
+}
+
 // secretParams returns the values that an endpoint could send back to us in an error text.
 func secretParams(params url.Values) []Secret {
 	var s []Secret
@@ -122,7 +141,6 @@ func secretParams(params url.Values) []Secret {
 // would stumble over and so lose a rotated refresh token.
 type recorder struct {
 	base http.RoundTripper
-	sent func() time.Time
 
 	status int
 	header http.Header
@@ -150,7 +168,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer resp.Body.Close() //nolint:errcheck // read to its end, or given up
 	r.status, r.header = resp.StatusCode, resp.Header
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		r.skew = r.sent().Sub(date)
+		r.skew = time.Since(date)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -209,7 +227,7 @@ func (r *recorder) failure(ctx context.Context, err error, hide []Secret) *failu
 	}
 	f.unsent = r.unsent(err)
 	f.html = strings.Contains(r.header.Get("Content-Type"), "html") || bytes.HasPrefix(bytes.TrimSpace(r.body), []byte("<"))
-	f.retryAfter = retryAfter(r.header.Get("Retry-After"), r.sent())
+	f.retryAfter = retryAfter(r.header.Get("Retry-After"), time.Now())
 	f.code, f.text, f.subtype, f.traceID = clean(f.code, hide), clean(f.text, hide), clean(f.subtype, hide), clean(f.traceID, hide)
 	return f
 }

@@ -19,20 +19,7 @@ func (m *Manager) Inspect(ctx context.Context, a Account, access string) (c Clai
 	if a.Client.InfoURL == "" {
 		return Claims{}, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
-	defer cancel()
-	rec := &recorder{base: m.http.Transport, sent: time.Now}
-	client := *m.http
-	client.Transport = rec
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.Client.InfoURL, strings.NewReader(url.Values{"access_token": {access}}.Encode()))
-	if err != nil {
-		return Claims{}, true, err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := client.Do(req)
-	if err == nil {
-		err = resp.Body.Close()
-	}
+	rec, err := m.ask(ctx, a.Client.InfoURL, url.Values{"access_token": {access}})
 	var got struct {
 		Audience string `json:"aud"`
 		App      string `json:"azp"`

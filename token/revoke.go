@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mailflume/mailflume/internal/crash"
@@ -72,8 +71,6 @@ func givenUp(a Account, g *grant) Secret {
 
 // revokeAt asks the provider (RFC 7009). A token that it does not know any more is as good as revoked.
 func (m *Manager) revokeAt(ctx context.Context, a Account, refresh Secret) error {
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
-	defer cancel()
 	form := url.Values{"token": {refresh.Reveal()}, "token_type_hint": {"refresh_token"}}
 	secret, err := a.Client.secret()
 	if err == nil && a.Client.Credential == SharedSecret {
@@ -82,18 +79,7 @@ func (m *Manager) revokeAt(ctx context.Context, a Account, refresh Secret) error
 			form.Set("client_secret", secret.Reveal())
 		}
 	}
-	rec := &recorder{base: m.http.Transport, sent: time.Now}
-	client := *m.http
-	client.Transport = rec
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.Client.RevokeURL, strings.NewReader(form.Encode()))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := client.Do(req)
-	if err == nil {
-		err = resp.Body.Close()
-	}
+	rec, err := m.ask(ctx, a.Client.RevokeURL, form)
 	if err == nil && rec.status == http.StatusOK {
 		return nil
 	}
