@@ -219,16 +219,28 @@ func checkAddress(s string) error {
 	return nil
 }
 
-var hostName = regexp.MustCompile(`^[\pL\pN_]([\pL\pN_-]*[\pL\pN_])?(\.[\pL\pN_]([\pL\pN_-]*[\pL\pN_])?)*\.?$`)
-
 func checkHost(s string) error {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return nil
 	}
-	if len(s) <= 253 && hostName.MatchString(s) {
+	if len(s) <= 253 && isHostName(s) {
 		return nil
 	}
 	return flawf("write a host name or IP address without scheme and port, such as imap.example.com", "%s is not a host", quote(s))
+}
+
+// isHostName reports whether s is made of labels: letters and digits of any script, _, and within them -.
+func isHostName(s string) bool {
+	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInLabel) {
+			return false
+		}
+	}
+	return true
+}
+
+func notInLabel(r rune) bool {
+	return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsNumber(r)
 }
 
 func checkListen(s string) error {

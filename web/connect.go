@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mailflume/mailflume/mailbox"
@@ -362,14 +363,16 @@ type view struct {
 //go:embed connect.html
 var connectHTML embed.FS
 
-var connectTemplate = template.Must(template.New("connect.html").Funcs(template.FuncMap{
-	"span": span, "words": words, "left": left, "lag": lag, "sum": sum, "account": account, "grant": grantWords,
-}).ParseFS(connectHTML, "connect.html"))
+var connectTemplate = sync.OnceValue(func() *template.Template { // as pageTemplate
+	return template.Must(template.New("connect.html").Funcs(template.FuncMap{
+		"span": span, "words": words, "left": left, "lag": lag, "sum": sum, "account": account, "grant": grantWords,
+	}).ParseFS(connectHTML, "connect.html"))
+})
 
 func (c *connecting) show(w http.ResponseWriter, status int, v view) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", strings.Replace(policy, "form-action 'none'", "form-action 'self'", 1))
 	w.WriteHeader(status)
-	_ = connectTemplate.Execute(w, v) // the header is out already; the connection says the rest
+	_ = connectTemplate().Execute(w, v) // the header is out already; the connection says the rest
 }

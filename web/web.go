@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -153,14 +154,17 @@ var pageHTML string
 //go:embed style.css
 var styleCSS string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"span":    span,
-	"words":   words,
-	"sum":     sum,
-	"path":    url.PathEscape,
-	"lag":     lag,
-	"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-}).Parse(pageHTML))
+// pageTemplate is parsed when it is first shown: most commands, and the processes that try out messages, show no page.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"span":    span,
+		"words":   words,
+		"sum":     sum,
+		"path":    url.PathEscape,
+		"lag":     lag,
+		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	}).Parse(pageHTML))
+})
 
 func style(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
@@ -190,7 +194,7 @@ func (s Sources) page(w http.ResponseWriter, _ *http.Request) {
 	}
 	data.Summary, data.Attention = summary(rows)
 	data.Secrets, data.Soon = s.soon()
-	if err := pageTemplate.Execute(w, data); err != nil {
+	if err := pageTemplate().Execute(w, data); err != nil {
 		// The header is out already; the connection says the rest.
 		return
 	}
