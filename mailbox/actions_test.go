@@ -229,9 +229,11 @@ func TestMovedIntoAWatchedFolder(t *testing.T) {
 func TestTwoWorkersAct(t *testing.T) {
 	r := newRig(t, sim.Exchange)
 	r.deliver("INBOX", 0, 250)
+	c := r.acting(fetcher.Action{Move: "Done"})
+	c.Raw = mailbox.RawNever
 	done := make(chan error, 2)
 	for range 2 {
-		w := mailbox.NewWorker(r.acting(fetcher.Action{Move: "Done"}))
+		w := mailbox.NewWorker(c)
 		t.Cleanup(w.Close)
 		go func() {
 			var err error
@@ -250,7 +252,7 @@ func TestTwoWorkersAct(t *testing.T) {
 	for range 2 {
 		must(t, <-done)
 	}
-	r.carry(r.acting(fetcher.Action{Move: "Done"}))
+	r.carry(c)
 	r.wantEach(250, 1)
 	if left, moved := len(r.account.UIDs("INBOX")), len(r.account.UIDs("Done")); left != 0 || moved != 250 {
 		t.Errorf("%d are left, %d in Done", left, moved)

@@ -35,7 +35,7 @@ func TestNewMailBeforeOldMail(t *testing.T) {
 	var seen int // of all events
 	delivered := map[uint32]time.Time{}
 	for n := range news {
-		w := r.worker()
+		w := r.bare()
 		stop := runs(t, w)
 		events := func() int { return seen + int(w.Status().Published["received"]) }
 		grows(t, events, seen+1)
@@ -107,13 +107,13 @@ func TestCauses(t *testing.T) {
 	const missed = 1100 // more than a position tells apart
 	r := newRig(t, sim.Exchange)
 	r.deliver("INBOX", 0, 2)
-	w := r.worker()
+	w := r.bare()
 	must(t, w.Drain(t.Context()))
 	r.deliver("INBOX", 2, 2) // connected
 	must(t, w.Drain(t.Context()))
 	w.Close()
 	r.deliver("INBOX", 4, missed) // nobody looks
-	w = r.worker()
+	w = r.bare()
 	must(t, w.Drain(t.Context()))
 	r.deliver("INBOX", missed+4, 1)
 	must(t, w.Drain(t.Context()))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mailflume/mailflume/event"
 	"github.com/mailflume/mailflume/fetcher"
+	"github.com/mailflume/mailflume/internal/contract"
 	"github.com/mailflume/mailflume/parser"
 	"github.com/mailflume/mailflume/publish"
 )
@@ -87,15 +88,17 @@ var monsters = map[string]string{
 // long is longer than an event of these tests may be.
 var long = strings.Repeat("x", 200_000)
 
-// An event is cut until it fits, stays valid JSON and UTF-8, says that it was cut, and keeps what identifies it.
+// An event is cut until it fits, stays what the schema says, and UTF-8, says that it was cut, and keeps what identifies it.
 func TestEncodeCutsWhatDoesNotFit(t *testing.T) {
 	for name, raw := range monsters {
 		for _, binary := range []bool{false, true} {
 			const maxPayload = 128 << 10
 			t.Run(fmt.Sprintf("%s/%v", name, binary), func(t *testing.T) {
-				d := drafted(raw)
+				c := schemaConfig(maxPayload)
+				c.Binary = binary
+				d := c.build(fetched(raw), event.CauseLive)
 				id := d.event.ID
-				e, err := d.encode(maxPayload, binary)
+				e, err := c.finish(t.Context(), d)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -113,7 +116,7 @@ func TestEncodeCutsWhatDoesNotFit(t *testing.T) {
 				if binary {
 					err = json.Unmarshal(e.Data, &m)
 				} else {
-					m = decode(t, e).Data
+					m, err = decode(t, e).Data, contract.Event(e.Data)
 				}
 				if err != nil || m.Email.ID != id || m.IMAP.UID != 42 || m.Email.From[0].Email != "a@example.test" || truncated(m) != 1 {
 					t.Errorf("%v, id %s, uid %d, from %v, cut %d times", err, m.Email.ID, m.IMAP.UID, m.Email.From, truncated(m))

@@ -88,6 +88,15 @@ func (r *rig) worker() *mailbox.Worker {
 	return w
 }
 
+// bare returns a worker that keeps no raw bytes, for tests that do not look at them: to store them takes longer than all else.
+func (r *rig) bare() *mailbox.Worker {
+	c := r.config()
+	c.Raw = mailbox.RawNever
+	w := mailbox.NewWorker(c)
+	r.t.Cleanup(w.Close)
+	return w
+}
+
 // runs lets a worker run; the returned function stops it, and may be called again.
 func runs(t testing.TB, w *mailbox.Worker) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,7 +1,8 @@
 package mailbox
 
 import (
-	"fmt"
+	"encoding/binary"
+	"encoding/hex"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -21,14 +22,17 @@ func held() uint64 {
 func sums(n int) []string {
 	all := make([]string, n)
 	for i := range all {
-		all[i] = fmt.Sprintf("%016x%048x", uint64(i)*0x9e3779b97f4a7c15, i)
+		var sum [32]byte
+		binary.BigEndian.PutUint64(sum[:], uint64(i)*0x9e3779b97f4a7c15)
+		binary.BigEndian.PutUint64(sum[24:], uint64(i))
+		all[i] = hex.EncodeToString(sum[:])
 	}
 	return all
 }
 
 // Of an event we hold four bytes, or sixteen where they decide alone, for as long as the stream does, however they came.
 func TestLedgerIsSmall(t *testing.T) {
-	all := sums(50_000)
+	all := sums(20_000) // to add one costs as much as there are
 	var l ledger
 	for range 2 { // what is added again is there already
 		for _, sum := range all {
@@ -45,7 +49,7 @@ func TestLedgerIsSmall(t *testing.T) {
 		}
 	}
 	strange := 0
-	for _, sum := range sums(100_000)[50_000:] {
+	for _, sum := range sums(40_000)[20_000:] {
 		if l.ids.has(markOf(sum)) {
 			t.Errorf("%s is known", sum)
 		}
@@ -53,8 +57,8 @@ func TestLedgerIsSmall(t *testing.T) {
 			strange++
 		}
 	}
-	if strange > 10 {
-		t.Errorf("hints at %d of 50,000 that are not there", strange)
+	if strange > 4 {
+		t.Errorf("hints at %d of 20,000 that are not there", strange)
 	}
 }
 
