@@ -60,7 +60,14 @@ func isInbox(want string) bool {
 func isPattern(want string) bool { return strings.ContainsAny(want, "*%") }
 
 // Overlap reports whether two entries of Config.Folders may mean the same folder, as far as can be told without the server.
-func Overlap(a, b string) bool { return a == b || glob(a, b) || glob(b, a) }
+func Overlap(a, b string) bool {
+	for _, name := range []*string{&a, &b} {
+		if isInbox(*name) {
+			*name = "INBOX"
+		}
+	}
+	return a == b || glob(a, b) || glob(b, a)
+}
 
 // find returns the folders that one want names.
 func (c catalog) find(want string) []*folder {

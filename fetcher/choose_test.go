@@ -44,6 +44,26 @@ func TestGlob(t *testing.T) {
 	}
 }
 
+func TestOverlap(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"INBOX", "inbox", true},
+		{`\Inbox`, "INBOX", true},
+		{"IN%", `\Inbox`, true},
+		{"Work", "work", false},
+		{"Work/*", "Work/A", true},
+		{"Work/*", "Work", false},
+		{`\Junk`, `\Junk`, true},
+		{`\Junk`, "INBOX", false},
+	} {
+		if Overlap(tt.a, tt.b) != tt.want || Overlap(tt.b, tt.a) != tt.want {
+			t.Errorf("Overlap(%q, %q): want %v", tt.a, tt.b, tt.want)
+		}
+	}
+}
+
 func TestNamespaces(t *testing.T) {
 	for text, want := range map[string]string{
 		`(("" "/")) NIL NIL`:                                     `{[{ /}] [] []}`,
