@@ -274,6 +274,8 @@ func (c *fakeConn) fetch(seq int, m mail, items string) {
 	}
 	switch {
 	case m.hole:
+	case strings.Contains(items, "INTERNALDATE") && !strings.Contains(items, "BODY"):
+		c.say("* %d FETCH (RFC822.SIZE %d INTERNALDATE %q UID %d)", seq, size, date, m.uid)
 	case !strings.Contains(items, "BODY"):
 		c.say("* %d FETCH (RFC822.SIZE %d UID %d)", seq, size, m.uid)
 	default:

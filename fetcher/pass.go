@@ -97,11 +97,11 @@ func (p *pass) begin(ctx context.Context) error {
 }
 
 // reissued reports whether the server gives UIDs to messages that others had before: UIDNEXT was one of those that were read, as the
-// server had no message from there on, and now it has.
+// server had no message from there on, and now it has one that is newer than all that was read.
 //
 // QUIRK(any): reissued UIDs. A folder that was restored from a backup may keep its UIDVALIDITY, against RFC 3501, section 2.3.1.1
 // (chatmail/core tells of servers that decrease UIDNEXT). That UIDNEXT goes back says nothing yet: where it is made from the
-// highest UID that there is, it does so whenever the newest message is deleted.
+// highest UID that there is, it does so whenever the newest message is deleted, and a server may show an old state for a while.
 func (p *pass) reissued(ctx context.Context) (is bool, err error) {
 	next, back, high := p.f.said, p.f.back, p.pos.High()
 	if p.f.said = 0; next == 0 || next > high && back == 0 {
@@ -121,7 +121,27 @@ func (p *pass) reissued(ctx context.Context) (is bool, err error) {
 	if next <= high && !slices.ContainsFunc(uids, func(uid uint32) bool { return uid >= next && uid <= high }) {
 		p.f.back = next
 	}
-	return back != 0 && slices.ContainsFunc(uids, func(uid uint32) bool { return uid >= back && uid < next && p.pos.Settled(uid) }), nil
+	again := slices.DeleteFunc(uids, func(uid uint32) bool { return uid < back || uid >= next || !p.pos.Settled(uid) })
+	if back == 0 || len(again) == 0 {
+		return false, nil
+	}
+	return p.anyNewer(ctx, again[max(0, len(again)-fetchChunk):])
+}
+
+// surelyNewer is how much later than all that was read a message must have arrived to be none of it, whatever our clock says.
+const surelyNewer = 5 * time.Minute
+
+// anyNewer reports whether one of these messages arrived after all that was read.
+func (p *pass) anyNewer(ctx context.Context, uids []uint32) (is bool, err error) {
+	if p.pos.seen == 0 {
+		return false, nil
+	}
+	seen := time.Unix(p.pos.seen, 0)
+	err = p.stream(ctx, uids, &imap.FetchOptions{UID: true, RFC822Size: true, InternalDate: true}, func(m fetched) error {
+		is = is || m.items.date.Sub(seen) > surelyNewer
+		return nil
+	})
+	return is, p.refusedOnly(err)
 }
 
 func (p *pass) start(ctx context.Context, validity uint32) error {
