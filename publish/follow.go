@@ -14,7 +14,6 @@ type Delivery struct {
 	Subject     string
 	ContentType string
 	ID          string // of the event, see Event
-	Position    string // of its folder, see Event
 	Data        []byte
 }
 
@@ -53,8 +52,7 @@ func (p *Publisher) Follow(ctx context.Context, filter string) iter.Seq2[Deliver
 
 func delivery(m jetstream.Msg) Delivery {
 	d := Delivery{
-		Subject: m.Subject(), ContentType: m.Headers().Get(headerContentType), ID: m.Headers().Get(headerID),
-		Position: m.Headers().Get(headerPosition), Data: m.Data(),
+		Subject: m.Subject(), ContentType: m.Headers().Get(headerContentType), ID: m.Headers().Get(headerID), Data: m.Data(),
 	}
 	if meta, err := m.Metadata(); err == nil {
 		d.Seq = meta.Sequence.Stream

@@ -12,16 +12,14 @@ type Status struct {
 	Embedded  bool
 	Where     string // for people: the URLs without credentials, or the directory
 	URL       string // where other programs connect, without credentials; empty if the built-in server has no listener
-	Server    string // name of the server we are connected to
-	Version   string
-	Cluster   string
+	Version   string // of the server we are connected to
 }
 
 // Status returns the state of the connection.
 func (p *Publisher) Status() Status {
 	return Status{
 		Connected: p.nc.IsConnected(), Embedded: p.server != nil, Where: p.config.where(), URL: p.clientURL(),
-		Server: p.nc.ConnectedServerName(), Version: p.nc.ConnectedServerVersion(), Cluster: p.nc.ConnectedClusterName(),
+		Version: p.nc.ConnectedServerVersion(),
 	}
 }
 
