@@ -36,6 +36,7 @@ type Quirks struct {
 	Structure        string        // what BODYSTRUCTURE says of every message; empty: the truth. See GmailStructure, ExchangeStructures
 	CopyUID          string        // Exchange: the line that MOVE says in place of its COPYUID
 	Lacks            []string      // capabilities that it does not have after all: MOVE, UIDPLUS
+	Shut             []string      // folders that are there and cannot be opened
 }
 
 // Stats is what the clients of one account have done so far.

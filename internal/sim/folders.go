@@ -215,6 +215,10 @@ func (s *session) open(c *command) {
 	if f == nil {
 		return
 	}
+	if slices.Contains(s.account.quirk().Shut, f.name) {
+		s.tag(c, "NO "+c.verb+" failed.")
+		return
+	}
 	s.readOnly = c.verb == "EXAMINE"
 	permanent := s.d.permanent
 	if s.readOnly {
