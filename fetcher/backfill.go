@@ -15,6 +15,7 @@ const (
 	sliceTime   = time.Second
 	lookEvery   = time.Second
 	longestPass = time.Minute
+	briefPass   = 2 * time.Second // if a folder is left out
 )
 
 // slice is how many bytes of backfill are asked for at once. It follows the speed of the server, and of the stream, so that
@@ -114,7 +115,7 @@ func (p *pass) doubtNothing(ctx context.Context) error {
 
 // goesOn reports whether there is time, and Config.Allowance, for more backfill.
 func (r *round) goesOn() bool {
-	return time.Since(r.began) < longestPass && !r.s.ending() && r.s.cfg.Allowance.Resumes(time.Now()).IsZero()
+	return time.Since(r.began) < r.longest && !r.s.ending() && r.s.cfg.Allowance.Resumes(time.Now()).IsZero()
 }
 
 // between looks for new mail between two slices of a folder's backfill.

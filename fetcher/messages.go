@@ -40,11 +40,17 @@ func (s *Session) Messages(ctx context.Context, after map[string]Position) iter.
 			return
 		}
 		s.halted.Store(false)
-		r := &round{s: s}
+		r := &round{s: s, longest: longestPass}
+		if len(s.skipped) > 0 {
+			r.longest = briefPass
+		}
 		for _, f := range s.folders {
 			pos := after[f.name]
-			r.passes = append(r.passes, &pass{s: s, f: f, pos: pos, told: pos.N, yield: yield, newborn: s.isNewborn(f, after)})
+			r.passes = append(r.passes, &pass{
+				s: s, f: f, pos: pos, told: pos.N, yield: yield, newborn: s.isNewborn(f, after), gone: slices.Contains(s.skipped, f.name),
+			})
 		}
+		s.skipped = nil
 		err := r.run(ctx)
 		switch {
 		case errors.Is(err, errHalted):
@@ -65,6 +71,7 @@ func (s *Session) Messages(ctx context.Context, after map[string]Position) iter.
 type round struct {
 	s       *Session
 	passes  []*pass
+	longest time.Duration
 	missing *FolderError // the last of those that cannot be read
 	began   time.Time    // the backfill of this pass
 	looked  time.Time    // when the last look at all folders was

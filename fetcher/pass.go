@@ -20,7 +20,7 @@ type pass struct {
 
 	missed  bool   // something listed did not come, of late
 	written bool   // what is read now were drafts before
-	gone    bool   // the folder cannot be read
+	gone    bool   // the folder is not read: it cannot be, or is left out
 	fresh   bool   // begun by this look: all that there is is backfill
 	newborn bool   // the folder was made, or named so, after the mailbox was first seen
 	last    uint32 // the UID with which the backfill is complete; 0 if not known

@@ -32,6 +32,7 @@ type Session struct {
 	until    time.Time // when to renew it; zero if that is not known
 	dead     error     // the session has ended, and why
 	halted   atomic.Bool
+	skipped  []string          // what the next pass leaves out
 	targets  map[string]string // folders to move to, by what Action.Move calls them
 	allMail  string            // the folder \All, once a target was looked for; "" if there is none
 

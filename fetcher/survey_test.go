@@ -78,3 +78,31 @@ func check(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// A folder that is skipped is left out of one pass, and found to have its news in the next.
+func TestSkip(t *testing.T) {
+	simulated(t, func(t *testing.T, a *sim.Account, open func(...string) (*fetcher.Session, error)) {
+		a.CreateFolder("Work")
+		s, err := open("INBOX", "Work")
+		check(t, err)
+		defer s.Close()
+		c := newCollect(t, a)
+		for i, skipped := range []string{"", "INBOX", "Work", ""} {
+			a.Deliver("INBOX", message(2*i), time.Time{})
+			a.Deliver("Work", message(2*i+1), time.Time{})
+			if skipped != "" {
+				s.Skip(skipped)
+			}
+			before := map[string]int{"INBOX": len(c.got["INBOX"]), "Work": len(c.got["Work"])}
+			check(t, c.pass(s))
+			for folder, n := range before {
+				if got := len(c.got[folder]); (got == n) != (folder == skipped) {
+					t.Errorf("pass %d leaves out %q, and %s has %d messages after %d", i, skipped, folder, got, n)
+				}
+			}
+		}
+		if len(c.got["INBOX"]) != 4 || len(c.got["Work"]) != 4 {
+			t.Errorf("got %v", c.got)
+		}
+	})
+}
