@@ -20,8 +20,8 @@ func (s *Session) Halt() { s.halted.Store(true) }
 func (s *Session) Skip(folder string) { s.skipped = append(s.skipped, folder) }
 
 // Survey returns which UIDs of a range exist now in a watched folder and are not marked as \Deleted, ascending, and under which
-// UIDVALIDITY. It is not for the time of a pass. A *FolderError means that the folder cannot be opened; it
-// says whether that is because there is none any more.
+// UIDVALIDITY. It is not for the time of a pass. A *FolderError means that the folder cannot be opened, and says whether that is so
+// because there is none any more.
 //
 // A client without MOVE copies a message and marks it as \Deleted where it was; some leave it so for days (RFC 6851, section 1).
 func (s *Session) Survey(ctx context.Context, name string, from, to uint32) (validity uint32, uids []uint32, err error) {

@@ -31,6 +31,7 @@ type ledger struct {
 	folders []string  // tokens: what spot.folder counts
 	moved   map[spot]spot
 	surveys map[string]survey // by folder token, the last one
+	holds   map[string]*hold  // by folder, the last one
 }
 
 // mark is half of a sha256: enough to tell events apart.
@@ -102,7 +103,7 @@ func (w *Worker) lacksLedger(m fetcher.Message) bool { return w.asksLedger(m) &&
 
 // readLedger reads the chain up to the tail that the next commit expects, so that what it says is complete.
 func (w *Worker) readLedger(ctx context.Context) (*ledger, error) {
-	l := &ledger{read: time.Now(), moved: make(map[spot]spot), surveys: make(map[string]survey)}
+	l := &ledger{read: time.Now(), moved: make(map[spot]spot), surveys: make(map[string]survey), holds: make(map[string]*hold)}
 	for entry, err := range w.c.Stream.Ledger(ctx, w.token, w.tail) {
 		if err != nil {
 			return nil, err
@@ -203,6 +204,7 @@ func (w *Worker) countDrops() {
 func (w *Worker) reset(ctx context.Context, m fetcher.Message) error {
 	if w.ledger != nil {
 		clear(w.ledger.surveys) // their UIDs mean nothing any more
+		clear(w.ledger.holds)
 	}
 	why := fmt.Sprintf("UIDVALIDITY changed from %d to %d", m.Was, m.UIDValidity)
 	if m.Was == m.UIDValidity {

@@ -3,7 +3,6 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -14,15 +13,17 @@ import (
 // Where a provider has no identity for messages, one that appears in a folder is known by its fingerprint. If there is an
 // event with the same one, the message was moved, and is published already, if it is gone from where that event found it;
 // if it is still there, this is a copy, and published. So the folder where it lay must be looked at. That happens between
-// two passes: the pass that meets such a message is halted, what it may hang on is looked up, and the next pass decides.
+// two passes: the pass that meets such a message is halted, what it may hang on is looked up, and the next pass decides. If it is
+// there, the server may be in the midst of a move, so its folder is held: see hold.
 
 // errUndecided halts a pass: a message may be one that was moved.
 var errUndecided = errors.New("a message may have been moved")
 
-// Surveyor is what a Session may be too: Survey tells what is in a folder and is not marked as deleted, and Halt ends the pass
-// that is under way. Where a Session is none, every message is a new one.
+// Surveyor is what a Session may be too: Survey tells what is in a folder and is not marked as deleted, Halt ends the pass that is
+// under way, and Skip leaves a folder out of the next one. Where a Session is none, every message is a new one.
 type Surveyor interface {
 	Halt()
+	Skip(folder string)
 	Survey(ctx context.Context, folder string, from, to uint32) (validity uint32, uids []uint32, err error)
 }
 
@@ -37,20 +38,19 @@ const (
 
 // survey is what a folder held when it was looked at: uids are those that existed from the UID from up to to.
 type survey struct {
+	at                 time.Time
+	refused            bool // the folder could not be opened: nothing is known
 	validity, from, to uint32
 	uids               []uint32
 	position           fetcher.Position  // of the folder: what is not settled may not have been there yet
 	before             map[string]uint32 // by folder token: the highest UID that had been seen there
-	settled            map[string]uint32 // the same, moveTakes before the folder was looked at
 }
 
-// moveTakes is how long a server may show a moved message in both folders. Many copy first and remove then: Dovecot does, and so
-// do clients without MOVE. It is a moment as a rule; on a busy machine, whose disk others keep waiting, Dovecot needed more than
-// four seconds.
-const moveTakes = 7 * time.Second
-
-// firstLook is when to look first whether a move has ended. Each wait for the next look is twice as long.
-const firstLook = 250 * time.Millisecond
+// shows says whether the message of a trace was there.
+func (s survey) shows(t *trace) bool {
+	_, there := slices.BinarySearch(s.uids, t.uid)
+	return there && s.validity == t.validity
+}
 
 // place is where a message lies.
 type place struct {
@@ -61,10 +61,36 @@ type place struct {
 // span is a range of UIDs to look at.
 type span struct{ from, to uint32 }
 
+// spans returns what to look at, by folder, to see all places.
+func spans(places []place) map[string]span {
+	all := make(map[string]span)
+	for _, p := range places {
+		s, some := all[p.folder]
+		if !some {
+			s = span{p.uid, p.uid}
+		}
+		all[p.folder] = span{min(s.from, p.uid), max(s.to, p.uid)}
+	}
+	return all
+}
+
+// question is what is to be known of a message that halted a pass.
+type question struct {
+	folder string  // of the message
+	places []place // where events lie whose message it may be
+	unseen bool    // nobody has looked there since it had been seen
+}
+
 // sameAs looks for an event whose message this one is: its trace, and standsGone; or standsUnknown, if there may be one.
 func (w *Worker) sameAs(m fetcher.Message, d *draft) (found *trace, s standing) {
 	l, best := w.ledger, standsThere
 	l.traces.asked = time.Now()
+	w.question = &question{folder: m.Folder}
+	defer func() {
+		if s != standsUnknown {
+			w.question = nil
+		}
+	}()
 	for t := range l.traces.of(markOf(d.fingerprint)) {
 		own := l.folders[t.folder] == event.Token(m.Folder)
 		if own && (m.Relisted && t.validity != m.UIDValidity || t.validity == m.UIDValidity && t.uid == m.UID) {
@@ -78,14 +104,10 @@ func (w *Worker) sameAs(m fetcher.Message, d *draft) (found *trace, s standing) 
 			found, best = t, s
 		}
 	}
-	if best == standsGone {
-		w.doubts = nil // this one is it, whatever the others are
-	}
 	return found, best
 }
 
-// stands says whether the message of a trace is still where it was when m had arrived, and notes the question if nobody has
-// looked.
+// stands says whether the message of a trace is still where it was when m had arrived, and notes where to look for it.
 func (w *Worker) stands(t *trace, m fetcher.Message) standing {
 	l := w.ledger
 	token := l.folders[t.folder]
@@ -101,28 +123,23 @@ func (w *Worker) stands(t *trace, m fetcher.Message) standing {
 	}
 	seen, looked := l.surveys[token]
 	validity := w.positions[w.folders[i]].UIDValidity
-	if looked {
+	if looked && !seen.refused {
 		validity = seen.validity
 	}
 	if validity != t.validity {
 		return standsGone
 	}
-	if looked && seen.from <= t.uid && t.uid <= seen.to && seen.position.Settled(t.uid) {
-		if _, there := slices.BinarySearch(seen.uids, t.uid); !there {
-			return standsGone
-		}
-		switch to := event.Token(m.Folder); {
-		case m.UID <= seen.settled[to]:
-			return standsThere
-		case m.UID <= seen.before[to]:
-			w.doubts = append(w.doubts, place{w.folders[i], t.uid}) // a copy, or a move that is under way
-		}
+	covered := seen.refused || seen.from <= t.uid && t.uid <= seen.to && seen.position.Settled(t.uid)
+	if covered && !seen.refused && !seen.shows(t) {
+		return standsGone
 	}
-	ask, asked := w.questions[w.folders[i]]
-	if !asked {
-		ask = span{t.uid, t.uid}
+	w.question.places = append(w.question.places, place{w.folders[i], t.uid})
+	if covered && l.outlasted(t, m) {
+		return standsThere
 	}
-	w.questions[w.folders[i]] = span{min(ask.from, t.uid), max(ask.to, t.uid)}
+	if !covered || m.UID > seen.before[event.Token(m.Folder)] {
+		w.question.unseen = true
+	}
 	return standsUnknown
 }
 
@@ -142,62 +159,53 @@ func (w *Worker) halt() {
 	}
 }
 
-// lookUp looks at the folders in question, in doubt once a move has had the time to end.
+// lookUp looks where the message may have come from that halted a pass. If that was done since it had been seen, and it is still in
+// question, its folder is held. Then it looks what has become of the holds.
 func (w *Worker) lookUp(ctx context.Context) error {
 	surveyor, can := w.session.(Surveyor)
 	if !can || w.ledger == nil {
 		return nil
 	}
-	waited := false
-	if len(w.doubts) > 0 {
-		ended, err := w.awaitMove(ctx, surveyor)
-		if err != nil {
+	switch q := w.question; {
+	case q == nil:
+	case q.unseen:
+		if err := w.surveyAll(ctx, surveyor, q.places); err != nil {
 			return err
 		}
-		waited = !ended
+	default:
+		w.hold(q)
 	}
-	for folder, ask := range w.questions {
-		if err := w.survey(ctx, surveyor, folder, ask, waited); err != nil {
+	w.question = nil
+	for _, folder := range w.folders {
+		h := w.ledger.holds[folder]
+		if h == nil || h.over {
+			continue
+		}
+		if err := w.judge(ctx, surveyor, folder, h); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitMove waits until one of the messages in doubt is gone: it was the moved one. They are all of one header, since a pass is
-// halted by the first message that it cannot decide upon. If they stay for moveTakes, ended is false.
-func (w *Worker) awaitMove(ctx context.Context, surveyor Surveyor) (ended bool, err error) {
-	for waited, pause := time.Duration(0), firstLook; waited < moveTakes; waited, pause = waited+pause, 2*pause {
-		sleep(ctx, pause, nil)
-		for _, p := range w.doubts {
-			_, uids, err := surveyor.Survey(ctx, p.folder, p.uid, p.uid)
-			if err != nil && !onlyFolder(err) {
-				return false, err
-			}
-			if len(uids) == 0 {
-				return true, nil
-			}
+// surveyAll looks at each folder once, around all places in it.
+func (w *Worker) surveyAll(ctx context.Context, surveyor Surveyor, places []place) error {
+	for folder, ask := range spans(places) {
+		if err := w.survey(ctx, surveyor, folder, ask); err != nil {
+			return err
 		}
 	}
-	return false, nil
+	return nil
 }
 
-// survey looks at one folder. Of one that is missing nothing is left. What had been seen before the last look is settled, if it was
-// waited for since.
-func (w *Worker) survey(ctx context.Context, surveyor Surveyor, folder string, ask span, waited bool) error {
-	old := w.ledger.surveys[event.Token(folder)]
-	settled := make(map[string]uint32)
-	maps.Copy(settled, old.settled)
-	if waited {
-		for token, uid := range old.before {
-			settled[token] = max(settled[token], uid)
-		}
-	}
+// survey looks at one folder. Of one that is missing nothing is left.
+func (w *Worker) survey(ctx context.Context, surveyor Surveyor, folder string, ask span) error {
 	from, to := max(ask.from, aside+1)-aside, min(ask.to, ^uint32(0)-aside)+aside
+	at := time.Now()
 	validity, uids, err := surveyor.Survey(ctx, folder, from, to)
 	if err != nil && !onlyFolder(err) {
 		return err
 	}
-	w.ledger.surveys[event.Token(folder)] = survey{validity, from, to, uids, w.positions[folder], w.seen, settled}
+	w.ledger.surveys[event.Token(folder)] = survey{at, err != nil && !isGone(err), validity, from, to, uids, w.positions[folder], w.seen}
 	return nil
 }

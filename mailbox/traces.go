@@ -55,6 +55,7 @@ func (w *Worker) forget() {
 	case l.traces != nil && time.Since(l.traces.asked) > tracesHeld:
 		l.traces = nil
 		clear(l.surveys) // only traces ask what is where
+		clear(l.holds)
 	}
 }
 

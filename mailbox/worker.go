@@ -141,9 +141,8 @@ type Worker struct {
 	last      map[string]publish.Last // the last event of each folder, by folder token
 	positions map[string]fetcher.Position
 	ledger    *ledger
-	questions map[string]span   // of a halted pass: by folder, where to look for what may have been moved
+	question  *question         // why a pass was halted
 	seen      map[string]uint32 // in a halted pass: by folder token, the highest UID
-	doubts    []place           // of a halted pass: events' messages that were looked at, perhaps too soon
 	drops     map[string]uint64 // by reason, since the last position that is kept
 
 	acts          actions
@@ -180,7 +179,8 @@ func (w *Worker) Status() Status { return w.board.status() }
 
 // Drain makes one pass over what is new in the watched folders and returns when all of it is on the stream. It connects
 // and claims the chain first if need be. After an error nothing is assumed: the next Drain reads the chain again, and
-// connects again unless only the stream was at fault.
+// connects again unless only the stream was at fault. If a message may be a copy, or half of a move, Drain waits until that is
+// known, and reads the other folders meanwhile; it does not wait for a folder that cannot be opened.
 func (w *Worker) Drain(ctx context.Context) error {
 	if w.session == nil {
 		if err := w.connect(ctx); err != nil {
@@ -194,12 +194,12 @@ func (w *Worker) Drain(ctx context.Context) error {
 	}
 	w.board.enter(StateReading)
 	for {
-		halted, err := w.pass(ctx)
-		if !halted {
-			return err
-		}
 		if err := w.lookUp(ctx); err != nil {
 			w.Close()
+			return err
+		}
+		halted, err := w.pass(ctx)
+		if !halted && (err != nil && !onlyFolder(err) || !w.linger(ctx)) {
 			return err
 		}
 	}
@@ -236,8 +236,9 @@ const window = 256
 // are being stored. It is halted if it met a message that it cannot decide upon: then it is to be repeated after a look at
 // the folders in question. A pass that follows decides upon one message more at least.
 func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
-	w.questions, w.seen, w.doubts = make(map[string]span), make(map[string]uint32), nil
+	w.question, w.seen = nil, make(map[string]uint32)
 	w.forget()
+	held := w.skipHeld()
 	fetching, stop := context.WithCancel(ctx)
 	fetched := make(chan *fetcher.Message, window) // of pointers: most passes find nothing
 	ended := make(chan error, 1)
@@ -276,7 +277,7 @@ func (w *Worker) pass(ctx context.Context) (halted bool, err error) {
 		return false, errors.Join(fetchErr, err)
 	}
 	complete := fetchErr == nil || onlyFolder(fetchErr)
-	if complete && !halted {
+	if complete && !halted && !held {
 		w.calm()
 	}
 	if fetchErr == nil && !halted {
