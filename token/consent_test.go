@@ -218,17 +218,21 @@ func TestConsentRefused(t *testing.T) {
 
 // An address that nobody has verified is no proof of whose account it is: the grant must open the mailbox first.
 func TestConsentOfAnUnverifiedAddress(t *testing.T) {
+	const lettersID = "0a1b2c3d-aaaa-bbbb-cccc-ddddeeeeffff"
 	for name, tt := range map[string]struct {
 		claims map[string]any
 		known  bool
 	}{
-		"verified":           {map[string]any{"email": "alice@example.com", "email_verified": true}, true},
-		"verified, in words": {map[string]any{"email": "alice@example.com", "email_verified": "true"}, true},
-		"nobody says":        {map[string]any{"email": "alice@example.com", "preferred_username": "mallory@evil.example"}, false},
-		"the sign-in name":   {map[string]any{"email": "info@example.com", "preferred_username": "Alice@example.com"}, true},
-		"no claims":          {nil, false},
+		"verified":               {map[string]any{"email": "alice@example.com", "email_verified": true}, true},
+		"verified, in words":     {map[string]any{"email": "alice@example.com", "email_verified": "true"}, true},
+		"nobody says":            {map[string]any{"email": "alice@example.com", "preferred_username": "mallory@evil.example"}, false},
+		"the sign-in name":       {map[string]any{"email": "info@example.com", "preferred_username": "Alice@example.com"}, true},
+		"no claims":              {nil, false},
+		"id written in capitals": {map[string]any{"email": "alice@example.com", "email_verified": true, "aud": strings.ToUpper(lettersID)}, true},
 	} {
 		l := newLab(t, sim.Gmail)
+		l.account.Client.ID = lettersID
+		l.oauth.AddClient(sim.Client{ID: lettersID, Secret: "s3cret"})
 		l.filter = func(rw http.ResponseWriter, r *http.Request) bool {
 			if !strings.HasSuffix(r.URL.Path, "/token") {
 				return false

@@ -118,7 +118,9 @@ func (f *failure) explain(a Account, now time.Time) error {
 // its first access token.
 func (g *Granted) verify(a Account, expect, nonce string) error {
 	if c, ok := ReadClaims(g.got.idToken.Reveal()); ok {
-		if c.nonce != "" && nonce != "" && c.nonce != nonce || len(c.whom) > 0 && !slices.Contains(c.whom, a.Client.ID) {
+		// Microsoft's ids are GUIDs, which may be written in capitals (RFC 9562, section 4).
+		ours := func(id string) bool { return strings.EqualFold(id, a.Client.ID) }
+		if c.nonce != "" && nonce != "" && c.nonce != nonce || len(c.whom) > 0 && !slices.ContainsFunc(c.whom, ours) {
 			return refuse("wrong_id_token", "The provider's answer was made for another sign-in.", "Begin again.")
 		}
 	}
