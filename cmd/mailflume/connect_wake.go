@@ -44,12 +44,16 @@ func (c *core) watchGrants(ctx context.Context) {
 func (f *foresight) heard(s token.Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list := slices.Clone(f.grants.List)
+	f.grants.List, f.news = with(f.grants.List, s), with(f.news, s)
+}
+
+// with returns a list in which s is what is known of its mailbox.
+func with(list []token.Status, s token.Status) []token.Status {
+	list = slices.Clone(list)
 	at := slices.IndexFunc(list, func(o token.Status) bool { return o.Mailbox == s.Mailbox })
 	if at < 0 {
-		f.grants.List = append(list, s)
-		return
+		return append(list, s)
 	}
 	list[at] = s
-	f.grants.List = list
+	return list
 }

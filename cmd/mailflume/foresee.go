@@ -25,6 +25,7 @@ type foresight struct {
 
 	mu     sync.Mutex // guards what the metrics show
 	grants web.Grants
+	news   []token.Status // heard while look is looking: newer than what it has seen
 }
 
 // run looks now and then, until ctx ends.
@@ -43,6 +44,9 @@ func (f *foresight) run(ctx context.Context, tokens *token.Manager) {
 }
 
 func (f *foresight) look(ctx context.Context, tokens *token.Manager, now time.Time) {
+	f.mu.Lock()
+	f.news = nil
+	f.mu.Unlock()
 	grants := web.Grants{SecretEnds: map[string]time.Time{}}
 	fleet := f.core.fleet.Load()
 	for i, m := range fleet.config.Mailboxes {
@@ -68,6 +72,9 @@ func (f *foresight) look(ctx context.Context, tokens *token.Manager, now time.Ti
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, s := range f.news {
+		grants.List = with(grants.List, s)
+	}
 	f.grants = grants
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/mailflume/mailflume/configs"
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
+	"github.com/mailflume/mailflume/token"
 	"github.com/mailflume/mailflume/web"
 )
 
@@ -79,4 +80,46 @@ func TestForesight(t *testing.T) {
 	}
 	stop()
 	r.must(<-done)
+}
+
+// newsflash is a store of grants in which one changes just after it was read.
+type newsflash struct {
+	token.Store
+	flash func(id string)
+}
+
+func (n newsflash) Get(ctx context.Context, id string) (value []byte, revision, over uint64, err error) {
+	value, revision, over, err = n.Store.Get(ctx, id)
+	n.flash(id)
+	return value, revision, over, err
+}
+
+// What was heard of a grant while all of them were looked at is newer than what was seen.
+func TestForesightKeepsTheNews(t *testing.T) {
+	r := newRig(t)
+	r.box(sim.Gmail, "box", r.listen(sim.Gmail), "google", "")
+	r.box(sim.Gmail, "other", r.listen(sim.Gmail), "google", "")
+	s := r.serve()
+	eventually(t, "both are watched", func() bool {
+		st := s.statuses()
+		return len(st) == 2 && st[0].State == mailbox.StateWatching && st[1].State == mailbox.StateWatching
+	})
+	c := s.core.Load()
+	f := &foresight{service: s.service, core: c, said: map[string]time.Time{}} // one that hears of nothing else
+	tokens, err := token.New(token.Config{Session: loneSession{}, Keys: s.keys, Store: newsflash{c.store, func(id string) {
+		if id == "box" {
+			f.heard(token.Status{Mailbox: id, State: token.NeedsPerson})
+		}
+	}}})
+	r.must(err)
+	for range 2 {
+		f.look(t.Context(), tokens, time.Now())
+		states := map[string]token.State{}
+		for _, g := range f.shown().List {
+			states[g.Mailbox] = g.State
+		}
+		if len(states) != 2 || states["box"] != token.NeedsPerson || states["other"] != token.Idle {
+			t.Errorf("%v", states)
+		}
+	}
 }
