@@ -31,6 +31,7 @@ const (
 	WeakPurge     = "purge_possible" // the stream can be purged
 	WeakShort     = "short_max_age"  // events go before a long weekend is over
 	WeakObjects   = "objects_lost"   // the bucket was made anew, and events refer to what it held
+	WeakForgets   = "objects_short"  // the bucket forgets before the stream does
 )
 
 // shortAge is how long events should be kept at least: consumers may be down from a Friday to a Tuesday.
@@ -62,7 +63,7 @@ func (p *Publisher) Weaknesses(ctx context.Context, beside ...string) ([]Weaknes
 			bucket = s
 		}
 	}
-	weak = append(weak, dangling(stream, bucket, p.skew)...)
+	weak = append(append(weak, dangling(stream, bucket, p.skew)...), forgetful(stream, bucket)...)
 	if p.builtIn() {
 		return append(weak, Weakness{
 			Code: WeakOneDisk, Promise: "C2",
@@ -113,6 +114,21 @@ func dangling(stream, bucket Store, skew time.Duration) []Weakness {
 		w.Fix += fmt.Sprintf(" Nothing to do else: from %s on no event is as old.", bucket.Created.Add(stream.MaxAge).UTC().Format(time.DateOnly))
 	}
 	return []Weakness{w}
+}
+
+// forgetful is about a bucket that forgets what events refer to before the stream forgets them: Setup does not take one, but the stream
+// may have been changed since.
+func forgetful(stream, bucket Store) []Weakness {
+	lives := bucketAge(stream.MaxAge)
+	if bucket.MaxAge == 0 || lives > 0 && lives <= bucket.MaxAge {
+		return nil
+	}
+	return []Weakness{{
+		Code: WeakForgets, Promise: "C3",
+		Sentence: fmt.Sprintf("The max_age of %s is %s, and that of %s is %s: attachments and raw messages may go before the events that refer to them.",
+			bucket.Name, age(bucket.MaxAge), stream.Name, age(stream.MaxAge)),
+		Fix: fmt.Sprintf("Run: nats stream edit %s --max-age=%s.", bucket.Name, lives),
+	}}
 }
 
 // keeping looks at what may remove events.

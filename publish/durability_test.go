@@ -88,6 +88,30 @@ func TestWeaknessOfALostBucket(t *testing.T) {
 	}
 }
 
+// Somebody lets the stream keep events for longer than the bucket keeps what they refer to, while mailflume runs.
+func TestWeaknessOfABucketThatForgetsFirst(t *testing.T) {
+	p := mustSetup(t, mustOpen(t, Config{URL: external(t, t.TempDir(), "").ClientURL()}))
+	for maxAge, want := range map[time.Duration]int{defaultMaxAge: 0, 90 * 24 * time.Hour: 1, 0: 1} {
+		s, err := p.js.Stream(t.Context(), "MAIL")
+		must(t, err)
+		c := s.CachedInfo().Config
+		c.MaxAge = maxAge
+		_, err = p.js.UpdateStream(t.Context(), c)
+		must(t, err)
+		weak, err := p.Weaknesses(t.Context())
+		must(t, err)
+		weak = slices.DeleteFunc(weak, func(w Weakness) bool { return w.Code != "objects_short" })
+		if len(weak) != want {
+			t.Errorf("%v: %+v", maxAge, weak)
+		}
+		for _, w := range weak {
+			if !strings.Contains(w.Fix, "nats stream edit OBJ_mail --max-age="+(2*maxAge).String()) {
+				t.Errorf("%v: %s", maxAge, w.Fix)
+			}
+		}
+	}
+}
+
 // The built-in server has one disk, and no other weakness.
 func TestWeaknessesOfTheBuiltInServer(t *testing.T) {
 	weak, err := newPublisher(t).Weaknesses(t.Context())
