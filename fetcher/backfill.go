@@ -136,13 +136,12 @@ func (r *round) between(ctx context.Context, p *pass) error {
 	return p.reopen(ctx)
 }
 
-// reopen opens the folder to go on with UIDs that are known of. If they mean nothing any more, since UIDVALIDITY has changed, it
-// returns errEnough, and the next pass begins with the new ones.
+// reopen opens the folder to go on with UIDs that are known of. It returns an error if they mean nothing any more, since UIDVALIDITY
+// has changed: the next session begins with the new ones, and not at once with a server that says another at each time.
 func (p *pass) reopen(ctx context.Context) error {
 	err := p.s.examine(ctx, p.f)
 	if is := p.f.examined.UIDValidity; err == nil && is != 0 && is != p.pos.UIDValidity {
-		p.s.behind = true
-		err = errEnough
+		err = &ServerError{Text: "UIDVALIDITY changed while the folder was read"}
 	}
 	return err
 }

@@ -155,7 +155,7 @@ func (r *round) readPostponed(ctx context.Context) error {
 		if err == nil {
 			err = p.mark()
 		}
-		if err != nil && !errors.Is(err, errEnough) && !r.unreadable(p, err) {
+		if err != nil && !r.unreadable(p, err) {
 			return err
 		}
 	}
