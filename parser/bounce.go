@@ -298,17 +298,16 @@ func complaint(r reports) *event.Complaint {
 	if blocks := r.feedback.blocks(); len(blocks) > 0 {
 		feedback = blocks[0]
 	}
-	if r.original != nil {
+	if r.original != nil && (len(feedback.fields) > 0 || r.original.root != nil) {
 		sent = r.original.sent()
 	}
 	junk := reportedAddress(printable(validText(lastOf(sent, "X-HmXmrOriginalRecipient"))))
-	c := event.Complaint{Type: lower(printable(validText(lastOf(feedback, "Feedback-Type"))))}
-	switch {
-	case len(feedback.fields) > 0:
-	case junk == "":
+	if len(feedback.fields) == 0 && junk == "" {
 		return nil
-	default:
-		c.Type = "abuse"
+	}
+	c := event.Complaint{Type: "abuse"}
+	if len(feedback.fields) > 0 {
+		c.Type = lower(printable(validText(lastOf(feedback, "Feedback-Type"))))
 	}
 	c.Recipient = cmpOr(reportedAddress(printable(validText(lastOf(feedback, "Original-Rcpt-To")))), junk)
 	if r.original != nil {

@@ -52,6 +52,7 @@ type htmlWriter struct {
 	breaks  int  // line breaks that are due before the next text
 	space   bool // a space is due
 	written bool // something stands on the line
+	bullet  bool // and that is the mark of a list's item, which its text stands beside
 }
 
 // quotesBelow says whether an element is what a mail program puts before or around the message that is replied to.
@@ -94,7 +95,9 @@ func block(a atom.Atom) int {
 }
 
 func (w *htmlWriter) start(a atom.Atom) {
-	w.breaks = max(w.breaks, block(a))
+	if !w.bullet || a == atom.Li {
+		w.breaks = max(w.breaks, block(a))
+	}
 	switch a {
 	case atom.Br:
 		w.lineBreak()
@@ -102,6 +105,7 @@ func (w *htmlWriter) start(a atom.Atom) {
 		w.space = true
 	case atom.Li:
 		w.text("- ")
+		w.bullet = true
 	case atom.Pre:
 		w.pre++
 	case atom.Blockquote:
@@ -111,6 +115,7 @@ func (w *htmlWriter) start(a atom.Atom) {
 
 func (w *htmlWriter) end(a atom.Atom) {
 	w.breaks = max(w.breaks, block(a))
+	w.bullet = false
 	switch a {
 	case atom.Td, atom.Th:
 		w.space = true
@@ -202,7 +207,7 @@ func plainRun(s string) int {
 func (w *htmlWriter) plain(s string) {
 	w.due()
 	w.out.WriteString(s)
-	w.space, w.written = false, true
+	w.space, w.written, w.bullet = false, true, false
 }
 
 // word writes letters without those that nobody sees.

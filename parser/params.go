@@ -53,6 +53,7 @@ var commonWords = func() map[string]string {
 		"text/plain", "text/html", "multipart/mixed", "multipart/alternative", "multipart/related", "multipart/report", "multipart/signed",
 		"message/rfc822", "message/delivery-status", "application/octet-stream", "application/pdf", "image/png", "image/jpeg", "image/gif",
 		"boundary", "charset", "name", "filename", "format", "delsp", "type", "method", "report-type", "protocol", "micalg", "size",
+		"delivery-status", "disposition-notification", "feedback-report",
 		"utf-8", "us-ascii", "iso-8859-1", "windows-1252", "flowed", "attachment", "inline", "7bit", "8bit", "base64", "quoted-printable",
 	} {
 		words[w], words[strings.ToUpper(w)] = w, w

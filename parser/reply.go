@@ -173,11 +173,11 @@ func answersAbove(line string) bool {
 // names of fields and what is in them, each on a line of its own.
 func notesTable(lines textLines, i int, author string) bool {
 	const longest, window, enough = 40, 12, 2
-	if i+2 >= lines.count() || !strings.ContainsAny(author, "@/") || lines.trimmed(i+2) != "" {
+	if i+2 >= lines.count() || lines.trimmed(i+2) != "" {
 		return false
 	}
 	date := lines.trimmed(i + 1)
-	if date == "" || !isDigit(date[0]) || len(date) > longest || !hasDate(date) {
+	if date == "" || !isDigit(date[0]) || len(date) > longest || !hasDate(date) || !strings.ContainsAny(author, "@/") {
 		return false
 	}
 	found := 0
