@@ -57,6 +57,7 @@ ci: ## what CI runs beside test and check: the proofs below in their short form
 	$(MAKE) oidc
 	$(MAKE) browser
 	$(MAKE) container
+	$(MAKE) twice
 	$(MAKE) fuzz T=10s
 
 .PHONY: bench
@@ -104,6 +105,10 @@ browser: ## a mailbox is connected in a real browser; installs Chromium where it
 .PHONY: container
 container: ## build the image with buildah and run its root read-only against Dovecot
 	scripts/container-test.sh
+
+.PHONY: twice
+twice: ## two builds of the same source are the same bytes
+	scripts/twice.sh
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for T (30s)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -367,6 +368,21 @@ func TestClouds(t *testing.T) {
 		if c.Endpoints.Token != "http://127.0.0.1:8081/token" || c.Endpoints.Authorize == "" || c.Endpoints.Revoke+c.Endpoints.TokenInfo != "" || len(c.Scopes) != 1 || c.Scopes[0] != "one" {
 			t.Errorf("%s: %+v", cloud, c)
 		}
+	}
+}
+
+// What a mailbox costs does not grow with the number of the others: there may be thousands.
+func TestManyMailboxesCostNoMoreEach(t *testing.T) {
+	cost := func(n int) float64 {
+		var text strings.Builder
+		text.WriteString("mailboxes:\n")
+		for i := range n {
+			fmt.Fprintf(&text, "  - {name: m%d, address: m%[1]d@example.com, provider: imap, host: imap.example.com, login: {password: env:PW}, folders: [INBOX, Work]}\n", i)
+		}
+		return testing.AllocsPerRun(1, func() { mustParse(t, text.String(), "PW=x") }) / float64(n)
+	}
+	if few, many := cost(100), cost(800); many > 2*few {
+		t.Errorf("%.0f allocations each of 100 mailboxes, %.0f each of 800", few, many)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -9,15 +10,25 @@ import (
 )
 
 func newVersion() *cobra.Command {
-	return &cobra.Command{
+	sbom := false
+	c := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version, or what the program is made of",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if sbom {
+				info, ok := debug.ReadBuildInfo()
+				if !ok {
+					return errors.New("this program was built without a note of its modules; build it with go build")
+				}
+				return writeBill(c.OutOrStdout(), info)
+			}
 			fmt.Fprintf(c.OutOrStdout(), "mailflume %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&sbom, "sbom", false, "print the software bill of materials (CycloneDX)")
+	return c
 }
 
 // buildVersion is set by the linker in release builds.
