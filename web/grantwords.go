@@ -37,7 +37,7 @@ func grantWords(l Login, now time.Time) badge {
 }
 
 // left says for how long something is still good.
-func left(t, now time.Time) string { return short(t.Sub(now)) }
+func left(t, now time.Time) string { return Short(t.Sub(now)) }
 
 // account says what is connected to a mailbox of that provider.
 func account(provider string) string {

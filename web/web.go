@@ -283,13 +283,13 @@ func summary(rows []mailbox.Status) (line string, attention int) {
 // span says how long ago a moment was, in words.
 func span(t time.Time) string {
 	if d := time.Since(t); d >= 2*time.Second {
-		return short(d)
+		return Short(d)
 	}
 	return "a second"
 }
 
-// short says how long something takes, in one unit.
-func short(d time.Duration) string {
+// Short says how long something takes, in one unit, as the page and the commands both do.
+func Short(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%d s", max(int(d.Seconds()), 0))
@@ -307,7 +307,7 @@ func lag(s mailbox.Status) string {
 	if s.LastArrived.IsZero() {
 		return ""
 	}
-	return short(delay(s)) + " after it arrived"
+	return Short(delay(s)) + " after it arrived"
 }
 
 // words says what a state means.

@@ -20,6 +20,7 @@ import (
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/publish"
 	"github.com/mailflume/mailflume/state"
+	"github.com/mailflume/mailflume/web"
 )
 
 func newStatus() *cobra.Command {
@@ -264,11 +265,11 @@ func (s *situation) print(w io.Writer, now time.Time) {
 	fmt.Fprintln(w)
 	fmt.Fprintf(w, "\n%-22s %-22s %10s %10s %10s\n", "REPLICA", "HOST", "UP FOR", "LAST BEAT", "MAILBOXES")
 	for _, r := range s.Replicas {
-		beat := short(r.Silent)
+		beat := web.Short(r.Silent)
 		if r.Lost {
 			beat = "lost, " + beat
 		}
-		fmt.Fprintf(w, "%-22s %-22s %10s %10s %10d\n", clip(r.Name, 22), clip(r.Host, 22), short(now.Sub(r.Since)), beat, r.Mailboxes)
+		fmt.Fprintf(w, "%-22s %-22s %10s %10s %10d\n", clip(r.Name, 22), clip(r.Host, 22), web.Short(now.Sub(r.Since)), beat, r.Mailboxes)
 	}
 	if len(s.Replicas) == 0 {
 		fmt.Fprintln(w, "none: no mailflume is running with this configuration")
@@ -312,15 +313,15 @@ func (b boxSituation) print(w io.Writer, now time.Time) {
 		how = b.State
 	}
 	if how != b.State && !b.Since.IsZero() {
-		how += ", " + short(now.Sub(b.Since))
+		how += ", " + web.Short(now.Sub(b.Since))
 	}
 	last := "none"
 	if !b.LastMessage.IsZero() {
-		last = short(now.Sub(b.LastMessage)) + " ago"
+		last = web.Short(now.Sub(b.LastMessage)) + " ago"
 	}
 	lag := "-"
 	if b.Lag != nil {
-		lag = short(*b.Lag)
+		lag = web.Short(*b.Lag)
 	}
 	fmt.Fprintf(w, boxLine, clip(b.Name, 19), clip(how, 24), clip(b.Owner, 13), last, lag)
 	for _, f := range b.Folders {
@@ -340,11 +341,11 @@ func (b boxSituation) print(w io.Writer, now time.Time) {
 		paragraph(w, "  ", "Older mail is read in the background.")
 	}
 	if !b.StaleSince.IsZero() {
-		paragraph(w, "  ", "No pass was complete for "+short(now.Sub(b.StaleSince))+".")
+		paragraph(w, "  ", "No pass was complete for "+web.Short(now.Sub(b.StaleSince))+".")
 	}
 	when := "  "
 	if !b.NoticeAt.IsZero() {
-		when += short(now.Sub(b.NoticeAt)) + " ago: "
+		when += web.Short(now.Sub(b.NoticeAt)) + " ago: "
 	}
 	paragraph(w, when, b.Notice)
 	paragraph(w, "  to do: ", b.NoticeHint)

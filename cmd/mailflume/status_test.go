@@ -17,6 +17,7 @@ import (
 	"github.com/mailflume/mailflume/internal/sim"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
+	"github.com/mailflume/mailflume/web"
 )
 
 // Status says who reads which mailbox, how far, what is wrong and what to do: for people in 80 columns, and for scripts.
@@ -60,7 +61,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 	_, out, _ := command(t.Context(), "status", "-c", config)
-	for _, want := range []string{" LAG\n", " " + short(*sales.Lag) + "\n", "sales ", "watching", "worker-1", "INBOX: up to UID ", "needs attention, ", "to do: ", "WHAT THE BROKER"} {
+	for _, want := range []string{" LAG\n", " " + web.Short(*sales.Lag) + "\n", "sales ", "watching", "worker-1", "INBOX: up to UID ", "needs attention, ", "to do: ", "WHAT THE BROKER"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/mailflume/mailflume/configs"
 	"github.com/mailflume/mailflume/mailbox"
 	"github.com/mailflume/mailflume/token"
+	"github.com/mailflume/mailflume/web"
 )
 
 func newToken() *cobra.Command {
@@ -117,7 +118,7 @@ func printStatus(out io.Writer, m configs.Mailbox, a token.Account, s token.Stat
 		line = "cannot be renewed at the moment; it is tried again by itself"
 	default:
 		if s.Expiry.After(now) {
-			line += ", access token valid for " + short(s.Expiry.Sub(now))
+			line += ", access token valid for " + web.Short(s.Expiry.Sub(now))
 		}
 		if age := s.RefreshAge(now); age > 0 {
 			line += ", refresh token of " + s.RefreshAt.Format(time.DateOnly)
