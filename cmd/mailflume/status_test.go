@@ -82,7 +82,13 @@ func TestStatusOfNothing(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "has not run with this configuration yet") {
 		t.Errorf("before the first run: exit %d: %s", code, errs)
 	}
-	t.Run("first run", func(t *testing.T) { start(t, r.dir+"/mailflume.yaml") })
+	t.Run("first run", func(t *testing.T) {
+		s := start(t, r.dir+"/mailflume.yaml")
+		eventually(t, "the mailbox is watched", func() bool { // who ends before that may leave a session to its lease
+			st := s.statuses()
+			return len(st) == 1 && st[0].State == mailbox.StateWatching
+		})
+	})
 	code, out, errs := command(t.Context(), "status", "-c", r.dir+"/mailflume.yaml")
 	if code != 1 || !strings.Contains(out, "read by nobody") || !strings.Contains(out, "no mailflume is running") || !strings.Contains(errs, "1 of 1") {
 		t.Errorf("exit %d: %s\n%s", code, out, errs)
