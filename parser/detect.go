@@ -1,12 +1,12 @@
 package parser
 
 // detect returns the charset of bytes that are no UTF-8 and of which nothing says what they are, if that can be told: the
-// charsets of East Asia with two bytes a letter, and the two of Russian. Where one letter with an accent stands among others,
-// as in the languages that Windows-1252 is for, nothing is found.
+// charsets of East Asia with two bytes a letter, the two of Russian, and that of Greek. Where one letter with an accent stands
+// among others, as in the languages that Windows-1252 is for, nothing is found.
 func detect(b []byte) (cs charset, ok bool) {
 	const window = 4 << 10
 	b = b[:min(len(b), window)]
-	label := cyrillic(b)
+	label := alphabetic(b)
 	if label == "" {
 		label = eastAsian(b)
 	}
@@ -16,10 +16,15 @@ func detect(b []byte) (cs charset, ok bool) {
 // fewestLetters is how many letters it takes to tell a charset.
 const fewestLetters = 4
 
-// cyrillic tells the two charsets of Russian apart by the letters that are frequent in it. They are the same letters, but
-// stand elsewhere.
-func cyrillic(b []byte) (label string) {
-	const frequent = "оеаинтсрвл" // two thirds of a text
+// alphabets are the charsets of one byte a letter that are told apart by the letters that make up two thirds of a text.
+var alphabets = [...]struct{ label, frequent string }{
+	{"windows-1251", "оеаинтсрвл"},
+	{"koi8-r", "оеаинтсрвл"}, // the same letters, but they stand elsewhere
+	{"windows-1253", "αοιετσνηυρ"},
+}
+
+// alphabetic finds the charset of a text whose words are of letters that are no ASCII.
+func alphabetic(b []byte) (label string) {
 	high, letters, runs := 0, 0, 0
 	for i, c := range b {
 		if c < 0x80 {
@@ -38,17 +43,17 @@ func cyrillic(b []byte) (label string) {
 		return ""
 	}
 	most := letters / 2
-	for _, try := range [...]string{"windows-1251", "koi8-r"} {
+	for _, try := range alphabets {
 		count := 0
-		for _, r := range decodeTable(b, findCharset(try)).value {
-			for _, f := range frequent {
-				if r == f || r == f-('а'-'А') {
+		for _, r := range decodeTable(b, findCharset(try.label)).value {
+			for _, f := range try.frequent {
+				if r == f || r == f-('а'-'А') { // as far apart as α and Α
 					count++
 				}
 			}
 		}
 		if count > most {
-			label, most = try, count
+			label, most = try.label, count
 		}
 	}
 	return label
@@ -71,7 +76,7 @@ func (p *pairs) in(from, to byte) (n int) {
 }
 
 // dense says whether letters of two bytes mostly stand side by side, as they do not where they are found by chance.
-func (p *pairs) dense() bool { return p.total >= fewestLetters && p.total >= 2*p.groups }
+func (p *pairs) dense() bool { return p.total >= fewestLetters && 2*p.total >= 3*p.groups }
 
 // pairing says which bytes make a letter of two bytes.
 type pairing struct {

@@ -81,6 +81,9 @@ func TestUnlabelledCharsets(t *testing.T) {
 		japan       = "お世話になっております。ご注文の商品は明日発送いたします。よろしくお願いします。"
 		korea       = "안녕하세요. 주문하신 상품은 내일 발송될 예정입니다. 감사합니다."
 		russian     = "Здравствуйте! Когда вы сможете отправить заказ? Он нужен нам до понедельника."
+		notice      = "[공지] 2026년 3월 서비스 점검 안내 (AM 10:00)"
+		greek       = "Αγαπητέ κύριε, η παραγγελία σας έχει αποσταλεί σήμερα. Ευχαριστούμε πολύ!"
+		greekCaps   = "ΠΡΟΣΦΟΡΑ ΜΟΝΟ ΓΙΑ ΣΗΜΕΡΑ"
 		german      = "Grüße aus Köln: die Übergabe für Ihr Büro wäre am Dienstag möglich, müßte aber früh sein. Schöne Füße!"
 		french      = "Très chère Zoé, voilà l'été déjà passé ; à bientôt, où que tu sois créée, naïve et gênée."
 		portuguese  = "A reunião será amanhã às três; não há informações nem decisões sobre a situação das ações."
@@ -90,18 +93,21 @@ func TestUnlabelledCharsets(t *testing.T) {
 		enc  encoding.Encoding
 		text string
 	}{
-		"gb2312":       {simplifiedchinese.GB18030, chinese},
-		"big5":         {traditionalchinese.Big5, traditional},
-		"shift_jis":    {japanese.ShiftJIS, japan},
-		"euc-jp":       {japanese.EUCJP, japan},
-		"euc-kr":       {korean.EUCKR, korea},
-		"windows-1251": {charmap.Windows1251, russian},
-		"koi8-r":       {charmap.KOI8R, russian},
-		"capitals":     {charmap.Windows1251, strings.ToUpper(russian)},
-		"KOI capitals": {charmap.KOI8R, strings.ToUpper(russian)},
-		"German":       {charmap.Windows1252, german},
-		"French":       {charmap.Windows1252, french},
-		"Portuguese":   {charmap.Windows1252, portuguese},
+		"gb2312":        {simplifiedchinese.GB18030, chinese},
+		"big5":          {traditionalchinese.Big5, traditional},
+		"shift_jis":     {japanese.ShiftJIS, japan},
+		"euc-jp":        {japanese.EUCJP, japan},
+		"euc-kr":        {korean.EUCKR, korea},
+		"Korean, ASCII": {korean.EUCKR, notice},
+		"Greek":         {charmap.Windows1253, greek},
+		"Greek caps":    {charmap.Windows1253, greekCaps},
+		"windows-1251":  {charmap.Windows1251, russian},
+		"koi8-r":        {charmap.KOI8R, russian},
+		"capitals":      {charmap.Windows1251, strings.ToUpper(russian)},
+		"KOI capitals":  {charmap.KOI8R, strings.ToUpper(russian)},
+		"German":        {charmap.Windows1252, german},
+		"French":        {charmap.Windows1252, french},
+		"Portuguese":    {charmap.Windows1252, portuguese},
 	} {
 		raw, err := c.enc.NewEncoder().String(c.text)
 		if err != nil {
