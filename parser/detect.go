@@ -63,6 +63,7 @@ func alphabetic(b []byte) (label string) {
 type pairs struct {
 	first  [256]int
 	total  int
+	others int // that are not the same as the one before, as in a ruler
 	groups int // of letters that stand side by side
 	single int // high bytes that are a letter by themselves
 }
@@ -76,7 +77,7 @@ func (p *pairs) in(from, to byte) (n int) {
 }
 
 // dense says whether letters of two bytes mostly stand side by side, as they do not where they are found by chance.
-func (p *pairs) dense() bool { return p.total >= fewestLetters && 2*p.total >= 3*p.groups }
+func (p *pairs) dense() bool { return p.others >= fewestLetters && 2*p.total >= 3*p.groups }
 
 // pairing says which bytes make a letter of two bytes.
 type pairing struct {
@@ -120,6 +121,9 @@ func (k pairing) count(b []byte) (p pairs, ok bool) {
 		}
 		if !inside {
 			p.groups++
+		}
+		if i < 2 || c != b[i-2] || b[i+1] != b[i-1] {
+			p.others++
 		}
 		inside = true
 		p.first[c]++
