@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/mailflume/mailflume/configs"
@@ -15,6 +14,7 @@ import (
 type fleet struct {
 	config  *configs.Config
 	ids     []string
+	at      map[string]int // where the mailbox of an id is
 	workers []*mailbox.Worker
 }
 
@@ -24,8 +24,9 @@ func (s *service) muster(ctx context.Context, c *core, config *configs.Config, o
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{config: config, ids: ids, workers: make([]*mailbox.Worker, len(ids))}
+	f := &fleet{config: config, ids: ids, at: make(map[string]int, len(ids)), workers: make([]*mailbox.Worker, len(ids))}
 	for i, m := range config.Mailboxes {
+		f.at[ids[i]] = i
 		if j := old.find(ids[i]); j >= 0 && config.SameMailbox(m, old.config, old.config.Mailboxes[j]) {
 			f.workers[i] = old.workers[j]
 			continue
@@ -42,7 +43,10 @@ func (f *fleet) find(id string) int {
 	if f == nil {
 		return -1
 	}
-	return slices.Index(f.ids, id)
+	if i, ok := f.at[id]; ok {
+		return i
+	}
+	return -1
 }
 
 // entries returns how many mailboxes log in with the account of m.

@@ -16,7 +16,12 @@ func newSchema() *cobra.Command {
 		Long: `Print the JSON Schema of an event (the default), or of the data of events about messages
 (message) or mailboxes (mailbox), or the AsyncAPI document of the stream (asyncapi), which refers
 to the other three as event.json, message.json and mailbox.json.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("unexpected argument %q: one schema at a time", args[1])
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			what := "event"
 			if len(args) > 0 {
