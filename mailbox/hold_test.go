@@ -3,11 +3,17 @@ package mailbox_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/mailflume/mailflume/internal/sim"
+	"github.com/mailflume/mailflume/mailbox"
 )
 
 // threeFolders is a subject that watches three folders of a provider without ids for messages, while its worker runs. INBOX had
@@ -166,6 +172,90 @@ func TestShutFolderDecidesNothing(t *testing.T) {
 				time.Sleep(time.Hour)
 				if got := s.subjects(); got["number 2"] != test.copies || s.received() != 6+test.copies {
 					t.Errorf("the stream has %v, want number 2 %d times", got, test.copies)
+				}
+			})
+		})
+	}
+}
+
+// What follows in a folder that waits is tried out after a crash, although the others were read meanwhile: nobody knows yet that
+// it is not what the process died of.
+func TestCareOutlivesAHold(t *testing.T) {
+	t.Parallel() // it waits to see whether a move goes on
+	self, err := os.Executable()
+	must(t, err)
+	r := newRig(t, sim.Exchange, "INBOX", "Archive")
+	r.deliver("INBOX", 0, 1)
+	must(t, r.worker().Drain(t.Context()))
+	r.claimAndDie()
+	r.deliver("Archive", 0, 2)
+	tried := filepath.Join(t.TempDir(), "tried")
+	c := r.config()
+	c.Trial = []string{"sh", "-c", `tee -a "$0" | "$1" trial`, tried, self}
+	w := mailbox.NewWorker(c)
+	defer w.Close()
+	must(t, w.Drain(t.Context()))
+	if got := r.subjects(); got["number 0"] != 2 || got["number 1"] != 1 {
+		t.Errorf("the stream has %v, want the copy and what follows it", got)
+	}
+	all, err := os.ReadFile(tried)
+	must(t, err)
+	if !bytes.Contains(all, []byte("Subject: number 1")) {
+		t.Error("what follows the copy was not tried out")
+	}
+}
+
+// Messages that are copied and moved in any order, also while their folders wait, also by servers and clients that copy first and
+// remove then, and while one of the folders cannot be opened for some minutes: each message is on the stream once, and each of its copies.
+func TestCopiesAndMovesInAnyOrder(t *testing.T) {
+	folders := []string{"INBOX", "Archive", "Work"}
+	for seed := range uint64(24) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			inLab(t, plainWorld, func(l *lab) {
+				s, stop := threeFolders(l)
+				defer stop()
+				rng := rand.New(rand.NewPCG(seed, 3))
+				want := map[string]int{"number 0": 1, "number 1": 1, "number 2": 1, "number 3": 1, "number 4": 1}
+				leaving := map[string]bool{} // messages that a slow move has copied and not yet removed
+				var removed sync.WaitGroup
+				for range 40 {
+					s.a.Set(func(q *sim.Quirks) { q.Shut = nil })
+					if rng.IntN(4) == 0 {
+						s.a.Set(func(q *sim.Quirks) { q.Shut = []string{folders[rng.IntN(3)]} })
+					}
+					from, to := folders[rng.IntN(3)], folders[rng.IntN(3)]
+					uids := s.a.UIDs(from)
+					if len(uids) == 0 {
+						continue
+					}
+					uid := uids[rng.IntN(len(uids))]
+					raw, place := s.a.Raw(from, uid), fmt.Sprint(from, uid)
+					_, subject, _ := strings.Cut(string(raw), "Subject: ")
+					subject, _, _ = strings.Cut(subject, "\r\n")
+					switch what := rng.IntN(5); {
+					case what == 0:
+						subject = fmt.Sprintf("number %d", len(want))
+						s.a.Deliver(to, message(len(want)), time.Time{})
+						want[subject]++
+					case leaving[place] || from == to:
+					case what == 1:
+						s.a.Deliver(to, raw, time.Time{})
+						want[subject]++
+					case what == 2:
+						s.a.Move(from, uid, to)
+					default:
+						leaving[place] = true
+						s.a.Deliver(to, raw, time.Time{})
+						after := time.Duration(rng.Int64N(int64(6 * time.Second)))
+						removed.Go(func() { time.Sleep(after); s.a.Expunge(from, uid) })
+					}
+					time.Sleep(time.Duration(rng.Int64N(int64([]time.Duration{time.Second, 10 * time.Second, 6 * time.Minute}[rng.IntN(3)]))))
+				}
+				removed.Wait()
+				s.a.Set(func(q *sim.Quirks) { q.Shut = nil })
+				time.Sleep(time.Hour)
+				if got := s.subjects(); !maps.Equal(got, want) {
+					t.Errorf("the stream has %v\nwant %v", got, want)
 				}
 			})
 		})
