@@ -221,6 +221,8 @@ scan:
 		}
 		if bytes.IndexByte(s.box.angle, '@') >= 0 {
 			s.another()
+		} else if len(s.box.phrase) == 0 { // <Ann Lee <ann@example.org>>
+			s.box.phrase = slices.Clip(s.box.angle)
 		}
 	}
 	if len(inner) == 0 && end < len(s.text) && s.text[end] == '<' {

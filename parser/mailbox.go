@@ -18,6 +18,10 @@ func (s *addressScan) angled(box mailbox, phrase []byte) {
 			email, s.odd = email[colon+1:], true
 		}
 	}
+	if bytes.HasSuffix(email, []byte(":;")) { // <undisclosed-recipients:;>, a group of nobody
+		s.odd = true
+		return
+	}
 	name := s.words.decode(phrase)
 	if box.comment != nil { // it stood between words
 		name = singleSpaced(name)
