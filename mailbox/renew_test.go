@@ -67,6 +67,27 @@ func TestRenewalThatFails(t *testing.T) {
 	})
 }
 
+// TestRenewalThatHangs: a server that takes its time with a new session holds up no mail for longer than a moment.
+func TestRenewalThatHangs(t *testing.T) {
+	inLab(t, plainWorld, func(l *lab) {
+		s := l.add(sim.Exchange, "anna")
+		s.ends = true
+		defer s.run()()
+		s.within(time.Minute, "it watches", s.watching)
+		time.Sleep(57 * time.Minute)
+		s.a.Inject(sim.Fault{Command: "AUTHENTICATE", Delay: -1, When: sim.When{Times: 2}})
+		for i := range 8 {
+			time.Sleep(15 * time.Second)
+			s.deliver(i, 1)
+			s.within(15*time.Second, "the old session serves", func() bool { return s.received() == i+1 })
+		}
+		s.within(time.Minute, "there is a new one", func() bool { return s.a.Stats().Logins >= 2 && s.watching() })
+		if n := s.w.Status().Failures; n != 0 {
+			t.Errorf("%d failures", n)
+		}
+	})
+}
+
 // TestFoldersComeAndGo: with a pattern, a folder that is made while the mailbox is watched is read within minutes, with what
 // came into it before it was found, at whatever point in time the mailbox itself begins; one that goes is no trouble; one
 // that comes back is read on from where it was left.
