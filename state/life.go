@@ -103,8 +103,9 @@ func (l *life) run(ctx context.Context) {
 			if do != nil {
 				do()
 			}
-			over = l.over()
-			timer.Reset(l.tick() - bootTime())
+			if over = l.over(); !over {
+				timer.Reset(l.tick() - bootTime())
+			}
 		})
 	}
 	cancel()
@@ -159,9 +160,15 @@ func (l *life) over() bool {
 	case l.leftAt == 0:
 		l.leftAt = bootTime()
 	}
+	if bootTime() >= l.leftAt+leaveLimit {
+		return true
+	}
+	if l.beating {
+		return false // a first heartbeat might be stored only after remove has found nothing
+	}
 	for _, w := range l.workers {
 		if w.phase != resting {
-			return bootTime() >= l.leftAt+leaveLimit
+			return false
 		}
 	}
 	return true

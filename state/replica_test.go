@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -328,4 +329,21 @@ func TestTheHolderOfTheLockDoesNotWaitForTheLease(t *testing.T) {
 	eventually(t, atOnce, "all owned again", func() bool { return calls.each(mailboxes, after.ID()) })
 	after.leave()
 	calls.check(t)
+}
+
+// TestAReplicaThatLeavesAtOnceLeavesNoSession: not even if it is told to before its first heartbeat was answered.
+func TestAReplicaThatLeavesAtOnceLeavesNoSession(t *testing.T) {
+	b := newBroker(t)
+	s := b.store(b.url())
+	for i := range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Duration(i)*50*time.Microsecond, cancel)
+		if err := NewReplica(s, ReplicaConfig{Lease: long}, slog.New(slog.DiscardHandler)).Run(ctx, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, err := s.Overview(t.Context())
+	if err != nil || len(seen.Replicas) > 0 {
+		t.Errorf("%d sessions were left, %v", len(seen.Replicas), err)
+	}
 }
