@@ -45,9 +45,9 @@ func (b *builder) structure(p *part, out *event.EmailBodyPart) {
 		out.Name = &leaf.Name
 	}
 	if strings.HasPrefix(p.media.value, "text/") {
-		out.Charset = ptr("us-ascii") // what a text without a charset is by the standard
-		if leaf.Charset != "" {
-			out.Charset = &leaf.Charset
+		out.Charset = &leaf.Charset
+		if leaf.Charset == "" {
+			out.Charset = ptr("us-ascii") // what a text without a charset is by the standard
 		}
 	}
 }

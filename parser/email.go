@@ -51,7 +51,7 @@ func (b *builder) fields(h header) {
 // duplicates notes the fields that may stand once and stand twice.
 func (b *builder) duplicates(h header) {
 	for _, name := range single {
-		if h.twice.has(nameBit(name)) && h.count(name) > 1 {
+		if h.repeats(name) {
 			b.defects.addDetail(DefectHeaderDuplicate, "", name)
 		}
 	}

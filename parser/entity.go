@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// classify reads what the header of an entity says about its body. It returns how many Content-Types that has.
-func (p *part) classify(kind string, limits Limits, note notes) (types int) {
+// classify reads what the header of an entity says about its body. It says whether that has several Content-Types.
+func (p *part) classify(kind string, limits Limits, note notes) (several bool) {
 	value, ok := p.header.first("Content-Type")
 	p.hasType = ok
-	if types = p.header.count("Content-Type"); types > 1 {
+	if several = p.header.repeats("Content-Type"); several {
 		note.add(DefectTypeDuplicate)
 	}
 	if ok {
@@ -37,7 +37,7 @@ func (p *part) classify(kind string, limits Limits, note notes) (types int) {
 	if p.media.value == "message/partial" {
 		note.add(DefectPartial)
 	}
-	return types
+	return several
 }
 
 // assumedType is the type of an entity whose Content-Type is none.

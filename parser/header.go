@@ -82,6 +82,9 @@ func (h *header) count(name string) int {
 
 func (h *header) has(name string) bool { return h.count(name) > 0 }
 
+// repeats says whether there are several fields of that name.
+func (h *header) repeats(name string) bool { return h.twice.has(nameBit(name)) && h.count(name) > 1 }
+
 // message returns the header as the type of go-message, which knows how to read and write it.
 func (h header) message() mail.Header {
 	var out mail.Header

@@ -87,7 +87,7 @@ func (w *walk) entity(pos int, at place) (*part, delimiter) {
 	scan := headerScan{raw: w.raw, pos: pos, part: at.part, limits: w.limits, notes: note, walk: w}
 	var body int
 	p.header, body = scan.scan()
-	if types := p.classify(at.kind, w.limits, note); types > 1 && !p.multipart {
+	if several := p.classify(at.kind, w.limits, note); several && !p.multipart {
 		w.declaredAgain(p, body)
 	}
 	deep := at.depth >= w.limits.Depth || isMessage(p.media.value) && at.inside >= w.limits.Messages
