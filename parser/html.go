@@ -189,19 +189,33 @@ const figureSpace = "\u2007"
 // plainRun returns the length of the ASCII words that a text starts with, one space between each: what can be written as it
 // stands.
 func plainRun(s string) int {
-	for i := 0; ; i++ {
-		word := i
-		for i < len(s) && s[i] > ' ' && s[i] < utf8.RuneSelf {
-			i++
+	n, last := 0, plainWeight[' ']
+	for n < len(s) {
+		weight := plainWeight[s[n]]
+		if weight+last < 2 {
+			break
 		}
-		if i == word {
-			return max(word-1, 0) // without the space before it
-		}
-		if i == len(s) || s[i] != ' ' {
-			return i
+		n, last = n+1, weight
+	}
+	if n > 0 && s[n-1] == ' ' {
+		n--
+	}
+	return n
+}
+
+// plainWeight says which neighbours belong to a run: those that weigh 2 or more together, a letter beside a letter or a space. It
+// takes one comparison a letter: a processor that compares with the space by itself guesses wrong at the end of each word.
+var plainWeight = func() (table [256]int8) {
+	for c := range table {
+		switch {
+		case c > ' ' && c < utf8.RuneSelf:
+			table[c] = 2
+		case c != ' ':
+			table[c] = -2
 		}
 	}
-}
+	return table
+}()
 
 // plain writes letters that are all visible, after the breaks and the space that are due.
 func (w *htmlWriter) plain(s string) {
