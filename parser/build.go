@@ -76,7 +76,9 @@ func (b *builder) build() {
 		b.defects.add(DefectHeaderNone, "")
 	}
 	b.hint = charsetHint(root)
-	m.leaves = make([]Leaf, 0, *w.count)
+	leaves := 0
+	root.leaves(func(*part) { leaves++ })
+	m.leaves = make([]Leaf, 0, leaves)
 	root.leaves(b.leaf)
 	m.byID = index(m.leaves)
 	b.fields(root.header)
@@ -127,10 +129,12 @@ func (b *builder) words(partID string) words {
 
 // leaf decodes a leaf: its size, its hash and, if it is text of the message itself, its body value.
 func (b *builder) leaf(p *part) {
-	l := Leaf{
+	p.leaf = len(b.mail.leaves)
+	b.addLeaf(Leaf{
 		PartID: p.id, Within: p.within, Type: p.media.value, Disposition: p.disposition.value,
 		Encoding: p.transfer.String(), transfer: p.transfer, raw: p.body,
-	}
+	})
+	l := &b.mail.leaves[p.leaf]
 	if strings.HasPrefix(l.Type, "text/") {
 		l.Charset = p.charset
 	}
@@ -152,8 +156,6 @@ func (b *builder) leaf(p *part) {
 	if defect != "" {
 		b.defects.add(defect, p.id)
 	}
-	p.leaf = len(b.mail.leaves)
-	b.addLeaf(l)
 	if readable {
 		b.form(p, decoded)
 	}
