@@ -323,21 +323,16 @@ func startsWith(words *wordStarts, line string) bool {
 	if len(line) < 2 {
 		return false
 	}
-	for _, word := range words.ascii[pair(line)] {
-		if begins(line, word) {
-			return true
-		}
+	same := words.ascii[pair(line)]
+	if max(line[0], line[1]) >= utf8.RuneSelf {
+		same = words.other[line[0]]
 	}
-	for _, word := range words.other[line[0]] {
-		if begins(line, word) {
+	for _, word := range same {
+		if len(line) >= len(word) && strings.EqualFold(line[:len(word)], word) {
 			return true
 		}
 	}
 	return false
-}
-
-func begins(line, word string) bool {
-	return len(line) >= len(word) && strings.EqualFold(line[:len(word)], word)
 }
 
 // fromDevice says whether a line is what a phone puts below a message, and no sentence that starts like it.
