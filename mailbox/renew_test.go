@@ -46,46 +46,35 @@ func TestRenewedBeforeTheTokenEnds(t *testing.T) {
 	})
 }
 
-// TestRenewalThatFails: if no new session is to be had when the token is about to end, the old one serves on.
+// TestRenewalThatFails: if no new session is to be had when the token is about to end, or none within a moment, the old one serves on.
 func TestRenewalThatFails(t *testing.T) {
-	inLab(t, plainWorld, func(l *lab) {
-		s := l.add(sim.Exchange, "anna")
-		s.ends = true
-		defer s.run()()
-		s.within(time.Minute, "it watches", s.watching)
-		time.Sleep(57 * time.Minute)
-		s.a.Inject(sim.Fault{Command: "AUTHENTICATE", NotConnected: true, When: sim.When{Times: 3}})
-		for i := range 4 {
-			time.Sleep(30 * time.Second)
-			s.deliver(i, 1)
-			s.within(10*time.Second, "the old session serves", func() bool { return s.received() == i+1 })
-		}
-		s.within(time.Minute, "there is a new one", func() bool { return s.a.Stats().Logins >= 5 && s.watching() })
-		if n := s.w.Status().Failures; n != 0 {
-			t.Errorf("%d failures", n)
-		}
-	})
-}
-
-// TestRenewalThatHangs: a server that takes its time with a new session holds up no mail for longer than a moment.
-func TestRenewalThatHangs(t *testing.T) {
-	inLab(t, plainWorld, func(l *lab) {
-		s := l.add(sim.Exchange, "anna")
-		s.ends = true
-		defer s.run()()
-		s.within(time.Minute, "it watches", s.watching)
-		time.Sleep(57 * time.Minute)
-		s.a.Inject(sim.Fault{Command: "AUTHENTICATE", Delay: -1, When: sim.When{Times: 2}})
-		for i := range 8 {
-			time.Sleep(15 * time.Second)
-			s.deliver(i, 1)
-			s.within(15*time.Second, "the old session serves", func() bool { return s.received() == i+1 })
-		}
-		s.within(time.Minute, "there is a new one", func() bool { return s.a.Stats().Logins >= 2 && s.watching() })
-		if n := s.w.Status().Failures; n != 0 {
-			t.Errorf("%d failures", n)
-		}
-	})
+	for name, c := range map[string]struct {
+		fault  sim.Fault
+		logins int
+	}{
+		"refused": {sim.Fault{Command: "AUTHENTICATE", NotConnected: true, When: sim.When{Times: 3}}, 5},
+		"hangs":   {sim.Fault{Command: "AUTHENTICATE", Delay: -1, When: sim.When{Times: 2}}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLab(t, plainWorld, func(l *lab) {
+				s := l.add(sim.Exchange, "anna")
+				s.ends = true
+				defer s.run()()
+				s.within(time.Minute, "it watches", s.watching)
+				time.Sleep(57 * time.Minute)
+				s.a.Inject(c.fault)
+				for i := range 8 {
+					time.Sleep(15 * time.Second)
+					s.deliver(i, 1)
+					s.within(11*time.Second, "the old session serves", func() bool { return s.received() == i+1 })
+				}
+				s.within(time.Minute, "there is a new one", func() bool { return s.a.Stats().Logins >= c.logins && s.watching() })
+				if n := s.w.Status().Failures; n != 0 {
+					t.Errorf("%d failures", n)
+				}
+			})
+		})
+	}
 }
 
 // TestFoldersComeAndGo: with a pattern, a folder that is made while the mailbox is watched is read within minutes, with what
